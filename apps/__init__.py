@@ -1,0 +1,1 @@
+"""The scenarios: one folder each, one file a variant."""

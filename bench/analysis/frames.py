@@ -1,0 +1,464 @@
+"""Read a run's folder into tidy tables. The one place that knows how files become rows, and that cuts the warm-up.
+
+    run = read_run(Path("results/2026-11-23"))      # what was asked: run.json
+    frames = read_scenario(run, run.scenarios[0])   # what was measured: all trials of one scenario
+
+Only complete rounds count (store.py: every variant has its trial.json there). A file that is cut short, changed or
+not decodable refuses its own trial, by name; the others go on. Only a broken run.json raises BrokenFile.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import pandas as pd
+from hdrh.histogram import HdrHistogram
+from numpy.typing import NDArray
+
+from bench import store
+from bench.analysis.statistics import Floats, Latencies, add, latencies
+from bench.model import HEALTH_PATH
+
+HEALTH_ENDPOINT = f"GET {HEALTH_PATH}"
+
+EDGE_S = 1e-3
+"""Slack when an interval is placed in a turn: stamps are printed with few decimals, and no interval is this short."""
+
+STATUSES = ("ok", "invalid", "failed")
+REFUSED = "refused"
+"""A trial whose files cannot be trusted to be whole. Not a status that a trial can have itself."""
+
+LATENCY_COLUMNS = ("variant", "round", "endpoint", "kind", "start_s", "end_s", "measured", "value_us", "count")
+
+
+@dataclass(frozen=True)
+class VariantInfo:
+    """A variant as run.json declares it. ``ceiling_rps`` is None where no law is known."""
+
+    name: str
+    role: str
+    summary: str
+    file: str
+    source: str
+    formula: str
+    kind: str
+    ceiling_rps: float | None
+    law_latency_s: float | None
+
+
+@dataclass(frozen=True)
+class ScenarioInfo:
+    """A scenario as run.json declares it; ``declared`` is that part of run.json whole."""
+
+    name: str
+    question: str
+    path: str
+    load: str
+    users: int | None
+    rate_rps: float | None
+    seed: int | None
+    rounds: int
+    measure_s: float | None
+    profile: str
+    variants: tuple[VariantInfo, ...]
+    declared: dict[str, Any]
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint that the users ask for, named as in Locust."""
+        return f"GET {self.path}"
+
+    @property
+    def kind(self) -> str:
+        """The kind of latency that is the headline: response time where a timetable drives, else service time."""
+        return "service" if self.rate_rps is None else "response"
+
+    def variant(self, name: str) -> VariantInfo:
+        """The variant called ``name``; KeyError when there is none."""
+        return {variant.name: variant for variant in self.variants}[name]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What run.json says, with the folder it lies in."""
+
+    folder: Path
+    name: str
+    created_unix_s: float | None
+    command: tuple[str, ...]
+    machine: dict[str, Any]
+    git: Any
+    scenarios: tuple[ScenarioInfo, ...]
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A trial that is no evidence, and why. ``status`` is invalid, failed or refused; ``where`` is relative."""
+
+    scenario: str
+    variant: str
+    round: int
+    status: str
+    reasons: tuple[str, ...]
+    log_tail: str
+    where: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A round that was cut short, and the variants it still lacks. It is measured again on resume."""
+
+    scenario: str
+    round: int
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """All that was measured of one scenario.
+
+    ``trials``: one row a trial that is evidence: variant, round, origin_s (the first measured moment on the trial's
+    own clock), measured_s, generator_cpu_cores (NaN where unknown).
+    ``counts``: store.COUNTS_COLUMNS with variant and round before them.
+    ``latencies``: LATENCY_COLUMNS; one row per interval and histogram bucket. Values are the *highest equivalent*
+    value of the bucket, in us, as HdrHistogram's own tools print them (at most 0.1 % above the truth).
+    In both, start_s and end_s are seconds after the trial's first measured moment: warm-up is negative.
+    """
+
+    scenario: ScenarioInfo
+    trials: pd.DataFrame
+    counts: pd.DataFrame
+    latencies: pd.DataFrame
+    troubles: tuple[Trouble, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @cached_property
+    def _measured(self) -> dict[tuple[str, str, str, int], tuple[Floats, Floats]]:
+        rows = self.latencies[self.latencies["measured"]]
+        grouped = rows.groupby(["variant", "endpoint", "kind", "round"], observed=True, sort=False)
+        return {
+            (str(variant), str(endpoint), str(kind), int(number)): (
+                part["value_us"].to_numpy(dtype=float),
+                part["count"].to_numpy(dtype=float),
+            )
+            for (variant, endpoint, kind, number), part in grouped
+        }
+
+    @property
+    def variants(self) -> tuple[VariantInfo, ...]:
+        """The variants that have evidence, in the catalogue's order."""
+        seen = set(self.trials["variant"])
+        return tuple(variant for variant in self.scenario.variants if variant.name in seen)
+
+    def rounds(self, variant: str) -> tuple[int, ...]:
+        """The rounds in which ``variant`` gave evidence, ascending."""
+        return tuple(sorted(int(n) for n in self.trials.loc[self.trials["variant"] == variant, "round"]))
+
+    def endpoints(self) -> tuple[str, ...]:
+        """The endpoints that were asked, the scenario's own first."""
+        seen = set(self.counts["endpoint"]) | set(self.latencies["endpoint"])
+        return tuple(sorted(seen, key=lambda name: (name != self.scenario.endpoint, name)))
+
+    def has_kind(self, endpoint: str, kind: str) -> bool:
+        """Whether any measured interval of ``endpoint`` recorded ``kind``."""
+        return any(key[1] == endpoint and key[2] == kind for key in self._measured)
+
+    def headline_kind(self, endpoint: str) -> str:
+        """``response`` where a timetable asks the endpoint (the health prober always has one), else ``service``."""
+        if endpoint == self.scenario.endpoint:
+            return self.scenario.kind
+        return "response" if self.has_kind(endpoint, "response") or endpoint == HEALTH_ENDPOINT else "service"
+
+    def round_latencies(self, variant: str, endpoint: str, number: int, kind: str | None = None) -> Latencies:
+        """Measured latencies of one trial with the ages of its unanswered requests; the headline kind by default.
+
+        ``carried`` requests are left out: they belong to the cohort before, whose other members were not seen.
+        Ages count from the intended start; for service time that is a little early where requests were sent late.
+        """
+        kind = kind or self.headline_kind(endpoint)
+        nothing = (np.empty(0), np.empty(0))
+        finished = self._measured.get((variant, endpoint, kind, number), nothing)
+        censored = self._measured.get((variant, endpoint, "unfinished", number), nothing)
+        return latencies(*finished, *censored)
+
+    def pooled_latencies(self, variant: str, endpoint: str, kind: str | None = None) -> Latencies:
+        """The histograms of all rounds, added."""
+        return add(self.round_latencies(variant, endpoint, number, kind) for number in self.rounds(variant))
+
+
+def read_run(folder: Path) -> Run:
+    """Read run.json. BrokenFile when it is missing, cut short, of another schema, or lacks what it must say."""
+    path = folder / "run.json"
+    content = store.read_json(path)
+    try:
+        scenarios = tuple(_scenario(name, declared) for name, declared in content["scenarios"].items())
+        return Run(
+            folder=folder,
+            name=str(content.get("name") or folder.name),
+            created_unix_s=_number(content.get("created_unix_s")),
+            command=tuple(str(word) for word in content.get("command") or ()),
+            machine=dict(content.get("machine") or {}),
+            git=content.get("git"),
+            scenarios=scenarios,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise store.BrokenFile(f"{path}: not as store.py documents it ({_said(error)})") from None
+
+
+def read_scenario(run: Run, scenario: ScenarioInfo) -> Frames:
+    """Read every trial of ``scenario``'s complete rounds."""
+    complete, left_out = _rounds(run.folder, scenario)
+    trials: list[dict[str, Any]] = []
+    counts: list[pd.DataFrame] = []
+    histograms: list[pd.DataFrame] = []
+    troubles: list[Trouble] = []
+    for number in complete:
+        for variant in scenario.variants:
+            folder = store.trial_folder(run.folder, scenario.name, variant.name, scenario.load, number)
+            outcome = _trial(run.folder, folder, scenario.name, variant.name, number)
+            if isinstance(outcome, Trouble):
+                troubles.append(outcome)
+                continue
+            trials.append(outcome[0])
+            counts.append(outcome[1])
+            histograms.append(outcome[2])
+    return Frames(
+        scenario,
+        pd.DataFrame(trials, columns=["variant", "round", "origin_s", "measured_s", "generator_cpu_cores"]),
+        _joined(counts, ("variant", "round", *store.COUNTS_COLUMNS)),
+        _joined(histograms, LATENCY_COLUMNS),
+        tuple(troubles),
+        left_out,
+    )
+
+
+def trial_files(run: Run, scenario: ScenarioInfo) -> Iterator[Path]:
+    """The files that ``read_scenario`` would look at, in a fixed order; for fingerprints."""
+    for number in _rounds(run.folder, scenario)[0]:
+        for variant in scenario.variants:
+            folder = store.trial_folder(run.folder, scenario.name, variant.name, scenario.load, number)
+            yield from (folder / name for name in ("trial.json", *store.TRIAL_FILES) if (folder / name).is_file())
+
+
+def decode(payload: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """One histogram of requests.hlog as (highest equivalent values in us, counts), only the buckets in use."""
+    decoded = HdrHistogram.decode(payload)
+    buckets = np.frombuffer(decoded.counts, dtype=np.uint64)
+    index = np.flatnonzero(buckets)
+    half, magnitude = decoded.sub_bucket_half_count, decoded.sub_bucket_half_count_magnitude
+    octave = (index >> magnitude) - 1
+    place = (index & (half - 1)) + np.where(octave < 0, 0, half)
+    shift = np.maximum(octave, 0) + decoded.unit_magnitude
+    return ((place + 1) << shift) - 1, buckets[index].astype(np.int64)
+
+
+def _scenario(name: str, declared: dict[str, Any]) -> ScenarioInfo:
+    load = declared["load"]
+    return ScenarioInfo(
+        name=_folder_name(name),
+        question=str(declared.get("question") or name),
+        path=str(declared["path"]),
+        load=_folder_name(load["name"]),
+        users=None if load.get("users") is None else int(load["users"]),
+        rate_rps=_number(load.get("rate_rps")),
+        seed=None if declared.get("seed") is None else int(declared["seed"]),
+        rounds=int(declared.get("rounds") or 0),
+        measure_s=_number(declared.get("measure_s")),
+        profile=str(declared.get("profile") or ""),
+        variants=tuple(_variant(variant) for variant in declared["variants"]),
+        declared=declared,
+    )
+
+
+def _variant(declared: dict[str, Any]) -> VariantInfo:
+    law = declared.get("law") or {}
+    return VariantInfo(
+        name=_folder_name(declared["name"]),
+        role=str(declared.get("role") or "baseline"),
+        summary=str(declared.get("summary") or declared["name"]),
+        file=str(declared.get("file") or ""),
+        source=str(declared.get("source") or ""),
+        formula=str(law.get("formula") or ""),
+        kind=str(law.get("kind") or ""),
+        ceiling_rps=_number(law.get("ceiling_rps")),
+        law_latency_s=_number(law.get("latency_s")),
+    )
+
+
+def _folder_name(name: object) -> str:
+    """Names become folders and file names: nothing that climbs out of the run's folder."""
+    if not isinstance(name, str) or not re.fullmatch(r"[^/\\\0.][^/\\\0]*", name):
+        raise ValueError(f"{str(name)[:80]!r} cannot be the name of a folder")
+    return name
+
+
+def _number(value: object) -> float | None:
+    return None if value is None else float(value)  # type: ignore[arg-type]
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _rounds(folder: Path, scenario: ScenarioInfo) -> tuple[tuple[int, ...], tuple[LeftOut, ...]]:
+    """The complete rounds, and the others with what they lack."""
+    found: dict[int, set[str]] = {}
+    for variant in scenario.variants:
+        for place in (folder / scenario.name / variant.name / scenario.load).glob("*"):
+            if not (place.name.isascii() and place.name.isdecimal() and place.is_dir()):
+                continue
+            done = found.setdefault(int(place.name), set())
+            if (place / "trial.json").is_file():
+                done.add(variant.name)
+    names = tuple(variant.name for variant in scenario.variants)
+    lacking = {number: tuple(n for n in names if n not in done) for number, done in sorted(found.items())}
+    complete = tuple(number for number, missing in lacking.items() if not missing)
+    return complete, tuple(LeftOut(scenario.name, number, missing) for number, missing in lacking.items() if missing)
+
+
+Measured = tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]
+
+
+def _trial(run: Path, folder: Path, scenario: str, variant: str, number: int) -> Measured | Trouble:
+    where = str(folder.relative_to(run))
+    try:
+        trial = store.read_json(folder / "trial.json")
+        if trial.get("status") not in STATUSES:
+            raise store.BrokenFile(f"{folder / 'trial.json'}: status {trial.get('status')!r} is not one of {STATUSES}")
+        store.check_files(folder, _sizes(folder, trial))
+        if trial["status"] != "ok":
+            reasons = tuple(str(reason) for reason in trial.get("reasons") or ("no reason given",))
+            log_tail = str(trial.get("log_tail") or "")
+            return Trouble(scenario, variant, number, trial["status"], reasons, log_tail, where)
+        return _evidence(folder, trial, variant, number)
+    except store.BrokenFile as error:
+        return Trouble(scenario, variant, number, REFUSED, (str(error).replace(f"{run}/", ""),), "", where)
+
+
+def _sizes(folder: Path, trial: dict[str, Any]) -> dict[str, int]:
+    """The files' sizes as trial.json has them; a trial that is evidence must have all of them."""
+    try:
+        sizes = {str(name): int(size) for name, size in (trial.get("files") or {}).items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise store.BrokenFile(f"{folder / 'trial.json'}: files: {_said(error)}") from None
+    for name in store.TRIAL_FILES:
+        if trial["status"] == "ok" and name not in sizes:
+            raise store.BrokenFile(f"{folder / name}: not listed in trial.json, though the trial is ok")
+    return sizes
+
+
+def _evidence(folder: Path, trial: dict[str, Any], variant: str, number: int) -> Measured:
+    parts = _measured_parts(folder, trial)
+    origin_s = min(start for start, _ in parts)
+    row = {
+        "variant": variant,
+        "round": number,
+        "origin_s": origin_s,
+        "measured_s": sum(end - start for start, end in parts),
+        "generator_cpu_cores": _fact(folder, trial, "generator_cpu_cores_max"),
+    }
+    counts = _read_counts(folder / "counts.csv", origin_s)
+    histograms = _read_histograms(folder / "requests.hlog", origin_s, parts)
+    for position, (column, value) in enumerate((("variant", variant), ("round", number))):
+        counts.insert(position, column, value)
+        histograms.insert(position, column, value)
+    return row, counts, histograms
+
+
+def _fact(folder: Path, trial: dict[str, Any], name: str) -> float:
+    """A number among the trial's facts; NaN where it has none."""
+    try:
+        value = _number((trial.get("facts") or {}).get(name))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise store.BrokenFile(f"{folder / 'trial.json'}: facts: {_said(error)}") from None
+    return float("nan") if value is None else value
+
+
+def _measured_parts(folder: Path, trial: dict[str, Any]) -> list[tuple[float, float]]:
+    """(start_s, end_s) of what counts in each turn: this is where the warm-up is cut.
+
+    A turn that is warm-up from end to end, as a server's first, has no such part.
+    """
+    try:
+        turns = [(float(turn["warm_until_s"]), float(turn["end_s"])) for turn in trial["turns"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise store.BrokenFile(f"{folder / 'trial.json'}: turns: {_said(error)}") from None
+    parts = [(start, end) for start, end in turns if end - start > EDGE_S]
+    if not parts:
+        raise store.BrokenFile(f"{folder / 'trial.json'}: no turn has a measured part, though the trial is ok")
+    return parts
+
+
+def _read_counts(path: Path, origin_s: float) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype={"endpoint": str})
+        if list(table.columns) != list(store.COUNTS_COLUMNS):
+            raise ValueError("other columns than store.py documents")
+        numbers = [column for column in store.COUNTS_COLUMNS if column != "endpoint"]
+        if table.isna().to_numpy().any():
+            raise ValueError("a row is not whole")
+        table[numbers] = table[numbers].astype(float)
+    except (ValueError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise store.BrokenFile(f"{path}: not readable ({_said(error)})") from None
+    table[["start_s", "end_s"]] -= origin_s
+    return table
+
+
+def _read_histograms(path: Path, origin_s: float, parts: list[tuple[float, float]]) -> pd.DataFrame:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise store.BrokenFile(f"{path}: cannot be read ({_said(error)})") from None
+    columns: dict[str, list[Any]] = {name: [] for name in LATENCY_COLUMNS[2:-2]}
+    values: list[NDArray[np.int64]] = []
+    counts: list[NDArray[np.int64]] = []
+    for line_number, line in enumerate(lines, start=1):
+        if not line.startswith("Tag="):
+            continue
+        try:
+            endpoint, kind, start_s, length_s, (value_us, count) = _interval(line)
+        except Exception as error:  # zlib, base64, struct and hdrh each raise their own; all mean the same here
+            raise store.BrokenFile(f"{path}: line {line_number} cannot be decoded ({_said(error)})") from None
+        middle_s = start_s + length_s / 2
+        measured = any(start - EDGE_S < middle_s < end + EDGE_S for start, end in parts)
+        described = (endpoint, kind, start_s - origin_s, start_s - origin_s + length_s, measured)
+        for column, item in zip(columns.values(), described, strict=True):
+            column.append(item)
+        values.append(value_us)
+        counts.append(count)
+    lengths = [len(value_us) for value_us in values]
+    table = pd.DataFrame({name: _repeated(column, lengths, name) for name, column in columns.items()})
+    table["value_us"] = np.concatenate([*values, np.empty(0, np.int64)])
+    table["count"] = np.concatenate([*counts, np.empty(0, np.int64)])
+    return table
+
+
+def _repeated(column: list[Any], lengths: list[int], name: str) -> NDArray[Any]:
+    kinds = {"endpoint": object, "kind": object, "measured": bool}
+    return np.repeat(np.asarray(column, dtype=kinds.get(name, float)), lengths)
+
+
+def _interval(line: str) -> tuple[str, str, float, float, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    tag, start, length, _, payload = line.removeprefix("Tag=").split(",", 4)
+    endpoint, _, kind = tag.rpartition(":")
+    if not endpoint:
+        raise ValueError("the tag is not endpoint:kind")
+    return unquote(endpoint), kind, float(start), float(length), decode(payload)
+
+
+def _joined(tables: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFrame:
+    """One table; names as categories, since they repeat in every row."""
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(columns))
+    for name in ("variant", "endpoint", "kind"):
+        if name in table:
+            table[name] = table[name].astype("category")
+    if "measured" in table:
+        table["measured"] = table["measured"].astype(bool)
+    return table

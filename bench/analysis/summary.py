@@ -1,0 +1,195 @@
+"""summary.csv: every number of a run, tidy, one row a figure. Pure functions over Frames.
+
+How a figure comes about, by metric:
+
+    throughput_rps          each trial's finished requests per measured second; mean over rounds, Student-t interval
+    latency_p50_ms ...      from the summed histograms of all rounds; interval from the rounds' own (log scale)
+    latency_max_ms          the longest of all; a maximum has no interval
+    service_...             the same for service time, where the headline is response time
+    latency_above_1s_share  of the health check's probes; a load balancer gives up about then
+    failures, unfinished    requests over all rounds; unfinished: never answered, not even after the turn
+    ceiling_rps             the law's; exact, no interval
+    generator_cpu_cores     the most that the load generator used in a sample; mean over rounds
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from bench import store
+from bench.analysis.frames import HEALTH_ENDPOINT, Frames
+from bench.analysis.statistics import (
+    Bounded,
+    log_interval,
+    maximum,
+    mean_interval,
+    percentile,
+    share_above,
+    survival,
+)
+
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+HEALTH_TIMEOUT_S = 1.0
+"""The time-out that a health check is held against: the default of Kubernetes' probes (timeoutSeconds: 1)."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row of summary.csv. ``ci_low`` and ``ci_high`` are None where there is no interval."""
+
+    scenario: str
+    variant: str
+    load: str
+    endpoint: str
+    metric: str
+    unit: str
+    value: float
+    ci_low: float | None = None
+    ci_high: float | None = None
+    trials: int = 0
+    at_least: bool = False
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of one scenario, to be looked up by name."""
+
+    figures: tuple[Figure, ...]
+
+    def get(self, variant: str, endpoint: str, metric: str) -> Figure | None:
+        """One figure, or None where it cannot be had."""
+        for figure in self.figures:
+            if (figure.variant, figure.endpoint, figure.metric) == (variant, endpoint, metric):
+                return figure
+        return None
+
+    def value(self, variant: str, endpoint: str, metric: str) -> float | None:
+        """Its value alone."""
+        figure = self.get(variant, endpoint, metric)
+        return None if figure is None else figure.value
+
+
+def summarise(frames: Frames) -> Summary:
+    """All figures of one scenario. Only trials that are evidence enter; what cannot be had has no figure."""
+    return Summary(tuple(figure for variant in frames.variants for figure in _of_variant(frames, variant.name)))
+
+
+def throughputs_rps(frames: Frames, variant: str, endpoint: str) -> dict[int, float]:
+    """Requests finished per measured second, by round. Counts every completion, carried ones too."""
+    trials = frames.trials[frames.trials["variant"] == variant]
+    counts = frames.counts
+    chosen = counts[(counts["variant"] == variant) & (counts["endpoint"] == endpoint) & (counts["measured"] == 1)]
+    finished = chosen.groupby("round")["finished"].sum()
+    return {
+        int(number): float(finished.get(number, 0.0)) / float(measured_s)
+        for number, measured_s in zip(trials["round"], trials["measured_s"], strict=True)
+    }
+
+
+def to_csv(summaries: Iterable[Summary]) -> str:
+    """The text of summary.csv, with store.SUMMARY_COLUMNS. What cannot be had is empty, never 0."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(store.SUMMARY_COLUMNS)
+    for figure in (figure for summary in summaries for figure in summary.figures):
+        row = [getattr(figure, column) for column in store.SUMMARY_COLUMNS]
+        writer.writerow([_cell(item) for item in row])
+    return text.getvalue()
+
+
+def _cell(item: object) -> str:
+    if item is None:
+        return ""
+    if isinstance(item, bool):
+        return str(int(item))
+    return f"{item:.6g}" if isinstance(item, float) else str(item)
+
+
+def _of_variant(frames: Frames, variant: str) -> Iterator[Figure]:
+    for endpoint in frames.endpoints():
+        yield from _throughput(frames, variant, endpoint)
+        yield from _latency(frames, variant, endpoint, "latency", frames.headline_kind(endpoint))
+        if frames.headline_kind(endpoint) == "response":
+            yield from _latency(frames, variant, endpoint, "service", "service")
+        if endpoint == HEALTH_ENDPOINT:
+            yield from _above_timeout(frames, variant, endpoint)
+        yield from _counted(frames, variant, endpoint)
+    yield from _ceiling(frames, variant)
+    yield from _generator(frames, variant)
+
+
+def _figure(frames: Frames, variant: str, endpoint: str, metric: str, unit: str, value: float) -> Figure:
+    rounds = len(frames.rounds(variant))
+    return Figure(frames.scenario.name, variant, frames.scenario.load, endpoint, metric, unit, value, trials=rounds)
+
+
+def _with(figure: Figure, low: float | None, high: float | None, at_least: bool = False) -> Figure:
+    parts = {**vars(figure), "ci_low": low, "ci_high": high, "at_least": at_least}
+    return Figure(**parts)
+
+
+def _throughput(frames: Frames, variant: str, endpoint: str) -> Iterator[Figure]:
+    interval = mean_interval(list(throughputs_rps(frames, variant, endpoint).values()))
+    if interval is None:
+        return
+    figure = _figure(frames, variant, endpoint, "throughput_rps", "requests/s", interval.mean)
+    yield _with(figure, interval.low, interval.high)
+
+
+def _latency(frames: Frames, variant: str, endpoint: str, prefix: str, kind: str) -> Iterator[Figure]:
+    pooled = frames.pooled_latencies(variant, endpoint, kind)
+    curve = survival(pooled)
+    curves = [survival(frames.round_latencies(variant, endpoint, n, kind)) for n in frames.rounds(variant)]
+    for name, share in PERCENTILES.items():
+        found = percentile(curve, share)
+        if found is None:
+            continue
+        low, high = _rounds_interval(found, [percentile(each, share) for each in curves])
+        figure = _figure(frames, variant, endpoint, f"{prefix}_{name}_ms", "ms", found.value / 1e3)
+        yield _with(figure, low, high, found.at_least)
+    longest = maximum(pooled)
+    if longest is not None:
+        figure = _figure(frames, variant, endpoint, f"{prefix}_max_ms", "ms", longest.value / 1e3)
+        yield _with(figure, None, None, longest.at_least)
+
+
+def _rounds_interval(pooled: Bounded, rounds: list[Bounded | None]) -> tuple[float | None, float | None]:
+    """In ms; none where the value is a bound, or a round has no percentile of its own (too few samples, a bound)."""
+    values = [found.value for found in rounds if found is not None and not found.at_least]
+    if pooled.at_least or len(values) < len(rounds):
+        return None, None
+    interval = log_interval(pooled.value, values)
+    return (None, None) if interval is None else (interval[0] / 1e3, interval[1] / 1e3)
+
+
+def _above_timeout(frames: Frames, variant: str, endpoint: str) -> Iterator[Figure]:
+    share = share_above(survival(frames.pooled_latencies(variant, endpoint)), HEALTH_TIMEOUT_S * 1e6)
+    if share is not None:
+        yield _figure(frames, variant, endpoint, "latency_above_1s_share", "share", share)
+
+
+def _counted(frames: Frames, variant: str, endpoint: str) -> Iterator[Figure]:
+    counts = frames.counts
+    chosen = counts[(counts["variant"] == variant) & (counts["endpoint"] == endpoint) & (counts["measured"] == 1)]
+    never_answered = float(chosen["unfinished"].sum() - chosen["drained"].sum())
+    yield _figure(frames, variant, endpoint, "failures", "requests", float(chosen["failed"].sum()))
+    yield _figure(frames, variant, endpoint, "unfinished", "requests", never_answered)
+
+
+def _ceiling(frames: Frames, variant: str) -> Iterator[Figure]:
+    ceiling_rps = frames.scenario.variant(variant).ceiling_rps
+    if ceiling_rps is not None:
+        yield _figure(frames, variant, frames.scenario.endpoint, "ceiling_rps", "requests/s", ceiling_rps)
+
+
+def _generator(frames: Frames, variant: str) -> Iterator[Figure]:
+    column = frames.trials.loc[frames.trials["variant"] == variant, "generator_cpu_cores"]
+    interval = mean_interval([float(cores) for cores in column if not math.isnan(cores)])
+    if interval is not None:
+        figure = _figure(frames, variant, "", "generator_cpu_cores", "cores", interval.mean)
+        yield _with(figure, interval.low, interval.high)

@@ -1,0 +1,195 @@
+"""All lineups of a run's scenario, round by round, with resume. What is measured, and how it is shown, comes in."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from bench import store
+from bench.catalogue import file_of
+from bench.errors import UsageError
+from bench.model import Lineup, Load, Plan, Round, Trial, Variant
+
+
+class Watch(Protocol):
+    """Is told how a campaign goes, to show it."""
+
+    def planned(self, rounds: list[Round], kept: int) -> None:
+        """These rounds will be measured; so many were already there."""
+
+    def lineup(self, lineup: Lineup) -> None:
+        """This lineup comes next."""
+
+    def phase(self, word: str) -> None:
+        """It is starting, loading or stopping."""
+
+    def measured(self, lineup: Lineup, trials: list[Trial]) -> None:
+        """It has ended, with these trials."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a campaign measured now, and what it found done."""
+
+    trials: tuple[Trial, ...]
+    rounds_kept: int
+
+    @property
+    def troubled(self) -> tuple[Trial, ...]:
+        """Trials that are failed or invalid."""
+        return tuple(trial for trial in self.trials if trial.status != "ok")
+
+
+Measure = Callable[[Lineup, Callable[[str], None]], list[Trial]]
+
+
+def run_campaign(plan: Plan, run: Path, measure: Measure, watch: Watch) -> Outcome:
+    """Measure every round of ``plan`` that ``run`` does not have yet.
+
+    A round that was cut short is measured again whole, so that its comparisons stay paired.
+    """
+    missing = [made for made in plan.rounds if not round_is_complete(run, plan, made.number)]
+    kept = len(plan.rounds) - len(missing)
+    watch.planned(missing, kept)
+    trials: list[Trial] = []
+    for made in missing:
+        _forget(run, plan, made.number)
+        for lineup in made.lineups:
+            watch.lineup(lineup)
+            measured = measure(lineup, watch.phase)
+            watch.measured(lineup, measured)
+            trials += measured
+    return Outcome(tuple(trials), kept)
+
+
+def round_is_complete(run: Path, plan: Plan, number: int) -> bool:
+    """Whether every variant has its record of the round, and it can be read."""
+    return all(_is_recorded(folder) for folder in _folders(run, plan, number))
+
+
+def _is_recorded(folder: Path) -> bool:
+    try:
+        trial = store.read_json(folder / "trial.json")
+        store.check_files(folder, trial["files"])
+    except (store.BrokenFile, KeyError):
+        return False
+    return True
+
+
+def _folders(run: Path, plan: Plan, number: int) -> list[Path]:
+    return [store.trial_folder(run, plan.scenario.name, name, plan.load.name, number) for name in plan.variants]
+
+
+def _forget(run: Path, plan: Plan, number: int) -> None:
+    for folder in _folders(run, plan, number):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# run.json
+
+
+def open_run(run: Path, plan: Plan, profile: str, header: Callable[[], dict[str, Any]]) -> None:
+    """Make ``run.json``, or add the plan's scenario to the one that is there.
+
+    UsageError where the run holds the scenario under another plan: its rounds could not be compared with these.
+    """
+    path = run / "run.json"
+    if path.exists():
+        try:
+            content = store.read_json(path)
+        except store.BrokenFile as error:
+            raise UsageError(f"{error}; choose another --run") from None
+    else:
+        content = {"schema": store.SCHEMA, "name": run.name, "created_unix_s": time.time(), **header(), "scenarios": {}}
+    entry = _entry(plan, profile)
+    before = content["scenarios"].get(plan.scenario.name)
+    if before is not None:
+        _check_same(run.name, plan.scenario.name, before, entry)
+        entry["rounds"] = max(entry["rounds"], before["rounds"])
+    content["scenarios"][plan.scenario.name] = entry
+    store.write_json(path, content)
+
+
+def seed_of(run: Path, scenario: str) -> int | None:
+    """The seed that the run's scenario was planned with; None where it is not there."""
+    try:
+        entry = store.read_json(run / "run.json")["scenarios"][scenario]
+        return int(entry["seed"])
+    except (store.BrokenFile, KeyError, TypeError):
+        return None
+
+
+COMPARED = ("load", "seed", "measure_s", "variants", "path")
+"""What must be the same for two rounds to be rounds of one measurement."""
+
+
+def _check_same(run: str, scenario: str, before: dict[str, Any], now: dict[str, Any]) -> None:
+    for key in COMPARED:
+        if before[key] != now[key]:
+            raise UsageError(
+                f"run {run!r} has measured {scenario} with another {key}"
+                f" ({_short(before[key])}, now {_short(now[key])}); choose another --run"
+            )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(item["name"] for item in value)
+    if isinstance(value, dict):
+        return str(value["name"])
+    return str(value)
+
+
+def _entry(plan: Plan, profile: str) -> dict[str, Any]:
+    scenario, load = plan.scenario, plan.load
+    return {
+        "question": scenario.question,
+        "path": scenario.path,
+        "load": load.as_json(),
+        "seed": plan.seed,
+        "rounds": len(plan.rounds),
+        "measure_s": plan.measure_s,
+        "profile": profile,
+        "variants": [
+            {
+                "name": variant.name,
+                "role": variant.role,
+                "summary": variant.summary,
+                "file": file_of(scenario, variant.name),
+                "workers": variant.workers,
+                "law": _law(variant, load),
+            }
+            for variant in scenario.variants
+        ],
+    }
+
+
+def _law(variant: Variant, load: Load) -> dict[str, Any] | None:
+    law = variant.law
+    if law is None:
+        return None
+    return {
+        "formula": law.formula,
+        "kind": law.kind,
+        "service_s": law.service_s,
+        "servers": None if law.servers == float("inf") else law.servers,
+        "ceiling_rps": law.ceiling_rps(load.users, load.rate_rps),
+        "latency_s": law.latency_s(load.users),
+    }
+
+
+@contextmanager
+def measuring_alone(results: Path) -> Iterator[None]:
+    """Hold the results folder for measuring; UsageError where another harness measures: each would spoil the other."""
+    with (results / ".measuring").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(f"another measurement into {results} is under way; two at once spoil each other") from None
+        yield

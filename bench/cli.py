@@ -1,0 +1,177 @@
+"""The commands behind the nox sessions: ``python -m bench run SCENARIO`` and ``python -m bench report RUN``.
+
+Exit statuses: 0 all well; 1 something could not be measured, or not be trusted; 2 what was asked for is not allowed, and
+nothing was started; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+
+from bench import catalogue, store
+from bench.errors import UsageError
+from bench.model import PROFILES, Load, Plan, Profile, Scenario
+
+console = Console()
+
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+USERS_MOST = 1000
+"""Each user has a connection, and a process usually 1,024 open files."""
+POSITIVE = click.FloatRange(min=0, min_open=True, max=1e6)
+"""An upper bound, too: 'inf' is a float."""
+
+
+@click.group()
+def app() -> None:
+    """Measure which concurrency pattern a FastAPI endpoint needs."""
+
+
+@app.command("run")
+@click.argument("scenario")
+@click.option("--profile", type=click.Choice(list(PROFILES)), default="standard", help="How long to measure.")
+@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this one; repeatable.")
+@click.option("--rounds", type=click.IntRange(1, 1000), help="Instead of the profile's.")
+@click.option("--users", type=click.IntRange(1, USERS_MOST), help="Instead of the scenario's.")
+@click.option("--rate", type=POSITIVE, help="Open model: so many arrivals a second instead of looping users.")
+@click.option("--measure-s", type=POSITIVE, help="Seconds measured a variant and round.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of the order and the arrivals; recorded in any case.")
+@click.option("--run", "name", metavar="NAME", help="The results' folder; the same name again resumes.")
+@click.option("--results", type=click.Path(path_type=Path), default=catalogue.ROOT / "results", hidden=True)
+def run_command(
+    scenario: str,
+    profile: str,
+    variants: tuple[str, ...],
+    rounds: int | None,
+    users: int | None,
+    rate: float | None,
+    measure_s: float | None,
+    seed: int | None,
+    name: str | None,
+    results: Path,
+) -> None:
+    """Measure one scenario into results/<run>/ and draw the page."""
+    if users is not None and rate is not None:
+        raise UsageError("--users and --rate exclude each other: users loop, arrivals come by a timetable")
+    whole = catalogue.load(scenario)
+    catalogue.check_variants(variants)
+    narrowed = catalogue.narrowed(whole, variants)
+    if narrowed is None:
+        console.print(f"{scenario}: passed over, it has no variant called {' or '.join(variants)}")
+        return
+    folder = results.absolute() / _run_name(name)
+    load = Load(rate_rps=rate) if rate is not None else Load(users=users or whole.users)
+    plan = _plan(narrowed, load, PROFILES[profile], rounds, measure_s, seed, folder)
+    sys.exit(_measure(plan, folder, profile))
+
+
+def _run_name(name: str | None) -> str:
+    if name is None:
+        return time.strftime("%Y-%m-%d_%H%M%S")
+    if not RUN_NAME.fullmatch(name) or name == "latest":
+        raise UsageError(f"a run's name is letters, digits, '.', '_' and '-' (and not 'latest'), not {name!r}")
+    return name
+
+
+def _plan(
+    scenario: Scenario,
+    load: Load,
+    profile: Profile,
+    rounds: int | None,
+    measure_s: float | None,
+    seed: int | None,
+    folder: Path,
+) -> Plan:
+    from bench.campaign import seed_of
+    from bench.plan import make_plan
+
+    if seed is None:
+        seed = seed_of(folder, scenario.name)
+    if seed is None:
+        seed = secrets.randbelow(1_000_000)
+    return make_plan(scenario, load, rounds or profile.rounds, measure_s or profile.measure_s, seed)
+
+
+def _measure(plan: Plan, folder: Path, profile: str) -> int:
+    from bench.campaign import measuring_alone, open_run, run_campaign
+    from bench.lineup import run_lineup
+    from bench.progress import Show
+
+    _make_folder(folder)
+    with measuring_alone(folder.parent):
+        open_run(folder, plan, profile, _header)
+        store.point_latest(folder.parent, folder)
+        with Show(console, plan.scenario.name) as show:
+            outcome = run_campaign(
+                plan, folder, lambda lineup, watch: run_lineup(plan.scenario, lineup, folder, watch), show
+            )
+    drawn = subprocess.run([sys.executable, "-m", "bench", "report", str(folder)], cwd=catalogue.ROOT, check=False)
+    return 1 if outcome.troubled else drawn.returncode
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"the results cannot be written to {folder}: {error.strerror or error}") from None
+
+
+def _header() -> dict[str, Any]:
+    from bench.machine import fingerprint, git_state
+
+    return {
+        "command": shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
+        "machine": fingerprint(),
+        "git": git_state(catalogue.ROOT),
+    }
+
+
+@app.command("report")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Draw every chart again, changed or not.")
+def report_command(run: Path, force: bool) -> None:
+    """Draw a run again from its files, without measuring."""
+    if not (run / "run.json").is_file():
+        raise UsageError(f"{run} is not a run: it has no run.json")
+    from bench.report import draw
+    from bench.report.terminal import print_table
+
+    try:
+        drawn = draw(run, force=force)
+    except store.BrokenFile as error:
+        raise UsageError(str(error)) from None
+    print_table(run, console)
+    console.print(str(drawn.page), soft_wrap=True, highlight=False)
+    sys.exit(1 if drawn.troubled else 0)
+
+
+def main() -> NoReturn:
+    """Run a command; every error a user can make ends as one line on stderr and status 2."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app(standalone_mode=False)
+    except (click.ClickException, UsageError) as error:
+        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        print("interrupted: finished rounds are kept; the same command with --run resumes", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _terminated(*_: object) -> None:
+    raise KeyboardInterrupt

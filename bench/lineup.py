@@ -1,0 +1,280 @@
+"""One lineup: its servers come up, Locust takes its turns on them, everything stops, and each trial gets its record."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench import store
+from bench.catalogue import ROOT, app_of
+from bench.model import HEALTH_PATH, Lineup, Scenario, Status, Trial, Variant
+from bench.processes import (
+    CannotStart,
+    Cores,
+    Process,
+    cores_for,
+    free_port,
+    start,
+    stop_all,
+    tail,
+    wait_until_ready,
+)
+from bench.validity import Evidence, judge
+
+READY_WITHIN_S = 15.0
+"""A server that has not answered by then never will: starting takes 1 s, on a busy machine 3."""
+SLACK_S = 20.0
+"""Locust may take so much longer than its turns, for starting, draining and writing, before it counts as hung."""
+LOOK_EVERY_S = 0.05
+
+
+@dataclass
+class _Server:
+    variant: Variant
+    port: int
+    log: Path
+    process: Process | None = None
+    failure: str | None = None
+    ready_s: float | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@dataclass
+class _Course:
+    """How a lineup went, filled in as it goes."""
+
+    cores: Cores | None
+    servers: list[_Server] = field(default_factory=list)
+    locust_log: Path = Path()
+    locust_pid: int | None = None
+    generator_failure: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+def run_lineup(
+    scenario: Scenario, lineup: Lineup, run: Path, watch: Callable[[str], None] = lambda _: None
+) -> list[Trial]:
+    """Measure one lineup and write ``trial.json`` for each of its variants; returns them in the lineup's order.
+
+    ``watch`` hears what is going on in a word: starting, loading, stopping. What cannot be measured ends as a failed
+    trial with its reason; only the harness's own errors and KeyboardInterrupt come out of here, with everything stopped.
+    """
+    course = _Course(cores_for(parallel=False))
+    folders = {name: _fresh_folder(run, lineup, name) for name in lineup.variants}
+    running: list[Process] = []
+    begun_s = time.perf_counter()
+    try:
+        watch("starting")
+        locust, lineup_file = _start_locust(scenario, lineup, run, course, running)
+        _start_servers(scenario, lineup, folders, course, running)
+        _wait_ready(course)
+        course.timings["ready_s"] = time.perf_counter() - begun_s
+        ready = [server for server in course.servers if server.failure is None]
+        if ready and locust is not None:
+            _write_lineup(lineup_file, lineup, ready, folders)
+            watch("loading")
+            _wait_loaded(locust, lineup, ready, course)
+            course.facts = _read_facts(lineup_file)
+    finally:
+        watch("stopping")
+        stop_all(running)
+    course.timings["total_s"] = time.perf_counter() - begun_s
+    course.timings["overhead_s"] = course.timings["total_s"] - lineup.load_s
+    return [_record(scenario, lineup, server, folders[server.variant.name], course) for server in course.servers]
+
+
+def _fresh_folder(run: Path, lineup: Lineup, variant: str) -> Path:
+    folder = store.trial_folder(run, lineup.scenario, variant, lineup.load.name, lineup.round)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _start_servers(
+    scenario: Scenario, lineup: Lineup, folders: dict[str, Path], course: _Course, running: list[Process]
+) -> None:
+    for name in lineup.variants:
+        server = _Server(scenario.variant(name), free_port(), folders[name] / "server.log")
+        course.servers.append(server)
+        try:
+            server.process = start(
+                server_command(scenario, server.variant, server.port),
+                name=name,
+                log=server.log,
+                env=_environment(),
+                cwd=ROOT,
+                cores=course.cores.server if course.cores else None,
+            )
+            running.append(server.process)
+        except CannotStart as error:
+            server.failure = str(error)
+
+
+def server_command(scenario: Scenario, variant: Variant, port: int) -> list[str]:
+    """The command that serves a variant, as anybody could type it."""
+    return [
+        *(sys.executable, "-m", "uvicorn", app_of(scenario, variant.name)),
+        *("--host", "127.0.0.1", "--port", str(port), "--no-access-log"),
+        *(("--workers", str(variant.workers)) if variant.workers > 1 else ()),
+        *variant.uvicorn_options,
+    ]
+
+
+def _start_locust(
+    scenario: Scenario, lineup: Lineup, run: Path, course: _Course, running: list[Process]
+) -> tuple[Process | None, Path]:
+    logs = store.logs_folder(run, scenario.name)
+    lineup_file = logs / f"{lineup.name}.json"
+    for leftover in (lineup_file, lineup_file.with_suffix(".facts.json")):
+        leftover.unlink(missing_ok=True)
+    course.locust_log = logs / f"{lineup.name}.locust.log"
+    try:
+        locust = start(
+            locust_command(scenario, lineup, lineup_file),
+            name="locust",
+            log=course.locust_log,
+            env=_environment(),
+            cwd=ROOT,
+            cores=course.cores.generator if course.cores else None,
+        )
+    except CannotStart as error:
+        course.generator_failure = str(error)
+        return None, lineup_file
+    running.append(locust)
+    course.locust_pid = locust.pid
+    return locust, lineup_file
+
+
+def locust_command(scenario: Scenario, lineup: Lineup, lineup_file: Path) -> list[str]:
+    """Locust's own command line; the file that it names appears when the servers are ready."""
+    load = lineup.load
+    users = 1 + (load.users or 1)  # the health prober is one of them; a timetable needs one user to hold it
+    return [
+        *(sys.executable, "-m", "locust", "--locustfile", scenario.locustfile, "--headless", "--only-summary"),
+        *("--users", str(users), "--spawn-rate", str(users), "--host", "http://127.0.0.1"),
+        *("--path", scenario.path, "--health-path", HEALTH_PATH),
+        *(("--rate", f"{load.rate_rps:g}") if load.rate_rps is not None else ()),
+        *("--lineup", str(lineup_file)),
+    ]
+
+
+def _environment() -> dict[str, str]:
+    # A LOCUST_* variable would change the load behind the harness's back; a WEB_CONCURRENCY, uvicorn's workers.
+    skipped = ("LOCUST_", "UVICORN_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(skipped) and k != "WEB_CONCURRENCY"}
+    return {**kept, "PYTHONUNBUFFERED": "1"}
+
+
+def _wait_ready(course: _Course) -> None:
+    started = {s.variant.name: (s.process, f"{s.url}{HEALTH_PATH}") for s in course.servers if s.process is not None}
+    reasons = wait_until_ready(started, READY_WITHIN_S)
+    for server in course.servers:
+        server.failure = server.failure or reasons.get(server.variant.name)
+
+
+def _write_lineup(path: Path, lineup: Lineup, ready: list[_Server], folders: dict[str, Path]) -> None:
+    names = {server.variant.name for server in ready}
+    targets = [{"variant": s.variant.name, "url": s.url, "folder": str(folders[s.variant.name])} for s in ready]
+    turns = [
+        {
+            "variant": turn.variant,
+            "rotation": turn.rotation,
+            "warmup_s": turn.warmup_s,
+            "measure_s": turn.measure_s,
+            "stagger_s": turn.stagger_s,
+        }
+        for turn in lineup.turns
+        if turn.variant in names
+    ]
+    store.write_text(path, json.dumps({"targets": targets, "turns": turns, "seed": lineup.seed}, indent=2))
+
+
+def _wait_loaded(locust: Process, lineup: Lineup, ready: list[_Server], course: _Course) -> None:
+    until_s = time.perf_counter() + lineup.load_s + SLACK_S
+    with _failures_noted(ready):
+        while locust.wait(LOOK_EVERY_S) is None:
+            if time.perf_counter() > until_s:
+                course.generator_failure = f"locust did not end within {lineup.load_s + SLACK_S:.0f} s"
+                return
+            if all(server.process is None or server.process.poll() is not None for server in ready):
+                return
+        if (status := locust.poll()) != 0:
+            course.generator_failure = f"locust ended with status {status}"
+
+
+@contextmanager
+def _failures_noted(servers: list[_Server]) -> Iterator[None]:
+    yield
+    for server in servers:
+        status = server.process.poll() if server.process is not None else None
+        if status is not None:
+            server.failure = f"the server ended with status {status} while it was measured"
+
+
+def _read_facts(lineup_file: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(lineup_file.with_suffix(".facts.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return dict(facts["targets"])
+
+
+def _record(scenario: Scenario, lineup: Lineup, server: _Server, folder: Path, course: _Course) -> Trial:
+    name = server.variant.name
+    facts = course.facts.get(name, {})
+    status, reasons = _verdict(scenario, lineup, server, facts, course)
+    log = course.locust_log if status == "failed" and server.failure is None else server.log
+    log_tail = tail(log) if status != "ok" else ""
+    trial = Trial(scenario.name, name, lineup.round, lineup.load, status, reasons, log_tail, facts)
+    content = {
+        "schema": store.SCHEMA,
+        "scenario": scenario.name,
+        "variant": name,
+        "round": lineup.round,
+        "load": lineup.load.as_json(),
+        "lineup": lineup.name,
+        "position": lineup.variants.index(name) + 1,
+        "status": status,
+        "reasons": list(reasons),
+        "log_tail": log_tail,
+        "turns": facts.get("turns", []),
+        "clock": {"perf_counter_s": time.perf_counter(), "unix_s": time.time()},
+        "timings": course.timings,
+        "pids": {"server": server.process.pid if server.process else None, "locust": course.locust_pid},
+        "cores": {
+            "server": list(course.cores.server) if course.cores else None,
+            "generator": list(course.cores.generator) if course.cores else None,
+        },
+        "port": server.port,
+        "facts": {key: value for key, value in facts.items() if key != "turns"},
+        "files": store.file_sizes(folder),
+    }
+    store.write_json(folder / "trial.json", content)
+    return trial
+
+
+def _verdict(
+    scenario: Scenario, lineup: Lineup, server: _Server, facts: dict[str, Any], course: _Course
+) -> tuple[Status, tuple[str, ...]]:
+    if server.failure is not None:
+        return "failed", (server.failure,)
+    if course.generator_failure is not None:
+        return "failed", (course.generator_failure,)
+    if not facts:
+        return "failed", ("locust left no facts of this trial",)
+    planned_s = sum(turn.measure_s for turn in lineup.turns if turn.variant == server.variant.name)
+    evidence = Evidence(facts, f"GET {scenario.path}", lineup.load, server.variant.law, planned_s)
+    reasons = judge(evidence)
+    return ("invalid", reasons) if reasons else ("ok", ())

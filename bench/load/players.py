@@ -1,0 +1,343 @@
+"""Who asks: a closed loop (a user who waits for the answer) and an open pool (arrivals that wait for nobody).
+
+Both live in hub callbacks. Both can be moved from server to server: ``begin`` starts the traffic on a target, ``end``
+stops it and books what is still unanswered, and until the next ``begin`` late answers only count as drained.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from gevent import get_hub
+
+from bench.load.alarm import alarm
+from bench.load.connection import Connection
+from bench.load.records import Channel
+from bench.load.request import Request, Target
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 0.1
+"""Pause after a connection failed, so that a server that refuses is not hammered in a busy loop."""
+
+RequestSource = Request | Callable[[], Iterable[Request]]
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """How a user behaves, as its class declares it."""
+
+    request: RequestSource
+    expected_statuses: frozenset[int]
+    timeout_s: float
+    think_time_s: float = 0.0
+    max_connections: int = 1
+
+
+class _Script:
+    """The requests of one player, ready for the wire of the current target."""
+
+    def __init__(self, source: RequestSource) -> None:
+        self._endless = source if isinstance(source, Request) else None
+        self._requests: Iterator[Request] = iter(()) if isinstance(source, Request) else iter(source())
+        self._channel_of: Callable[[str], Channel] = lambda _: Channel("", 0.0)
+        self._authority = ""
+        self._ready: tuple[bytes, bool, Channel] | None = None
+
+    def aim(self, target: Target, channel_of: Callable[[str], Channel]) -> None:
+        self._authority = target.authority
+        self._channel_of = channel_of
+        self._ready = self._prepare(self._endless) if self._endless else None
+
+    def next(self) -> tuple[bytes, bool, Channel] | None:
+        """Payload, whether it may be repeated, and where it is counted; None when there are no more."""
+        if self._ready is not None:
+            return self._ready
+        request = next(self._requests, None)
+        return None if request is None else self._prepare(request)
+
+    def _prepare(self, request: Request) -> tuple[bytes, bool, Channel]:
+        channel = self._channel_of(" ".join(request.label))
+        return request.encode(self._authority), request.repeatable, channel
+
+
+class ClosedLoop:
+    """Asks, waits for the answer, thinks, asks again; keeps one connection to every target it has seen."""
+
+    def __init__(self, conduct: Conduct) -> None:
+        self._conduct = conduct
+        self._expected = conduct.expected_statuses
+        self._think_s = conduct.think_time_s
+        self._script = _Script(conduct.request)
+        self._connections: dict[Target, Connection] = {}
+        self._connection: Connection | None = None
+        self._running = False
+        self._pause: Any = None
+
+    def begin(self, target: Target, channel_of: Callable[[str], Channel], delay_s: float = 0.0) -> None:
+        """Start asking ``target`` after ``delay_s``."""
+        if target not in self._connections:
+            self._connections[target] = Connection(target.address, self)
+        self._connection = self._connections[target]
+        self._script.aim(target, channel_of)
+        self._running = True
+        self._after(delay_s)
+
+    def end(self, end_s: float) -> None:
+        """Stop asking; book the unanswered request, if there is one."""
+        self._running = False
+        self._cancel_pause()
+        connection = self._connection
+        if connection is not None and connection.in_flight:
+            connection.context.unfinished(connection.intended_s, connection.sent_s, end_s)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests unanswered now: 0 or 1."""
+        return int(self._connection is not None and self._connection.in_flight)
+
+    def abandon(self) -> None:
+        """Hang up on what is still unanswered."""
+        if self._connection is not None and self._connection.in_flight:
+            self._connection.close()
+
+    def close(self) -> None:
+        """Hang up on everybody."""
+        self._running = False
+        self._cancel_pause()
+        for connection in self._connections.values():
+            connection.close()
+
+    def expire(self, now_s: float) -> None:
+        """Give up a request that is older than the timeout."""
+        connection = self._connection
+        if connection is None or not connection.in_flight or now_s - connection.sent_s < self._conduct.timeout_s:
+            return
+        connection.close()
+        self.failed(connection, "timeout", f"no answer within {self._conduct.timeout_s:g} s", now_s)
+
+    # Owner of the connection
+
+    def answered(self, connection: Connection, status: int, done_s: float) -> None:
+        channel: Channel = connection.context
+        if not self._running:
+            channel.counts["drained"] += 1
+            return
+        sent_s = connection.sent_s
+        if status in self._expected:
+            if sent_s >= channel.part_start_s:
+                channel.add_service(int((done_s - sent_s) * 1e6))
+            else:
+                channel.carried(sent_s, sent_s, done_s)
+        else:
+            channel.failed(sent_s, sent_s, done_s, "status", f"status {status}", status)
+        if self._think_s:
+            self._after(self._think_s)
+        else:
+            self._ask()
+
+    def failed(self, connection: Connection, cause: str, detail: str, done_s: float) -> None:
+        if not self._running:
+            return
+        connection.context.failed(connection.sent_s, connection.sent_s, done_s, cause, detail)
+        self._after(max(RETRY_S, self._think_s))
+
+    def reconnected(self, connection: Connection) -> None:
+        connection.context.counts["reconnects"] += 1
+
+    def crashed(self, connection: Connection, detail: str) -> None:
+        logger.error("A user's own code failed: %s", detail)
+        connection.context.sample(detail)
+        if self._running:
+            self._after(RETRY_S)
+
+    # Steps
+
+    def _ask(self) -> None:
+        following = self._script.next()
+        if following is None:
+            self._running = False
+            return
+        payload, repeatable, channel = following
+        connection = self._connection
+        assert connection is not None
+        connection.context = channel
+        channel.started += 1
+        connection.request(payload, repeatable)
+
+    def _after(self, delay_s: float) -> None:
+        self._cancel_pause()
+        self._pause = get_hub().loop.timer(delay_s)
+        self._pause.start(self._resume, update=True)
+
+    def _resume(self) -> None:
+        self._cancel_pause()
+        try:
+            if self._running:
+                self._ask()
+        except Exception:  # raised by the user's own iterator of requests
+            logger.exception("A user's requests could not be made; it asks no more")
+            self._running = False
+
+    def _cancel_pause(self) -> None:
+        if self._pause is not None:
+            self._pause.stop()
+            self._pause.close()
+            self._pause = None
+
+
+class OpenPool:
+    """Sends each request when it is due, on a connection that is free or new; late ones at once, none waits for another.
+
+    Where ``max_connections`` are all in flight, the arrival is dropped and counted: a cap keeps an overloaded server
+    from growing the pool, and its own lag, without end.
+    """
+
+    def __init__(self, conduct: Conduct, timetable: Callable[[int], Iterator[float]]) -> None:
+        self._conduct = conduct
+        self._expected = conduct.expected_statuses
+        self._script = _Script(conduct.request)
+        self._timetable = timetable
+        self._free: dict[Target, list[Connection]] = {}
+        self._busy: set[Connection] = set()
+        self._target: Target | None = None
+        self._running = False
+        self._due: Iterator[float] = iter(())
+        self._next_s = 0.0
+        self._begins = 0
+        self._exhausted = False
+        self._alarm = alarm(get_hub().loop, self._ring)
+
+    def begin(self, target: Target, channel_of: Callable[[str], Channel], delay_s: float = 0.0) -> None:
+        """Start a fresh timetable on ``target``, its zero ``delay_s`` from now."""
+        self._target = target
+        self._free.setdefault(target, [])
+        self._script.aim(target, channel_of)
+        self._running = True
+        origin_s = perf_counter() + delay_s
+        self._due = (origin_s + due_s for due_s in self._timetable(self._begins))
+        self._begins += 1
+        self._next_s = next(self._due)
+        self._alarm.set(self._next_s)
+
+    def end(self, end_s: float) -> None:
+        """Stop sending; book what is unanswered, and what was due before ``end_s`` and has not been sent yet."""
+        if self._running:
+            self._send_due(end_s)
+        self._running = False
+        for connection in self._busy:
+            connection.context.unfinished(connection.intended_s, connection.sent_s, end_s)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests unanswered now."""
+        return len(self._busy)
+
+    def abandon(self) -> None:
+        """Hang up on what is still unanswered."""
+        for connection in self._busy:
+            connection.close()
+            self._give_back(connection)
+        self._busy.clear()
+
+    def close(self) -> None:
+        """Hang up on everybody."""
+        self._running = False
+        self._alarm.close()
+        self.abandon()
+        for connections in self._free.values():
+            for connection in connections:
+                connection.close()
+
+    def expire(self, now_s: float) -> None:
+        """Give up requests that are older than the timeout."""
+        for connection in [c for c in self._busy if now_s - c.sent_s >= self._conduct.timeout_s]:
+            connection.close()
+            self.failed(connection, "timeout", f"no answer within {self._conduct.timeout_s:g} s", now_s)
+
+    # Owner of the connections
+
+    def answered(self, connection: Connection, status: int, done_s: float) -> None:
+        self._busy.discard(connection)
+        self._give_back(connection)
+        channel: Channel = connection.context
+        if not self._running:
+            channel.counts["drained"] += 1
+        elif status in self._expected:
+            channel.timetabled(connection.intended_s, connection.sent_s, done_s)
+        else:
+            channel.failed(connection.intended_s, connection.sent_s, done_s, "status", f"status {status}", status)
+
+    def failed(self, connection: Connection, cause: str, detail: str, done_s: float) -> None:
+        self._busy.discard(connection)
+        self._give_back(connection)
+        if self._running:
+            connection.context.failed(connection.intended_s, connection.sent_s, done_s, cause, detail)
+
+    def reconnected(self, connection: Connection) -> None:
+        connection.context.counts["reconnects"] += 1
+
+    def crashed(self, connection: Connection, detail: str) -> None:
+        logger.error("A user's own code failed: %s", detail)
+        connection.context.sample(detail)
+
+    # Steps
+
+    def _ring(self) -> None:
+        if not self._running:
+            return
+        try:
+            self._send_due(perf_counter())
+        except Exception:  # raised by the user's own iterator of requests
+            logger.exception("A user's requests could not be made; no more are sent")
+            self._exhausted = True
+        if not self._exhausted:
+            self._alarm.set(self._next_s)
+
+    def _send_due(self, now_s: float) -> None:
+        while not self._exhausted and self._next_s <= now_s:
+            self._send(self._next_s)
+            self._next_s = next(self._due)
+
+    def _send(self, intended_s: float) -> None:
+        following = self._script.next()
+        if following is None:
+            self._exhausted = True
+            return
+        payload, repeatable, channel = following
+        connection = self._take()
+        if connection is None:
+            channel.counts["dropped"] += 1
+            return
+        channel.started += 1
+        connection.context = channel
+        self._busy.add(connection)
+        connection.request(payload, repeatable, intended_s)
+
+    def _take(self) -> Connection | None:
+        assert self._target is not None
+        free = self._free[self._target]
+        if free:
+            return free.pop()
+        if len(self._busy) >= self._conduct.max_connections:
+            return None
+        return _Pooled(self._target, self)
+
+    def _give_back(self, connection: Connection) -> None:
+        assert isinstance(connection, _Pooled)
+        self._free[connection.target].append(connection)
+
+
+class _Pooled(Connection):
+    __slots__ = ("target",)
+
+    def __init__(self, target: Target, owner: OpenPool) -> None:
+        super().__init__(target.address, owner)
+        self.target = target
+
+
+Player = ClosedLoop | OpenPool

@@ -1,0 +1,197 @@
+"""Where the traffic of one Locust process happens: its players, and the channels of the target whose turn it is.
+
+Without a lineup (somebody runs a locustfile by hand) there is one target, ``--host``, and one endless turn. Either way
+Locust's own statistics are fed from the same intervals, so its tables and its web UI are live.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from time import perf_counter
+from typing import Any
+
+import gevent
+from gevent.queue import Queue
+
+from bench.load.gauge import SAMPLE_S, Gauge, Load
+from bench.load.ledger import Interval
+from bench.load.locust_stats import feed
+from bench.load.players import Player
+from bench.load.records import Channel, Row, Taken, fold
+from bench.load.request import Target
+from bench.load.timetable import staggered
+from bench.store import INTERVAL_S
+
+TICK_S = 0.1
+"""How often timeouts are looked for, and whether an interval is due."""
+
+
+class Stage:
+    """The players of this process, moved together from target to target; every method runs in one gevent hub."""
+
+    def __init__(self, environment: Any) -> None:
+        self._environment = environment
+        self._players: list[Player] = []
+        self._target: Target | None = None
+        self._channels: dict[str, Channel] = {}
+        self._turn = 0
+        self._measured = False
+        self._number = 0
+        self._interval_start_s = 0.0
+        self._part_start_s = 0.0
+        self._running = False
+        self._jobs: Queue[tuple[Interval, list[Taken]] | None] = Queue()
+        self._gauge = Gauge()
+        self.on_interval: Callable[[Interval], None] | None = None
+        self.on_load: Callable[[str, Load], None] | None = None
+        self._greenlets = [gevent.spawn(self._tick), gevent.spawn(self._scribe)]
+
+    @property
+    def players(self) -> int:
+        """How many players have joined."""
+        return len(self._players)
+
+    def join(self, player: Player) -> None:
+        """A user has come; where traffic runs already, it starts at once."""
+        self._players.append(player)
+        if self._running and self._target is not None:
+            player.begin(self._target, self.channel)
+
+    def leave(self, player: Player) -> None:
+        """A user has gone, and its connections with it."""
+        if player in self._players:
+            self._players.remove(player)
+        player.close()
+
+    def channel(self, endpoint: str) -> Channel:
+        """Where requests to ``endpoint`` of the current target are counted."""
+        channel = self._channels.get(endpoint)
+        if channel is None:
+            channel = self._channels[endpoint] = Channel(endpoint, self._part_start_s)
+        return channel
+
+    def begin(self, turn: int, target: Target, stagger_s: float = 0.0, seed: int = 0) -> float:
+        """Start a turn's warm-up on ``target``: every player, each at its own offset within ``stagger_s``."""
+        now_s = perf_counter()
+        self._turn, self._target = turn, target
+        self._number = 0
+        self._measured = False
+        self._interval_start_s = self._part_start_s = now_s
+        self._channels = {}
+        self._running = True
+        self._gauge.restart()
+        offsets = staggered(len(self._players), stagger_s, seed) if stagger_s else [0.0] * len(self._players)
+        for player, offset_s in zip(self._players, offsets, strict=True):
+            player.begin(target, self.channel, offset_s)
+        return now_s
+
+    def measure(self) -> float:
+        """The warm-up is over: what begins from now on counts."""
+        now_s = self._close_interval()
+        self._measured = True
+        self._part_start_s = now_s
+        for channel in self._channels.values():
+            channel.part_start_s = now_s
+        return now_s
+
+    def end(self) -> float:
+        """The turn is over: nothing more is sent, and what is unanswered is booked as unfinished."""
+        end_s = perf_counter()
+        self._running = False
+        for player in self._players:
+            player.end(end_s)
+        self._sample()
+        return end_s
+
+    @property
+    def quiet(self) -> bool:
+        """Whether every request of the turn has come back."""
+        return not any(player.in_flight for player in self._players)
+
+    def close_turn(self, end_s: float) -> None:
+        """Hang up on what has not come back, and book the turn's last interval."""
+        for player in self._players:
+            player.abandon()
+        self._close_interval(end_s)
+
+    def finish(self) -> None:
+        """Wait until every interval has been handed over."""
+        self._jobs.put(None)
+        self._greenlets[1].join()
+        self._greenlets[0].kill()
+
+    def record(self, endpoint: str, latency_s: float, cause: str, detail: str, status: int) -> None:
+        """Count a request of an ordinary Locust user, which has just ended; an empty ``cause`` is success."""
+        if not self._running:
+            return
+        channel = self.channel(endpoint)
+        done_s = perf_counter()
+        begun_s = done_s - latency_s
+        channel.started += 1
+        if cause:
+            channel.failed(begun_s, begun_s, done_s, cause, detail, status)
+        elif begun_s < channel.part_start_s:
+            channel.carried(begun_s, begun_s, done_s)
+        else:
+            channel.add_service(max(1, int(latency_s * 1e6)))
+
+    # Intervals
+
+    def _close_interval(self, end_s: float | None = None) -> float:
+        now_s = perf_counter() if end_s is None else end_s
+        if self._target is None:
+            return now_s
+        taken = [channel.take() for channel in self._channels.values()]
+        interval = Interval(
+            self._turn, self._number, self._target.name, self._measured, self._interval_start_s, now_s, []
+        )
+        self._jobs.put((interval, taken))
+        self._number += 1
+        self._interval_start_s = now_s
+        return now_s
+
+    def _tick(self) -> None:
+        sampled_s = 0.0
+        while True:
+            gevent.sleep(TICK_S)
+            now_s = perf_counter()
+            for player in self._players:
+                player.expire(now_s)
+            if not self._running:
+                continue
+            if now_s - self._interval_start_s >= INTERVAL_S - TICK_S / 2:
+                self._close_interval()
+            if now_s - sampled_s >= SAMPLE_S:
+                self._sample()
+                sampled_s = now_s
+
+    def _sample(self) -> None:
+        load = self._gauge.sample()
+        if load is not None and self._target is not None and self.on_load is not None:
+            self.on_load(self._target.name, load)
+
+    def _scribe(self) -> None:
+        for interval, taken in self._jobs_until_end():
+            for raw in taken:
+                row = self._fold(raw)
+                interval.rows.append(row)
+                feed(self._environment.stats, row, interval.end_s - interval.start_s)
+            if self.on_interval is not None:
+                self.on_interval(interval)
+
+    def _jobs_until_end(self) -> Iterable[tuple[Interval, list[Taken]]]:
+        while (job := self._jobs.get()) is not None:
+            yield job
+
+    def _fold(self, taken: Taken) -> Row:
+        for row in fold(taken):
+            if row is not None:
+                return row
+            gevent.sleep(0)  # let the hub answer sockets and timers between two slices
+        raise AssertionError("fold always ends with a row")
+
+
+def turn_seed(seed: int, turn: int) -> int:
+    """The seed of one turn's start offsets."""
+    return random.Random(f"{seed}/{turn}").getrandbits(32)

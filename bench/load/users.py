@@ -1,0 +1,94 @@
+"""``HubHttpUser``: an ordinary Locust user whose requests run in hub callbacks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from locust import User, constant, task
+
+from bench.load.players import ClosedLoop, Conduct, OpenPool, Player, RequestSource
+from bench.load.request import Request
+from bench.load.timetable import ArrivalProcess, arrivals
+
+FOREVER_S = 3600.0
+
+
+class HubHttpUser(User):
+    """A user that is declared, not scripted; Locust spawns, stops, counts and distributes it like any other.
+
+    Closed model, each user one loop on one connection::
+
+        class Reader(HubHttpUser):
+            request = Request("/books")
+
+    Open model, a timetable shared by all users of the class, on as many connections as it needs::
+
+        class Arrivals(HubHttpUser):
+            request = Request("/books")
+            arrival_rate = 500          # requests per second
+            arrivals = "poisson"        # or "constant"
+
+    ``request`` may also be a function that returns an iterator of Requests, so that each differs.
+    """
+
+    abstract = True
+
+    request: ClassVar[RequestSource] = Request()
+    expected_statuses: ClassVar[frozenset[int]] = frozenset({200})
+    timeout_s: ClassVar[float] = 60.0
+    think_time_s: ClassVar[float] = 0.0
+    """Closed model: pause between an answer and the next request."""
+    arrival_rate: ClassVar[float | None] = None
+    arrivals: ClassVar[ArrivalProcess] = "constant"
+    arrivals_seed: ClassVar[int] = 1
+    max_connections: ClassVar[int] = 500
+    """Open model: arrivals beyond so many in flight are dropped and counted. Half of the usual 1,024 open files."""
+
+    wait_time = constant(FOREVER_S)
+
+    _pools: ClassVar[dict[type, list[Any]]] = {}
+
+    @task
+    def _live(self) -> None:
+        # The traffic runs in hub callbacks. A user in wait() is stopped at once, one asleep in a task is not.
+        pass
+
+    def on_start(self) -> None:
+        self._player: Player | None = None
+        if self.arrival_rate is None:
+            self._player = ClosedLoop(self._conduct())
+        elif not self._class_users():
+            self._player = OpenPool(self._conduct(), self._timetable)
+        self._class_users().append(self)
+        if self._player is not None:
+            self.environment.stage.join(self._player)
+
+    def on_stop(self) -> None:
+        users = self._class_users()
+        if self in users:
+            users.remove(self)
+        stage = self.environment.stage
+        if self._player is None:
+            return
+        if stage is None:
+            self._player.close()
+        else:
+            stage.leave(self._player)
+
+    def _conduct(self) -> Conduct:
+        source = self.request if isinstance(self.request, Request) else type(self).request
+        return Conduct(source, self.expected_statuses, self.timeout_s, self.think_time_s, self.max_connections)
+
+    def _timetable(self, begin: int) -> Iterator[float]:
+        assert self.arrival_rate is not None
+        return arrivals(self.arrivals, self.arrival_rate, self.arrivals_seed + begin)
+
+    def _class_users(self) -> list[Any]:
+        return self._pools.setdefault(type(self), [])
+
+
+def option(environment_variable: str, default: str) -> str:
+    """A locustfile's setting, from the environment: ``BENCH_PATH=/books locust -f ...``."""
+    return os.environ.get(environment_variable, default)

@@ -1,0 +1,64 @@
+"""Writes one trial's intervals: requests.hlog and counts.csv, as store.py documents them."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+
+from bench.load.records import Row, cause_counts, encode, tag
+from bench.store import COUNTS_COLUMNS
+
+
+class TrialWriter:
+    """Appends intervals to a trial's files as they end, so that what was seen is there whatever happens next."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._hlog = (folder / "requests.hlog").open("w", encoding="ascii")
+        self._counts = (folder / "counts.csv").open("w", encoding="utf-8", newline="")
+        self._csv = csv.writer(self._counts, lineterminator="\n")
+        self._csv.writerow(COUNTS_COLUMNS)
+        # Stamps are of perf_counter; the base time says what to add for Unix time. The package's own header writer is
+        # broken, and without a base time readers take small stamps for offsets from the first interval.
+        base_s = time.time() - time.perf_counter()
+        self._hlog.write(
+            "#[Histogram log format version 1.3]\n"
+            f"#[StartTime: {time.time():.3f} (seconds since epoch)]\n"
+            f"#[BaseTime: {base_s:.3f} (seconds since epoch)]\n"
+            '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"\n'
+        )
+
+    def interval(self, start_s: float, end_s: float, measured: bool, rows: list[Row]) -> None:
+        """Write one interval of every endpoint."""
+        for row in rows:
+            counts = row.counts
+            self._csv.writerow(
+                (
+                    f"{start_s:.6f}",
+                    f"{end_s:.6f}",
+                    row.endpoint,
+                    int(measured),
+                    counts.get("started", 0),
+                    row.finished,
+                    sum(row.causes.values()),
+                    counts.get("unfinished", 0),
+                    counts.get("drained", 0),
+                    counts.get("dropped", 0),
+                    row.in_flight,
+                    counts.get("reconnects", 0),
+                    *cause_counts(row),
+                )
+            )
+            for kind, buckets in row.buckets.items():
+                histogram, max_us = encode(buckets)
+                self._hlog.write(
+                    f"Tag={tag(row.endpoint, kind)},{start_s:.6f},{end_s - start_s:.6f},{max_us / 1000:.3f},{histogram}\n"
+                )
+        self._hlog.flush()
+        self._counts.flush()
+
+    def close(self) -> None:
+        """Close both files."""
+        self._hlog.close()
+        self._counts.close()

@@ -1,0 +1,164 @@
+"""The nouns of the harness as frozen dataclasses. Standard library only: everything may import this module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bench.laws import Law
+
+Role = Literal["trap", "fix", "baseline"]
+Status = Literal["ok", "invalid", "failed"]
+"""ok: evidence. invalid: measured, but not to be trusted. failed: could not be measured at all."""
+
+HEALTH_PATH = "/health"
+HEALTH_EVERY_S = 0.1
+"""The health prober's timetable, as a load balancer's, only more often so that a short trial has enough probes."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to write the endpoint: the file ``apps/<scenario>/<name>.py`` with a FastAPI ``app``."""
+
+    name: str
+    role: Role
+    summary: str
+    """A few words for charts and tables: ``time.sleep in async def``."""
+    law: Law | None = None
+    workers: int = 1
+    uvicorn_options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A question, and the variants whose measurements answer it."""
+
+    name: str
+    question: str
+    variants: tuple[Variant, ...]
+    path: str
+    """The path that the users ask for, the same in every variant."""
+    users: int = 32
+    locustfile: str = "locustfiles/get_and_health.py"
+    """How its users behave, relative to the repository."""
+
+    def variant(self, name: str) -> Variant:
+        """The variant called ``name``; KeyError when there is none."""
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        raise KeyError(name)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How long to measure: rounds, and the seconds measured a variant and round (stretched where a law needs it)."""
+
+    name: str
+    rounds: int
+    measure_s: float
+
+
+PROFILES = {p.name: p for p in (Profile("quick", 1, 2.0), Profile("standard", 5, 3.0), Profile("thorough", 12, 6.0))}
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the server is asked: ``users`` looping without think time, or arrivals at ``rate_rps`` a second."""
+
+    users: int | None = None
+    rate_rps: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.users is None) == (self.rate_rps is None):
+            raise ValueError("a load is either a number of users or an arrival rate")
+
+    @property
+    def name(self) -> str:
+        """As in the results' folders: ``users-32``, ``rate-500``."""
+        return f"users-{self.users}" if self.rate_rps is None else f"rate-{self.rate_rps:g}"
+
+    @property
+    def model(self) -> Literal["closed", "open"]:
+        """The closed model's users wait for their answers; the open model's arrivals do not."""
+        return "closed" if self.rate_rps is None else "open"
+
+    def as_json(self) -> dict[str, str | int | float | None]:
+        """As the results' files have it."""
+        return {"name": self.name, "model": self.model, "users": self.users, "rate_rps": self.rate_rps}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A slice of load on one variant: ``warmup_s`` that is thrown away, then ``measure_s`` that counts."""
+
+    variant: str
+    rotation: int
+    """0 is the fresh server's warm-up, measured by nobody; the rotations that count start at 1."""
+    warmup_s: float
+    measure_s: float
+    stagger_s: float = 0.0
+    """The users' first requests are spread over this long, so that they do not march in step."""
+
+
+@dataclass(frozen=True)
+class Lineup:
+    """Servers that are up together, and the turns that the load takes on them."""
+
+    scenario: str
+    round: int
+    number: int
+    """Counts the lineups of a round, from 1."""
+    variants: tuple[str, ...]
+    load: Load
+    turns: tuple[Turn, ...]
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """As in the names of its logs: ``round-2-lineup-1``."""
+        return f"round-{self.round}-lineup-{self.number}"
+
+    @property
+    def load_s(self) -> float:
+        """Seconds of load, warm-up included."""
+        return sum(turn.warmup_s + turn.measure_s for turn in self.turns)
+
+
+@dataclass(frozen=True)
+class Round:
+    """A randomised complete block: every variant once, on fresh servers."""
+
+    scenario: str
+    number: int
+    lineups: tuple[Lineup, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that will be measured of one scenario under one load, in order."""
+
+    scenario: Scenario
+    load: Load
+    seed: int
+    measure_s: float
+    rounds: tuple[Round, ...]
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Names of the variants that are measured, in the catalogue's order."""
+        return tuple(variant.name for variant in self.scenario.variants)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One variant in one round, all its turns: the unit of evidence, as ``trial.json`` keeps it."""
+
+    scenario: str
+    variant: str
+    round: int
+    load: Load
+    status: Status
+    reasons: tuple[str, ...] = ()
+    log_tail: str = ""
+    facts: dict[str, object] = field(default_factory=dict)

@@ -1,0 +1,104 @@
+"""Plans a run: scenario x load x profile x seed -> rounds -> lineups -> turns. Pure: the same seed, the same plan."""
+
+from __future__ import annotations
+
+import math
+import random
+
+from bench.laws import Law
+from bench.model import Lineup, Load, Plan, Round, Scenario, Turn, Variant
+
+LATENCIES_MEASURED = 4
+"""A trial lasts at least so many predicted latencies: fewer, and its edges weigh as much as its middle."""
+LATENCIES_WARMUP = 2
+WARMUP_S = 1.0
+"""At least so long: a fresh server imports lazily, starts threads and fills caches in its first second."""
+TURN_S = 0.5
+"""Short, since the machine's speed drifts between turns; METHOD's measurements put the optimum at 0.25 to 0.5 s."""
+LONGEST_TURN_S = 1.0
+TURN_WARMUP_S = 0.1
+"""Cut from every turn, or one latency where that is longer: the users have to come over first."""
+
+
+def make_plan(scenario: Scenario, load: Load, rounds: int, measure_s: float, seed: int, together: bool = True) -> Plan:
+    """Plan ``rounds`` of randomised complete blocks, each measuring every variant for about ``measure_s`` seconds.
+
+    ``together`` lets quick variants share a lineup and take turns.
+    """
+    made = tuple(_round(scenario, load, number, measure_s, seed, together) for number in range(1, rounds + 1))
+    return Plan(scenario, load, seed, measure_s, made)
+
+
+def predicted_latency_s(variant: Variant, load: Load) -> float | None:
+    """What the variant's law says that a request takes under ``load``; None where it has no law."""
+    return None if variant.law is None else variant.law.latency_s(_in_flight(variant.law, load))
+
+
+def _in_flight(law: Law, load: Load) -> int | None:
+    return load.users
+
+
+def _round(scenario: Scenario, load: Load, number: int, measure_s: float, seed: int, together: bool) -> Round:
+    draw = random.Random(f"{seed}/{scenario.name}/{load.name}/{number}")
+    groups = _groups(scenario, load, together)
+    for group in groups:
+        draw.shuffle(group)
+    draw.shuffle(groups)
+    lineups = [
+        _lineup(scenario, load, number, index, group, measure_s, draw.getrandbits(32))
+        for index, group in enumerate(groups, start=1)
+    ]
+    return Round(scenario.name, number, tuple(lineups))
+
+
+def _groups(scenario: Scenario, load: Load, together: bool) -> list[list[Variant]]:
+    sharing = [v for v in scenario.variants if together and _fits_a_turn(predicted_latency_s(v, load))]
+    alone = [[v] for v in scenario.variants if v not in sharing]
+    return [*alone, sharing] if sharing else alone
+
+
+def _fits_a_turn(latency_s: float | None) -> bool:
+    return latency_s is not None and _turn_warmup_s(latency_s) + LATENCIES_MEASURED * latency_s <= LONGEST_TURN_S
+
+
+def _turn_warmup_s(latency_s: float) -> float:
+    return max(TURN_WARMUP_S, latency_s)
+
+
+def _lineup(
+    scenario: Scenario, load: Load, number: int, index: int, group: list[Variant], measure_s: float, seed: int
+) -> Lineup:
+    names = tuple(variant.name for variant in group)
+    turns = _one_turn(group[0], load, measure_s) if len(group) == 1 else _turns(group, load, measure_s, seed)
+    return Lineup(scenario.name, number, index, names, load, turns, seed)
+
+
+def _one_turn(variant: Variant, load: Load, measure_s: float) -> tuple[Turn, ...]:
+    latency_s = predicted_latency_s(variant, load) or 0.0
+    warmup_s = max(WARMUP_S, LATENCIES_WARMUP * latency_s)
+    return (Turn(variant.name, 1, warmup_s, max(measure_s, LATENCIES_MEASURED * latency_s), latency_s),)
+
+
+def _turns(group: list[Variant], load: Load, measure_s: float, seed: int) -> tuple[Turn, ...]:
+    latencies = {variant.name: predicted_latency_s(variant, load) or 0.0 for variant in group}
+    slowest_s = max(latencies.values())
+    warmup_s = _turn_warmup_s(slowest_s)
+    length_s = max(TURN_S, warmup_s + LATENCIES_MEASURED * slowest_s)
+    rotations = math.ceil(measure_s / (length_s - warmup_s))
+    draw = random.Random(seed)
+    names = list(latencies)
+    turns = []
+    for rotation in range(rotations + 1):
+        draw.shuffle(names)
+        for name in names:
+            first = rotation == 0  # the fresh server's warm-up: thrown away whole
+            turns.append(
+                Turn(
+                    name,
+                    rotation,
+                    WARMUP_S if first else warmup_s,
+                    0.0 if first else length_s - warmup_s,
+                    latencies[name],
+                )
+            )
+    return tuple(turns)

@@ -1,0 +1,155 @@
+"""From a run's folder to summary.csv, charts and one page. Reads files, writes files, measures nothing.
+
+drawn = draw(Path("results/2026-11-23"))
+drawn.page         # results/2026-11-23/index.html
+drawn.troubled     # a line for each failed, invalid or refused trial; empty when all is well
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from bench import store
+from bench.analysis.frames import Frames, Run, ScenarioInfo, read_run, read_scenario, trial_files
+from bench.analysis.summary import Summary, summarise, to_csv
+from bench.report import charts, wording
+from bench.report.page import Result, page
+from bench.report.terminal import ScenarioTable
+
+__all__ = ["Drawn", "draw"]
+
+ROOT = Path(__file__).parents[2]
+"""The repository, where run.json's file names of variants start."""
+
+FINGERPRINTS = "drawn.json"
+"""In charts/: for every scenario what its charts were drawn from, and which they are."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn. ``troubled`` has a line for each trial that is no evidence; ``tables`` are rich renderables."""
+
+    page: Path
+    troubled: tuple[str, ...]
+    tables: tuple[ScenarioTable, ...]
+
+
+def draw(run: Path, *, force: bool = False, root: Path = ROOT) -> Drawn:
+    """Analyse ``run`` and write summary.csv, charts/ and index.html into it.
+
+    Charts of a scenario are drawn again when its files or this code have changed, or with ``force``. Raises
+    BrokenFile when run.json itself cannot be read, OSError when the folder cannot be written.
+    """
+    read = read_run(run)
+    before = {} if force else _fingerprints(run)
+    after: dict[str, Any] = {}
+    results = []
+    for scenario in read.scenarios:
+        frames = read_scenario(read, scenario)
+        summary = summarise(frames)
+        after[scenario.name] = _drawn_charts(read, frames, summary, before.get(scenario.name))
+        results.append(Result(frames, summary, tuple(_inlined(run, scenario, after[scenario.name]["charts"]))))
+    _remove_stale(run, before, after)
+    store.write_text(run / "charts" / FINGERPRINTS, json.dumps(after, indent=2) + "\n")
+    store.write_text(run / "summary.csv", to_csv(result.summary for result in results))
+    store.write_text(run / "index.html", page(read, results, root))
+    tables = tuple(ScenarioTable(result.frames, result.summary) for result in results)
+    return Drawn(run / "index.html", tuple(_troubled(results)), tables)
+
+
+def _troubled(results: list[Result]) -> Iterator[str]:
+    for result in results:
+        for trouble in result.frames.troubles:
+            reasons = "; ".join(wording.clean(reason) for reason in trouble.reasons)
+            yield f"{wording.clean(trouble.where)}: {trouble.status}: {reasons}"
+
+
+def _drawn_charts(run: Run, frames: Frames, summary: Summary, before: Any) -> dict[str, Any]:
+    """Draw what has changed; returns the fingerprint, and the names and titles of the scenario's charts."""
+    scenario = frames.scenario
+    fingerprint = _fingerprint(run, scenario)
+    if _still_there(run.folder, scenario, before, fingerprint):
+        return dict(before)
+    drawings = charts.draw(frames, summary)
+    for drawing in drawings:
+        path = _chart_path(run.folder, scenario.name, drawing.name, "svg")
+        store.write_text(path, drawing.svg)
+        _write_bytes(path.with_suffix(".png"), drawing.png)
+    return {"fingerprint": fingerprint, "charts": {drawing.name: drawing.alt for drawing in drawings}}
+
+
+def _still_there(run: Path, scenario: ScenarioInfo, before: Any, fingerprint: str) -> bool:
+    if not isinstance(before, dict) or before.get("fingerprint") != fingerprint:
+        return False
+    names = before.get("charts")
+    return isinstance(names, dict) and all(
+        _chart_path(run, scenario.name, name, suffix).is_file() for name in names for suffix in ("svg", "png")
+    )
+
+
+def _inlined(run: Path, scenario: ScenarioInfo, titles: dict[str, str]) -> Iterator[tuple[str, str]]:
+    for name, alt in titles.items():
+        yield _chart_path(run, scenario.name, name, "svg").read_text(encoding="utf-8"), alt
+
+
+def _chart_path(run: Path, scenario: str, chart: str, suffix: str) -> Path:
+    return run / "charts" / f"{scenario}-{chart}.{suffix}"
+
+
+def _remove_stale(run: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Charts that were drawn once and have no data now."""
+    for scenario, drawn in before.items():
+        gone = set(drawn.get("charts", ())) - set(after.get(scenario, {}).get("charts", ()))
+        for name in gone:
+            for suffix in ("svg", "png"):
+                _chart_path(run, scenario, name, suffix).unlink(missing_ok=True)
+
+
+def _fingerprints(run: Path) -> dict[str, Any]:
+    """What the charts in the folder were drawn from; nothing known means that all are drawn again."""
+    try:
+        content = json.loads((run / "charts" / FINGERPRINTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    return {name: drawn for name, drawn in content.items() if isinstance(drawn, dict)}
+
+
+def _fingerprint(run: Run, scenario: ScenarioInfo) -> str:
+    """A digest of everything that the scenario's charts depend on: its files, what it declares, and this code."""
+    digest = hashlib.sha256(_code_digest().encode())
+    digest.update(json.dumps(scenario.declared, sort_keys=True).encode())
+    for path in trial_files(run, scenario):
+        content = path.read_bytes()
+        digest.update(f"\0{path.relative_to(run.folder)}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
+        digest.update(content)
+    return digest.hexdigest()
+
+
+@cache
+def _code_digest() -> str:
+    digest = hashlib.sha256(matplotlib.__version__.encode())
+    for package in ("analysis", "report"):
+        for path in sorted((Path(__file__).parents[1] / package).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    """Whole or not at all, like store.write_text."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

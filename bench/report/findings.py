@@ -1,0 +1,281 @@
+"""What the numbers say, in words: answers, chart titles and the table's cells. Pure functions over figures.
+
+Every sentence is computed; where a number cannot be had the sentence says so or is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.analysis.frames import HEALTH_ENDPOINT, Frames, VariantInfo
+from bench.analysis.statistics import samples_needed
+from bench.analysis.summary import PERCENTILES, Figure, Summary
+from bench.report import wording
+
+ONE_ROUND = "one round, no interval"
+
+MATTERS = 0.95
+"""A trap above this share of the best fix is within the margin of 5 %: "instead of" would mislead."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value in the table, and why it is a dash, or what else to know about it."""
+
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant's row."""
+
+    variant: str
+    summary: str
+    role: str
+    cells: tuple[Cell, ...]
+
+
+COLUMNS = (
+    "req/s",
+    "ceiling",
+    "% of ceiling",
+    "p50",
+    "p99",
+    "health p50",
+    "health p90",
+    "health > 1 s",
+    "failures",
+    "never answered",
+)
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who plays which part: the worst trap and all fixes that have a throughput."""
+
+    trap: VariantInfo | None
+    fixes: tuple[VariantInfo, ...]
+    others: tuple[VariantInfo, ...]
+
+
+def cast_of(frames: Frames, summary: Summary) -> Cast:
+    """The trap with the lowest throughput, the fixes from the slowest to the fastest, and everyone else."""
+
+    def speed(variant: VariantInfo) -> float:
+        return summary.value(variant.name, frames.scenario.endpoint, "throughput_rps") or 0.0
+
+    ranked = sorted(frames.variants, key=speed)
+    traps = [variant for variant in ranked if variant.role == "trap"]
+    fixes = tuple(variant for variant in ranked if variant.role == "fix")
+    return Cast(traps[0] if traps else None, fixes, tuple(v for v in ranked if v.role not in ("trap", "fix")))
+
+
+def table(frames: Frames, summary: Summary) -> tuple[Row, ...]:
+    """One row a variant of the scenario, those without evidence too, in the catalogue's order."""
+    seen = {variant.name for variant in frames.variants}
+    return tuple(
+        Row(
+            wording.name_of(variant),
+            wording.summary_of(variant),
+            variant.role,
+            _cells(frames, summary, variant) if variant.name in seen else _no_evidence(frames, variant),
+        )
+        for variant in frames.scenario.variants
+    )
+
+
+def headline(frames: Frames, summary: Summary) -> str:
+    """The scenario's finding in one sentence with the numbers that shock."""
+    cast = cast_of(frames, summary)
+    if cast.trap is None or not cast.fixes:
+        return throughput_title(frames, summary)
+    trap, best = (_rps(frames, summary, variant) for variant in (cast.trap, cast.fixes[-1]))
+    if trap is None or best is None or trap.value > MATTERS * best.value:
+        return throughput_title(frames, summary)
+    sentence = f"One {_what(cast.trap)}: {_requests(trap)} instead of {wording.rate(best.value)}"
+    waits = _health_waits(frames, summary, cast.trap)
+    return f"{sentence}, and a health check that {waits}." if waits else f"{sentence}."
+
+
+def answer(frames: Frames, summary: Summary) -> str:
+    """Two or three plain sentences under the scenario's question."""
+    if not frames.variants:
+        return "No trial gave evidence, so there is no answer yet."
+    parts = [throughput_title(frames, summary), latency_title(frames, summary), health_title(frames, summary)]
+    return " ".join(f"{part}." for part in parts if part)
+
+
+def throughput_title(frames: Frames, summary: Summary) -> str:
+    """For example: time.sleep in async def: 19.9 requests/s, the fixes 550 to 586."""
+    cast = cast_of(frames, summary)
+    figures = {v.name: f for v in frames.variants if (f := _rps(frames, summary, v)) is not None}
+    if cast.trap is not None and cast.trap.name in figures:
+        trap = f"{_what(cast.trap)}: {_requests(figures[cast.trap.name])}"
+        if cast.fixes:
+            low, high = figures[cast.fixes[0].name], figures[cast.fixes[-1].name]
+            return f"{trap}, {_the_fixes(cast)} {wording.span(wording.rate(low.value), wording.rate(high.value))}"
+        return trap + _of_possible(frames, summary, cast.trap)
+    ranked = sorted(frames.variants, key=lambda variant: figures[variant.name].value)
+    if not ranked:
+        return "No trial gave evidence"
+    if len(ranked) == 1:
+        return f"{_what(ranked[0])}: {_requests(figures[ranked[0].name])}{_of_possible(frames, summary, ranked[0])}"
+    fast, slow = figures[ranked[-1].name], figures[ranked[0].name]
+    return f"{_what(ranked[-1])}: {_requests(fast)}; {_what(ranked[0])}: {wording.rate(slow.value)}"
+
+
+def latency_title(frames: Frames, summary: Summary) -> str:
+    """For example: Half of the requests take at least 1.6 s with ..., 53 to 56 ms with the fixes."""
+    words = _compared(frames, summary, frames.scenario.endpoint, "latency_p50_ms", "with")
+    return f"Half of the requests take longer than {words}" if words else ""
+
+
+def health_title(frames: Frames, summary: Summary) -> str:
+    """For example: Half of the health checks take longer than 4.4 s beside ..., 5.5 to 9.8 ms beside the fixes."""
+    unanswered = [v for v in frames.variants if v.role == "trap" and _nothing_answered(frames, v)]
+    if unanswered:
+        return f"Beside {_what(unanswered[0])}, not one health check was answered: {_tried(frames, unanswered[0])}"
+    words = _compared(frames, summary, HEALTH_ENDPOINT, "latency_p50_ms", "beside")
+    return f"Half of the health checks take longer than {words}" if words else ""
+
+
+def answered(frames: Frames, variant: str, endpoint: str) -> str:
+    """``0 of 64 answered in 6.4 s`` where nothing was; empty where something was, or nothing was asked."""
+    observed = frames.pooled_latencies(variant, endpoint)
+    if observed.finished or not observed.total:
+        return ""
+    longest_ms = float(observed.censored_us[-1]) / 1e3
+    return f"0 of {wording.count(observed.total)} answered in {wording.duration(longest_ms)}"
+
+
+def _cells(frames: Frames, summary: Summary, variant: VariantInfo) -> tuple[Cell, ...]:
+    endpoint = frames.scenario.endpoint
+    return (
+        _throughput_cell(frames, summary, variant),
+        *_ceiling_cells(frames, summary, variant),
+        _latency_cell(frames, summary, variant, endpoint, "p50"),
+        _latency_cell(frames, summary, variant, endpoint, "p99"),
+        _latency_cell(frames, summary, variant, HEALTH_ENDPOINT, "p50"),
+        _latency_cell(frames, summary, variant, HEALTH_ENDPOINT, "p90"),
+        _late_cell(frames, summary, variant),
+        _count_cell(frames, summary, variant, "failures"),
+        _count_cell(frames, summary, variant, "unfinished"),
+    )
+
+
+def _no_evidence(frames: Frames, variant: VariantInfo) -> tuple[Cell, ...]:
+    statuses = sorted({trouble.status for trouble in frames.troubles if trouble.variant == variant.name})
+    note = f"every trial {' or '.join(statuses)}" if statuses else "no complete round"
+    return tuple(Cell(wording.DASH, note) for _ in COLUMNS)
+
+
+def _throughput_cell(frames: Frames, summary: Summary, variant: VariantInfo) -> Cell:
+    figure = _rps(frames, summary, variant)
+    if figure is None:
+        return Cell(wording.DASH, "not measured")
+    return Cell(wording.with_half_width(figure), ONE_ROUND if figure.ci_low is None else "")
+
+
+def _ceiling_cells(frames: Frames, summary: Summary, variant: VariantInfo) -> tuple[Cell, Cell]:
+    ceiling = summary.get(variant.name, frames.scenario.endpoint, "ceiling_rps")
+    figure = _rps(frames, summary, variant)
+    if ceiling is None or figure is None:
+        return Cell(wording.DASH, "no law for this pattern"), Cell(wording.DASH, "no law for this pattern")
+    reached = wording.share(figure.value / ceiling.value) if figure.value < ceiling.value else _over(figure, ceiling)
+    return Cell(wording.rate(ceiling.value), wording.clean(variant.formula, 60)), Cell(reached)
+
+
+def _over(figure: Figure, ceiling: Figure) -> str:
+    return f"{100 * figure.value / ceiling.value:.0f} %"
+
+
+def _latency_cell(frames: Frames, summary: Summary, variant: VariantInfo, endpoint: str, name: str) -> Cell:
+    figure = summary.get(variant.name, endpoint, f"latency_{name}_ms")
+    silence = answered(frames, variant.name, endpoint)
+    if figure is not None:
+        return Cell(wording.latency(figure), silence)
+    if silence:
+        return Cell(wording.DASH, silence)
+    return Cell(wording.DASH, _too_few(frames, variant, endpoint, PERCENTILES[name]))
+
+
+def _late_cell(frames: Frames, summary: Summary, variant: VariantInfo) -> Cell:
+    figure = summary.get(variant.name, HEALTH_ENDPOINT, "latency_above_1s_share")
+    if figure is not None:
+        return Cell(wording.share(figure.value))
+    total = frames.pooled_latencies(variant.name, HEALTH_ENDPOINT).total
+    return Cell(wording.DASH, "no probe was watched for 1 s" if total else "no probes")
+
+
+def _count_cell(frames: Frames, summary: Summary, variant: VariantInfo, metric: str) -> Cell:
+    """Of the scenario's endpoint and the health check together, with both in the note where they are not 0."""
+    values = {e: summary.value(variant.name, e, metric) or 0.0 for e in frames.endpoints()}
+    parts = [f"{wording.count(value)} {wording.clean(e, 60)}" for e, value in values.items() if value]
+    return Cell(wording.count(sum(values.values())), ", ".join(parts))
+
+
+def _too_few(frames: Frames, variant: VariantInfo, endpoint: str, share: float) -> str:
+    total = frames.pooled_latencies(variant.name, endpoint).total
+    return f"needs {wording.count(samples_needed(share))} requests, has {wording.count(total)}"
+
+
+def _rps(frames: Frames, summary: Summary, variant: VariantInfo) -> Figure | None:
+    return summary.get(variant.name, frames.scenario.endpoint, "throughput_rps")
+
+
+def _requests(figure: Figure) -> str:
+    return f"{wording.rate(figure.value)} requests/s"
+
+
+def _what(variant: VariantInfo) -> str:
+    return wording.summary_of(variant)
+
+
+def _the_fixes(cast: Cast) -> str:
+    return "the fixes" if len(cast.fixes) > 1 else _what(cast.fixes[0])
+
+
+def _of_possible(frames: Frames, summary: Summary, variant: VariantInfo) -> str:
+    ceiling = summary.get(variant.name, frames.scenario.endpoint, "ceiling_rps")
+    return f" of {wording.rate(ceiling.value)} possible" if ceiling else ""
+
+
+def _compared(frames: Frames, summary: Summary, endpoint: str, metric: str, link: str) -> str:
+    """``1.6 s with time.sleep in async def, 53 to 56 ms with the fixes``; empty where there is no figure."""
+    cast = cast_of(frames, summary)
+    trap = summary.get(cast.trap.name, endpoint, metric) if cast.trap else None
+    fixes = [figure for variant in cast.fixes if (figure := summary.get(variant.name, endpoint, metric))]
+    parts = []
+    if cast.trap and trap:
+        parts.append(f"{wording.duration(trap.value)} {link} {_what(cast.trap)}")
+    if fixes:
+        words = "the fixes" if len(fixes) > 1 else _the_fixes(cast)
+        parts.append(f"{_range(fixes)} {link} {words}")
+    if parts:
+        return ", ".join(parts)
+    others = {v.name: f for v in cast.others if (f := summary.get(v.name, endpoint, metric))}
+    shown = [variant for variant in cast.others if variant.name in others]
+    return ", ".join(f"{wording.duration(others[v.name].value)} {link} {_what(v)}" for v in shown[:2])
+
+
+def _range(figures: list[Figure]) -> str:
+    low, high = (pick(figures, key=lambda figure: figure.value) for pick in (min, max))
+    return wording.span(wording.duration(low.value), wording.duration(high.value))
+
+
+def _health_waits(frames: Frames, summary: Summary, variant: VariantInfo) -> str:
+    if _nothing_answered(frames, variant):
+        return f"is never answered ({_tried(frames, variant)})"
+    figure = summary.get(variant.name, HEALTH_ENDPOINT, "latency_p50_ms")
+    if figure is None:
+        return ""
+    return f"waits {wording.latency_words(figure)}"
+
+
+def _nothing_answered(frames: Frames, variant: VariantInfo) -> bool:
+    return bool(answered(frames, variant.name, HEALTH_ENDPOINT))
+
+
+def _tried(frames: Frames, variant: VariantInfo) -> str:
+    return answered(frames, variant.name, HEALTH_ENDPOINT)

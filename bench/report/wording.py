@@ -1,0 +1,123 @@
+"""Numbers and names as a reader sees them: sensible digits, units, and nothing that a hostile name could do."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+
+from bench.analysis.frames import VariantInfo
+from bench.analysis.summary import Figure
+
+DASH = "–"  # noqa: RUF001 (an en dash on purpose)
+
+NAME_LIMIT = 40
+TEXT_LIMIT = 400
+LINE_LIMIT = 300
+"""Of a log or a program: what a long line says, it says at its beginning."""
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+
+
+def clean(text: object, limit: int = TEXT_LIMIT) -> str:
+    """One line of harmless text: control and direction-changing characters made visible, at most ``limit`` long."""
+    return clip("".join(_visible(character) for character in str(text)[: limit + 1]), limit)
+
+
+def clean_lines(text: str, limit: int = 4000) -> str:
+    """The tail of a log: lines kept, terminal colours dropped, the rest made harmless as in ``clean``."""
+    plain = _ESCAPES.sub("", text.replace("\r\n", "\n")).replace("\t", "    ")
+    lines = "\n".join(clean(line, LINE_LIMIT) for line in plain.split("\n"))
+    return lines if len(lines) <= limit else "…" + lines[-limit:]
+
+
+def clip(text: str, limit: int) -> str:
+    """``text``, or its beginning with an ellipsis."""
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def name_of(variant: VariantInfo) -> str:
+    """A variant's name, short enough for a chart."""
+    return clean(variant.name, NAME_LIMIT)
+
+
+def summary_of(variant: VariantInfo) -> str:
+    """What a variant is in a few words: ``time.sleep in async def``."""
+    return clean(variant.summary, NAME_LIMIT)
+
+
+def rate(value: float) -> str:
+    """Requests per second, three significant digits: ``19.9``, ``586``, ``4,120``."""
+    return _digits(value, 3)
+
+
+def duration(value_ms: float) -> str:
+    """A time with its unit, two significant digits (three above 100): ``0.42 ms``, ``54 ms``, ``3.3 s``."""
+    if value_ms >= 999.5:
+        return f"{_digits(value_ms / 1e3, 2)} s"
+    return f"{_digits(value_ms, 2)} ms"
+
+
+def share(value: float) -> str:
+    """A share as a per cent: ``0 %``, ``3.1 %``, ``100 %``. Never 0 % or 100 % unless it is exactly that."""
+    per_cent = 100 * value
+    if 0 < per_cent < 0.1:
+        return "< 0.1 %"
+    if 99.5 <= per_cent < 100:
+        return "> 99 %"
+    return f"{_digits(per_cent, 2)} %"
+
+
+def count(value: float) -> str:
+    """A whole number with thousands separated."""
+    return f"{value:,.0f}"
+
+
+def latency(figure: Figure) -> str:
+    """A latency figure: ``54 ms``, or ``> 6.3 s`` for a lower bound."""
+    return f"> {duration(figure.value)}" if figure.at_least else duration(figure.value)
+
+
+def latency_words(figure: Figure) -> str:
+    """The same within a sentence: ``more than 6.3 s``."""
+    return f"more than {duration(figure.value)}" if figure.at_least else duration(figure.value)
+
+
+def span(low: str, high: str) -> str:
+    """``550 to 586``; one of them where they read the same; a unit said once."""
+    if low == high:
+        return low
+    low_number, _, low_unit = low.rpartition(" ")
+    return f"{low_number} to {high}" if low_number and high.endswith(f" {low_unit}") else f"{low} to {high}"
+
+
+def with_half_width(figure: Figure) -> str:
+    """``586 ± 10``: the mean of the rounds and half its 95 % interval, to the digits that the interval supports."""
+    if figure.ci_low is None or figure.ci_high is None:
+        return rate(figure.value)
+    half = (figure.ci_high - figure.ci_low) / 2
+    decimals = _decimals(half, _interval_digits(half)) if half > 0 else _decimals(figure.value, 3)
+    return f"{figure.value:,.{decimals}f} ± {half:,.{decimals}f}"
+
+
+def _interval_digits(half: float) -> int:
+    """Two digits for an uncertainty that begins with 1 or 2, one for others: ± 0.29, ± 5 (the physicists' custom)."""
+    return 2 if half / 10 ** math.floor(math.log10(half)) < 3 else 1
+
+
+def _digits(value: float, digits: int) -> str:
+    return f"{value:,.{_decimals(value, digits)}f}"
+
+
+def _decimals(value: float, digits: int) -> int:
+    """Decimals that show ``digits`` significant digits; none where the whole part already has as many."""
+    if value == 0 or not math.isfinite(value):
+        return 0
+    leading = math.floor(math.log10(abs(value)))
+    rounded = round(value, digits - 1 - leading)
+    return max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
+
+
+def _visible(character: str) -> str:
+    """Control, format (direction marks among them), surrogate and unassigned characters become a visible stand-in."""
+    return "\N{REPLACEMENT CHARACTER}" if unicodedata.category(character)[0] == "C" else character

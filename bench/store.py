@@ -1,0 +1,193 @@
+"""The results folder: the one place that knows its paths, its columns and their units. Standard library only.
+
+    results/<run>/run.json                             what the run is: see RUN
+    results/<run>/<scenario>/<variant>/<load>/<round>/ one trial
+        trial.json       see TRIAL; written last, so a folder without it is a trial cut short
+        requests.hlog    latencies: HdrHistogram interval log V2, see HLOG
+        counts.csv       requests counted: see COUNTS
+        server.log       what the server printed
+    results/<run>/<scenario>/logs/                     locust's log and the lineup's file, once a lineup
+    results/<run>/summary.csv                          see SUMMARY
+    results/<run>/charts/, index.html                  drawn
+    results/latest                                     symbolic link to the newest run
+
+**Time** in every file is ``time.perf_counter`` in seconds (CLOCK_MONOTONIC on Linux), the same clock in every process
+of a machine. ``trial.json`` and the log's ``BaseTime`` say what to add for Unix time.
+
+RUN (run.json)
+    schema, name, created_unix_s, command (list of str), machine (object: see machine.py), git, and
+    scenarios: {name: {question, path, load {users, rate_rps, name}, seed, rounds, measure_s, profile,
+                       variants: [{name, role, summary, file, source, workers,
+                                   law: {formula, service_s, servers|null for no limit, kind, ceiling_rps, latency_s}
+                                        or null}]}}
+    A round counts when every variant of the scenario has its trial.json there; other rounds were cut short.
+
+TRIAL (trial.json)
+    schema, scenario, variant, round, load {users, rate_rps, name}, lineup (name), position (1 = first in its round),
+    status ("ok" | "invalid" | "failed"), reasons (list of str, empty when ok), log_tail (str, when not ok),
+    turns: [{rotation, start_s, warm_until_s, end_s, quiet (bool: all requests had come back before the next turn),
+             late_s (how long that took)}],
+    clock {perf_counter_s, unix_s}: both read at the same moment,
+    timings {ready_s, overhead_s, ...}, pids {server, locust}, cores {server: [..], generator: [..]}, port,
+    facts {endpoints: {endpoint: {...see FACTS}}, generator_cpu_cores_max, ...},
+    files {name: size in bytes}: a file of another size was cut or changed, and is refused.
+
+FACTS of an endpoint in a trial (over the measured parts of its turns)
+    measured_s, started, finished, failed, causes {cause: count}, statuses {unexpected status: count}, unfinished,
+    drained, dropped, throughput_rps (finished / measured_s), in_flight_mean (time average, from Little's law's area),
+    users (null where a timetable drives), errors: [up to 5 sample messages]
+
+HLOG (requests.hlog)
+    Tag=<endpoint quoted as in a URL>:<kind>,<start_s>,<length_s>,<max_ms>,<histogram, base64 of V2 compressed>
+    Values are integer microseconds, 1 us to 10 min, 3 significant digits. Kinds:
+        service             done - sent, of requests begun and finished well in the same warm-up or measured part
+        response            done - intended, likewise; only where a timetable drives
+        lag                 sent - intended; only where a timetable drives
+        failed              done - intended of the failed ones
+        unfinished          age (end - intended) of requests begun in that part and unanswered at its turn's end:
+                            right-censored
+        carried             done - intended of requests that began in the part before, or in a turn's warm-up
+        carried_unfinished  their age where they were never answered
+    An interval lasts at most a second and never crosses the edge of a turn or of its warm-up.
+
+COUNTS (counts.csv), one row per interval and endpoint
+    start_s, end_s, endpoint, measured (1, or 0 in warm-up), started, finished, failed (sum of the causes), unfinished
+    (unanswered at the end of the turn), drained (of the unfinished: answered before the next turn began), dropped
+    (never sent: no connection was free), in_flight (at the interval's end), reconnects, failed_<cause> for each CAUSES
+
+SUMMARY (summary.csv), tidy
+    scenario, variant, load, endpoint, metric, unit, value, ci_low, ci_high, trials, at_least
+    95 % interval of the mean over rounds; empty where it cannot be had, never 0. at_least is 1 for a lower bound.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+"""Moves when old results stop being comparable or readable; CHANGELOG.md says why."""
+
+CAUSES = ("status", "refused", "reset", "closed", "timeout", "malformed", "other")
+"""Why a request failed: an unexpected status; connection refused; reset; closed before the answer was whole; no answer
+within the timeout; an answer that is not HTTP; anything else (an exception in a user's own code)."""
+
+COUNTS_COLUMNS = (
+    "start_s",
+    "end_s",
+    "endpoint",
+    "measured",
+    "started",
+    "finished",
+    "failed",
+    "unfinished",
+    "drained",
+    "dropped",
+    "in_flight",
+    "reconnects",
+    *(f"failed_{cause}" for cause in CAUSES),
+)
+
+SUMMARY_COLUMNS = (
+    "scenario",
+    "variant",
+    "load",
+    "endpoint",
+    "metric",
+    "unit",
+    "value",
+    "ci_low",
+    "ci_high",
+    "trials",
+    "at_least",
+)
+
+HISTOGRAM_MIN_US = 1
+HISTOGRAM_MAX_US = 600_000_000
+HISTOGRAM_DIGITS = 3
+
+INTERVAL_S = 1.0
+"""The longest interval of requests.hlog and counts.csv."""
+
+TRIAL_FILES = ("requests.hlog", "counts.csv")
+"""What the load generator writes into a trial's folder."""
+
+
+class BrokenFile(Exception):
+    """A results file that is cut short, changed or of another schema. The message names the file."""
+
+
+def trial_folder(run: Path, scenario: str, variant: str, load: str, round_number: int) -> Path:
+    """The folder of one trial."""
+    return run / scenario / variant / load / str(round_number)
+
+
+def logs_folder(run: Path, scenario: str) -> Path:
+    """The folder of what is written once a lineup."""
+    return run / scenario / "logs"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: a reader never sees half of it, whatever happens to the writer."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write ``content`` as JSON, whole or not at all. NaN and infinity are refused: they are not JSON."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file of this schema. BrokenFile names the file and says what is wrong with it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BrokenFile(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BrokenFile(f"{path}: cannot be read ({error})") from None
+    except json.JSONDecodeError as error:
+        raise BrokenFile(f"{path}: not whole JSON ({error.msg}, line {error.lineno})") from None
+    if not isinstance(content, dict):
+        raise BrokenFile(f"{path}: not a JSON object")
+    if content.get("schema") != SCHEMA:
+        raise BrokenFile(f"{path}: schema {content.get('schema')!r}, this version reads {SCHEMA}")
+    return content
+
+
+def file_sizes(folder: Path, names: tuple[str, ...] = TRIAL_FILES) -> dict[str, int]:
+    """Sizes in bytes of the files among ``names`` that are there, for ``trial.json``."""
+    return {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
+
+
+def check_files(folder: Path, sizes: dict[str, int]) -> None:
+    """Raise BrokenFile for the first file in ``folder`` that is missing or not as long as ``trial.json`` says."""
+    for name, size in sizes.items():
+        path = folder / name
+        if not path.is_file():
+            raise BrokenFile(f"{path}: missing")
+        if (found := path.stat().st_size) != size:
+            raise BrokenFile(f"{path}: {found} bytes where trial.json says {size}; it was cut short or changed")
+
+
+def point_latest(results: Path, run: Path) -> None:
+    """Make ``results/latest`` point to ``run``; where links cannot be made, leave it."""
+    link = results / "latest"
+    temporary = results / f".latest-{os.getpid()}"
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(run.name)
+        os.replace(temporary, link)
+    except OSError:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,68 @@
+"""The menu: ``nox -l`` lists it, ``nox -s bench`` measures everything, options go after ``--``."""
+
+import sys
+import time
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))  # under the nox command the project is not importable by itself
+
+from bench import catalogue  # noqa: E402
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "tests"]
+
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+RUN = time.strftime("%Y-%m-%d_%H%M%S")  # one name for all scenarios of one command
+
+# nox kills an interrupted command after half a second; ours stops its servers first, which takes up to 5.
+PATIENTLY = {"interrupt_timeout": 15, "terminate_timeout": 5}
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the project's packages and some dependency groups, pinned."""
+    wanted = [*PROJECT["project"]["dependencies"], *nox.project.dependency_groups(PROJECT, *groups)]
+    session.install(*wanted, "--constraint", str(ROOT / "constraints.txt"))
+
+
+@nox.session
+@nox.parametrize("scenario", [nox.param(name, id=name) for name in catalogue.names()])
+def bench(session: nox.Session, scenario: str) -> None:
+    """Measure one scenario and draw it: -- --profile quick|standard|thorough --variant NAME --rounds N --run NAME …"""
+    install(session)
+    named = [] if any(arg.split("=")[0] == "--run" for arg in session.posargs) else ["--run", RUN]
+    session.run("python", "-m", "bench", "run", scenario, *named, *session.posargs, **PATIENTLY)
+
+
+@nox.session(default=False)
+def report(session: nox.Session) -> None:
+    """Draw a run again without measuring: -- results/<run>"""
+    install(session)
+    session.run("python", "-m", "bench", "report", "--force", *(session.posargs or ["results/latest"]), **PATIENTLY)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Test everything, with real servers and real Locust: -- any options of pytest"""
+    install(session, "tests")
+    session.run("python", "-m", "pytest", *session.posargs, **PATIENTLY)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting and which part may import which."""
+    install(session, "lint")
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    install(session, "types")
+    session.run("mypy", *session.posargs)
