@@ -45,6 +45,13 @@ def report(session: nox.Session) -> None:
     session.run("python", "-m", "bench", "report", "--force", *(session.posargs or ["results/latest"]), **PATIENTLY)
 
 
+@nox.session(default=False)
+def calibrate(session: nox.Session) -> None:
+    """Measure the harness itself on this machine: -- --part generators|lag|freeze|memory|overhead|noise --rounds N"""
+    install(session)
+    session.run("python", "-m", "bench", "calibrate", *session.posargs, **PATIENTLY)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Test everything, with real servers and real Locust: -- any options of pytest"""

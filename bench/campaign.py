@@ -77,7 +77,7 @@ def _is_recorded(folder: Path) -> bool:
     try:
         trial = store.read_json(folder / "trial.json")
         store.check_files(folder, trial["files"])
-    except (store.BrokenFile, KeyError):
+    except (store.BrokenFile, AttributeError, KeyError, TypeError):  # cut, or not a trial's record at all
         return False
     return True
 
@@ -105,6 +105,8 @@ def open_run(run: Path, plan: Plan, profile: str, header: Callable[[], dict[str,
             content = store.read_json(path)
         except store.BrokenFile as error:
             raise UsageError(f"{error}; choose another --run") from None
+        if not isinstance(content.get("scenarios"), dict):
+            raise UsageError(f"{path}: not a run's record, it has no scenarios; choose another --run")
     else:
         content = {"schema": store.SCHEMA, "name": run.name, "created_unix_s": time.time(), **header(), "scenarios": {}}
     entry = _entry(plan, profile)
@@ -131,19 +133,22 @@ COMPARED = ("load", "seed", "measure_s", "variants", "path")
 
 def _check_same(run: str, scenario: str, before: dict[str, Any], now: dict[str, Any]) -> None:
     for key in COMPARED:
-        if before[key] != now[key]:
-            raise UsageError(
-                f"run {run!r} has measured {scenario} with another {key}"
-                f" ({_short(before[key])}, now {_short(now[key])}); choose another --run"
-            )
+        if before.get(key) != now[key]:
+            differing = _differing_variants(before.get(key), now[key]) if key == "variants" else None
+            differing = differing or f"another {key} ({_short(before.get(key))}, now {_short(now[key])})"
+            raise UsageError(f"run {run!r} has measured {scenario} with {differing}; choose another --run")
+
+
+def _differing_variants(before: Any, now: list[dict[str, Any]]) -> str:
+    earlier = {variant["name"]: variant for variant in before or ()}
+    if list(earlier) != [variant["name"] for variant in now]:
+        return f"other variants ({', '.join(earlier)}; now {', '.join(variant['name'] for variant in now)})"
+    changed = [(v["name"], key) for v in now for key in v if v[key] != earlier[v["name"]].get(key)]
+    return " and ".join(f"another {key} of {name}" for name, key in changed)
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(item["name"] for item in value)
-    if isinstance(value, dict):
-        return str(value["name"])
-    return str(value)
+    return str(value["name"] if isinstance(value, dict) else value)
 
 
 def _entry(plan: Plan, profile: str) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""Finds the scenarios: every folder of ``apps/`` declares a ``SCENARIO``. Standard library only, since nox imports it."""
+"""Finds the scenarios: every folder of ``apps/`` declares one. Standard library only, since nox imports it."""
 
 from __future__ import annotations
 
 import importlib
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,33 +14,41 @@ ROOT = Path(__file__).resolve().parent.parent
 APPS = ROOT / "apps"
 
 
-def names() -> tuple[str, ...]:
+def names(apps: Path = APPS) -> tuple[str, ...]:
     """Names of all scenarios, in alphabetical order."""
-    return tuple(sorted(path.parent.name for path in APPS.glob("*/__init__.py")))
+    return tuple(sorted(path.parent.name for path in apps.glob("*/__init__.py")))
 
 
-def load(name: str) -> Scenario:
+def load(name: str, apps: Path = APPS) -> Scenario:
     """The scenario called ``name``; UsageError lists the names when there is none."""
-    if name not in names():
-        raise UsageError(f"there is no scenario {name!r}; there are: {', '.join(names())}")
-    scenario = importlib.import_module(f"apps.{name}").SCENARIO
-    assert isinstance(scenario, Scenario), f"apps/{name}/__init__.py must declare SCENARIO"
-    return scenario
+    if name not in names(apps):
+        raise UsageError(f"there is no scenario {name!r}; there are: {', '.join(names(apps))}")
+    if str(apps.parent) not in sys.path:
+        sys.path.insert(0, str(apps.parent))
+    scenario = importlib.import_module(f"{apps.name}.{name}").SCENARIO
+    assert isinstance(scenario, Scenario), f"{apps.name}/{name}/__init__.py must declare SCENARIO"
+    return replace(scenario, folder=str(apps / name))
 
 
-def all_scenarios() -> tuple[Scenario, ...]:
+def all_scenarios(apps: Path = APPS) -> tuple[Scenario, ...]:
     """Every scenario, in alphabetical order."""
-    return tuple(load(name) for name in names())
+    return tuple(load(name, apps) for name in names(apps))
 
 
 def app_of(scenario: Scenario, variant: str) -> str:
     """What uvicorn is given: ``apps.blocking.awaited:app``."""
-    return f"apps.{scenario.name}.{variant}:app"
+    folder = Path(scenario.folder)
+    return f"{folder.parent.name}.{folder.name}.{scenario.variant(variant).module}:app"
+
+
+def app_dir_of(scenario: Scenario) -> Path:
+    """The folder that must be on the app's path for that: the one that holds ``apps``."""
+    return Path(scenario.folder).parent.parent
 
 
 def file_of(scenario: Scenario, variant: str) -> str:
-    """The variant's source, relative to the repository: ``apps/blocking/awaited.py``."""
-    return f"apps/{scenario.name}/{variant}.py"
+    """The variant's source, relative to the folder that holds ``apps``: ``apps/blocking/awaited.py``."""
+    return str((Path(scenario.folder) / f"{scenario.variant(variant).module}.py").relative_to(app_dir_of(scenario)))
 
 
 def narrowed(scenario: Scenario, wanted: tuple[str, ...]) -> Scenario | None:
@@ -50,9 +59,9 @@ def narrowed(scenario: Scenario, wanted: tuple[str, ...]) -> Scenario | None:
     return replace(scenario, variants=variants) if variants else None
 
 
-def check_variants(wanted: tuple[str, ...]) -> None:
+def check_variants(wanted: tuple[str, ...], apps: Path = APPS) -> None:
     """UsageError for a name that no scenario has."""
-    known = {variant.name for scenario in all_scenarios() for variant in scenario.variants}
+    known = {variant.name for scenario in all_scenarios(apps) for variant in scenario.variants}
     for name in wanted:
         if name not in known:
             raise UsageError(f"there is no variant {name!r}; there are: {', '.join(sorted(known))}")

@@ -1,7 +1,7 @@
 """The commands behind the nox sessions: ``python -m bench run SCENARIO`` and ``python -m bench report RUN``.
 
-Exit statuses: 0 all well; 1 something could not be measured, or not be trusted; 2 what was asked for is not allowed, and
-nothing was started; 130 interrupted.
+Exit statuses: 0 all well; 1 something could not be measured, or not be trusted; 2 what was asked for is not allowed,
+and nothing was started; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ USERS_MOST = 1000
 POSITIVE = click.FloatRange(min=0, min_open=True, max=1e6)
 """An upper bound, too: 'inf' is a float."""
 
+CALIBRATED = ("generators", "lag", "freeze", "memory", "overhead", "noise")
+"""The parts of calibration, in order."""
+
 
 @click.group()
 def app() -> None:
@@ -47,6 +50,7 @@ def app() -> None:
 @click.option("--measure-s", type=POSITIVE, help="Seconds measured a variant and round.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the order and the arrivals; recorded in any case.")
 @click.option("--run", "name", metavar="NAME", help="The results' folder; the same name again resumes.")
+@click.option("--apps", type=click.Path(path_type=Path), default=catalogue.APPS, hidden=True)
 @click.option("--results", type=click.Path(path_type=Path), default=catalogue.ROOT / "results", hidden=True)
 def run_command(
     scenario: str,
@@ -58,13 +62,14 @@ def run_command(
     measure_s: float | None,
     seed: int | None,
     name: str | None,
+    apps: Path,
     results: Path,
 ) -> None:
     """Measure one scenario into results/<run>/ and draw the page."""
     if users is not None and rate is not None:
         raise UsageError("--users and --rate exclude each other: users loop, arrivals come by a timetable")
-    whole = catalogue.load(scenario)
-    catalogue.check_variants(variants)
+    whole = catalogue.load(scenario, apps.absolute())
+    catalogue.check_variants(variants, apps.absolute())
     narrowed = catalogue.narrowed(whole, variants)
     if narrowed is None:
         console.print(f"{scenario}: passed over, it has no variant called {' or '.join(variants)}")
@@ -147,15 +152,32 @@ def report_command(run: Path, force: bool) -> None:
     if not (run / "run.json").is_file():
         raise UsageError(f"{run} is not a run: it has no run.json")
     from bench.report import draw
-    from bench.report.terminal import print_table
 
     try:
         drawn = draw(run, force=force)
     except store.BrokenFile as error:
         raise UsageError(str(error)) from None
-    print_table(run, console)
+    for table in drawn.tables:
+        console.print(table)
     console.print(str(drawn.page), soft_wrap=True, highlight=False)
     sys.exit(1 if drawn.troubled else 0)
+
+
+@app.command("calibrate")
+@click.option("--part", "parts", multiple=True, type=click.Choice(CALIBRATED), help="Only this one; repeatable.")
+@click.option("--rounds", type=click.IntRange(1, 1000), help="Instead of each part's own.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, help="Of the orders.")
+@click.option("--results", type=click.Path(path_type=Path), default=catalogue.ROOT / "results", hidden=True)
+def calibrate_command(parts: tuple[str, ...], rounds: int | None, seed: int, results: Path) -> None:
+    """Measure the harness itself on this machine, into results/calibration/."""
+    from bench.calibrate.campaign import calibrate
+    from bench.campaign import measuring_alone
+
+    folder = results.absolute() / "calibration"
+    _make_folder(folder)
+    with measuring_alone(folder.parent):
+        calibrate(folder, parts or CALIBRATED, rounds, seed, lambda line: console.print(line, highlight=False))
+    sys.exit(subprocess.run([sys.executable, "-m", "bench", "report", str(folder)], cwd=catalogue.ROOT).returncode)
 
 
 def main() -> NoReturn:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import store
-from bench.catalogue import ROOT, app_of
+from bench.catalogue import ROOT, app_dir_of, app_of
 from bench.model import HEALTH_PATH, Lineup, Scenario, Status, Trial, Variant
 from bench.processes import (
     CannotStart,
@@ -69,7 +69,7 @@ def run_lineup(
     """Measure one lineup and write ``trial.json`` for each of its variants; returns them in the lineup's order.
 
     ``watch`` hears what is going on in a word: starting, loading, stopping. What cannot be measured ends as a failed
-    trial with its reason; only the harness's own errors and KeyboardInterrupt come out of here, with everything stopped.
+    trial with its reason; only the harness's own errors and KeyboardInterrupt come out, with everything stopped.
     """
     course = _Course(cores_for(parallel=False))
     folders = {name: _fresh_folder(run, lineup, name) for name in lineup.variants}
@@ -88,8 +88,10 @@ def run_lineup(
             _wait_loaded(locust, lineup, ready, course)
             course.facts = _read_facts(lineup_file)
     finally:
-        watch("stopping")
-        stop_all(running)
+        try:
+            watch("stopping")
+        finally:
+            stop_all(running)
     course.timings["total_s"] = time.perf_counter() - begun_s
     course.timings["overhead_s"] = course.timings["total_s"] - lineup.load_s
     return [_record(scenario, lineup, server, folders[server.variant.name], course) for server in course.servers]
@@ -113,7 +115,7 @@ def _start_servers(
                 server_command(scenario, server.variant, server.port),
                 name=name,
                 log=server.log,
-                env=_environment(),
+                env=clean_environment(),
                 cwd=ROOT,
                 cores=course.cores.server if course.cores else None,
             )
@@ -126,6 +128,7 @@ def server_command(scenario: Scenario, variant: Variant, port: int) -> list[str]
     """The command that serves a variant, as anybody could type it."""
     return [
         *(sys.executable, "-m", "uvicorn", app_of(scenario, variant.name)),
+        *("--app-dir", str(app_dir_of(scenario))),
         *("--host", "127.0.0.1", "--port", str(port), "--no-access-log"),
         *(("--workers", str(variant.workers)) if variant.workers > 1 else ()),
         *variant.uvicorn_options,
@@ -145,7 +148,7 @@ def _start_locust(
             locust_command(scenario, lineup, lineup_file),
             name="locust",
             log=course.locust_log,
-            env=_environment(),
+            env=clean_environment(),
             cwd=ROOT,
             cores=course.cores.generator if course.cores else None,
         )
@@ -170,8 +173,8 @@ def locust_command(scenario: Scenario, lineup: Lineup, lineup_file: Path) -> lis
     ]
 
 
-def _environment() -> dict[str, str]:
-    # A LOCUST_* variable would change the load behind the harness's back; a WEB_CONCURRENCY, uvicorn's workers.
+def clean_environment() -> dict[str, str]:
+    """Our environment without what would change a server or the load behind the harness's back."""
     skipped = ("LOCUST_", "UVICORN_")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(skipped) and k != "WEB_CONCURRENCY"}
     return {**kept, "PYTHONUNBUFFERED": "1"}

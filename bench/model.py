@@ -27,6 +27,13 @@ class Variant:
     law: Law | None = None
     workers: int = 1
     uvicorn_options: tuple[str, ...] = ()
+    file: str = ""
+    """Name of another variant whose file it runs: for variants that differ only in how they are served, and twins."""
+
+    @property
+    def module(self) -> str:
+        """Name of its file in the scenario's folder, without ``.py``."""
+        return self.file or self.name
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,8 @@ class Scenario:
     users: int = 32
     locustfile: str = "locustfiles/get_and_health.py"
     """How its users behave, relative to the repository."""
+    folder: str = ""
+    """Where its variants' files are; the catalogue fills it in."""
 
     def variant(self, name: str) -> Variant:
         """The variant called ``name``; KeyError when there is none."""

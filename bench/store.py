@@ -137,8 +137,8 @@ def write_text(path: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -188,6 +188,6 @@ def point_latest(results: Path, run: Path) -> None:
     try:
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(run.name)
-        os.replace(temporary, link)
+        temporary.replace(link)
     except OSError:
         temporary.unlink(missing_ok=True)

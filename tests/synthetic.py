@@ -25,6 +25,9 @@ ENDPOINT = "GET /report"
 HEALTH = "GET /health"
 WAIT_S = 0.05
 USERS = 32
+DRAIN_S = 2.0
+"""What comes within this time after the end of a turn is drained: late, but answered."""
+
 UNIX_MINUS_PERF_S = 1_700_000_000.0
 
 
@@ -81,7 +84,7 @@ def write_run(run: Path, scenarios: Mapping[str, Mapping[str, Any]], **more: Any
         "schema": store.SCHEMA,
         "name": run.name,
         "created_unix_s": UNIX_MINUS_PERF_S,
-        "command": ["python", "-m", "bench", "run", "--scenario", "blocking", "--seed", "7"],
+        "command": "python -m bench run blocking --seed 7",
         "machine": {"cpu_model": "A synthetic processor", "cores": 2, "python": "3.13.1"},
         "git": {"revision": "0123456789abcdef", "dirty": False},
         "scenarios": dict(scenarios),
@@ -292,6 +295,7 @@ def _place(request: Request, intervals: Any, parts: Parts, values: Any, counted:
         age_us = max(1, round((end_s - request.sent_s) * 1e6))
         values[last, request.endpoint, "carried_unfinished" if warm else "unfinished"][age_us] += 1
         counted[last, request.endpoint]["unfinished"] += 1
+        counted[last, request.endpoint]["drained"] += request.done_s < end_s + DRAIN_S
         return
     ended = next(i for i, (at_s, until_s, _) in enumerate(intervals) if at_s <= request.done_s < until_s)
     counted[ended, request.endpoint]["finished"] += 1

@@ -10,6 +10,7 @@ not decodable refuses its own trial, by name; the others go on. Only a broken ru
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -92,7 +93,8 @@ class Run:
     folder: Path
     name: str
     created_unix_s: float | None
-    command: tuple[str, ...]
+    command: str
+    """As a shell would take it."""
     machine: dict[str, Any]
     git: Any
     scenarios: tuple[ScenarioInfo, ...]
@@ -144,7 +146,7 @@ class Frames:
         rows = self.latencies[self.latencies["measured"]]
         grouped = rows.groupby(["variant", "endpoint", "kind", "round"], observed=True, sort=False)
         return {
-            (str(variant), str(endpoint), str(kind), int(number)): (
+            (str(variant), str(endpoint), str(kind), int(str(number))): (
                 part["value_us"].to_numpy(dtype=float),
                 part["count"].to_numpy(dtype=float),
             )
@@ -203,7 +205,7 @@ def read_run(folder: Path) -> Run:
             folder=folder,
             name=str(content.get("name") or folder.name),
             created_unix_s=_number(content.get("created_unix_s")),
-            command=tuple(str(word) for word in content.get("command") or ()),
+            command=_command(content.get("command") or ""),
             machine=dict(content.get("machine") or {}),
             git=content.get("git"),
             scenarios=scenarios,
@@ -299,6 +301,11 @@ def _folder_name(name: object) -> str:
     return name
 
 
+def _command(said: object) -> str:
+    """A command line, given whole or in words."""
+    return said if isinstance(said, str) else shlex.join(str(word) for word in list(said))  # type: ignore[call-overload]
+
+
 def _number(value: object) -> float | None:
     return None if value is None else float(value)  # type: ignore[arg-type]
 
@@ -366,9 +373,9 @@ def _evidence(folder: Path, trial: dict[str, Any], variant: str, number: int) ->
     }
     counts = _read_counts(folder / "counts.csv", origin_s)
     histograms = _read_histograms(folder / "requests.hlog", origin_s, parts)
-    for position, (column, value) in enumerate((("variant", variant), ("round", number))):
-        counts.insert(position, column, value)
-        histograms.insert(position, column, value)
+    for table in (counts, histograms):
+        table.insert(0, "variant", variant)
+        table.insert(1, "round", number)
     return row, counts, histograms
 
 

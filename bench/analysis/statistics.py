@@ -158,11 +158,11 @@ def survival(observed: Latencies) -> Survival:
     """
     if observed.total == 0:
         return Survival(np.empty(0), np.empty(0), 0, 0.0)
-    finished_before = np.concatenate(([0.0], np.cumsum(observed.finished_n)[:-1])) if observed.finished else np.empty(0)
+    finished_before = np.cumsum(observed.finished_n) - observed.finished_n
     censored_so_far = np.concatenate(([0.0], np.cumsum(observed.censored_n)))
     censored_before = censored_so_far[np.searchsorted(observed.censored_us, observed.finished_us, side="left")]
     at_risk = observed.total - finished_before - censored_before
-    alive = np.cumprod(1 - observed.finished_n / at_risk) if observed.finished else np.empty(0)
+    alive = np.cumprod(1 - observed.finished_n / at_risk).astype(np.float64)
     end_us = max(float(values[-1]) for values in (observed.finished_us, observed.censored_us) if len(values))
     return Survival(observed.finished_us, alive, observed.total, end_us)
 

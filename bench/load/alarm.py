@@ -53,7 +53,7 @@ class TimerfdAlarm:
         self._watcher.start(self._expired)
 
     def set(self, due_s: float) -> None:
-        whole = int(due_s)
+        whole = max(0, int(due_s))
         self._spec.value.sec = whole
         # All-zero would disarm the timer: a moment long past rings at once, too.
         self._spec.value.nsec = max(1, int((due_s - whole) * 1e9))
@@ -82,14 +82,21 @@ class HubAlarm:
         self._loop = loop
         self._ring = ring
         self._timer: Any = None
+        self._closed = False
 
     def set(self, due_s: float) -> None:
-        self.close()
+        self._stop_timer()
+        if self._closed:
+            return
         self._timer = self._loop.timer(max(0.0, due_s - time.perf_counter()))
         # update=True: libev counts from the loop's last wake-up, which may be long ago.
         self._timer.start(self._ring, update=True)
 
     def close(self) -> None:
+        self._closed = True
+        self._stop_timer()
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.stop()
             self._timer.close()

@@ -1,8 +1,11 @@
-"""One keep-alive HTTP/1.1 connection driven by hub callbacks: no greenlet switch between an answer and the next request.
+"""One keep-alive HTTP/1.1 connection driven by hub callbacks: no greenlet switch from an answer to the next request.
 
 At most one request is in flight. A request on a connection that the server had already closed (end of file or a reset
 before the first byte of an answer, on a connection that has served before) is sent once more on a new connection if
 its method is safe to repeat, and counted as a reconnect, as browsers and Go's client do (RFC 9110, section 9.2.2).
+
+An answer's end must be told by Content-Length, by chunks or by its status. One that ends with the connection instead
+(HTTP/1.0 style) counts as closed: nothing tells it from an answer that was cut short.
 """
 
 from __future__ import annotations
@@ -99,19 +102,25 @@ class Connection:
         """The owner's: what the request in flight is."""
 
     def request(self, payload: bytes, repeatable: bool, intended_s: float | None = None) -> None:
-        """Send ``payload``, a whole HTTP request. ``intended_s`` is when it was due, by default now."""
+        """Send ``payload``, a whole HTTP request. ``intended_s`` is when it was due, by default now.
+
+        Never raises: what goes wrong, the owner is told, perhaps before this returns.
+        """
         self.sent_s = perf_counter()
         self.intended_s = self.sent_s if intended_s is None else intended_s
         self.in_flight = True
         self._payload = payload
         self._repeatable = repeatable
-        if self._sock is not None:
-            self._transmit(payload)
-            return
-        if self._had_closed:
-            self._had_closed = False
-            self._owner.reconnected(self)
-        self._connect()
+        try:
+            if self._sock is not None:
+                self._transmit(payload)
+                return
+            if self._had_closed:
+                self._had_closed = False
+                self._owner.reconnected(self)
+            self._connect()
+        except Exception:
+            self._crashed()
 
     def close(self) -> None:
         """Hang up, whatever is in flight; the next request opens the connection anew."""
@@ -150,6 +159,7 @@ class Connection:
                 return
             if not self.in_flight:
                 self._disconnect()  # bytes that nobody asked for: this connection cannot be trusted any more
+                self._had_closed = True
                 return
             self._answer_begun = True
             clean = True
@@ -167,7 +177,7 @@ class Connection:
 
     def _finish(self, now_s: float, clean: bool) -> None:
         # Leftovers after the answer, or an answer that overtook its request, would be taken for the next one's.
-        if clean and self._complete == self._began and self._writer is None and self._keep_alive:
+        if clean and self._complete == self._began == 1 and self._writer is None and self._keep_alive:
             self._served += 1
             self._complete = self._began = 0
             self._answer_begun = False
@@ -199,7 +209,11 @@ class Connection:
     # Steps
 
     def _connect(self) -> None:
-        sock = _socket(socket_names.AF_INET6 if ":" in self._address[0] else socket_names.AF_INET)
+        try:
+            sock = _socket(socket_names.AF_INET6 if ":" in self._address[0] else socket_names.AF_INET)
+        except OSError as error:  # no more open files
+            self._fail(_cause(error), str(error))
+            return
         sock.setblocking(False)
         sock.setsockopt(socket_names.IPPROTO_TCP, socket_names.TCP_NODELAY, 1)
         self._sock = sock
@@ -208,7 +222,11 @@ class Connection:
         self._parser = httptools.HttpResponseParser(self)
         self._began = self._complete = self._served = 0
         self._answer_begun = False
-        code = sock.connect_ex(self._address)
+        try:
+            code = sock.connect_ex(self._address)
+        except OSError as error:  # a name that cannot be resolved
+            self._fail(_cause(error), str(error))
+            return
         if code not in (0, errno.EINPROGRESS):
             self._fail(_CAUSE_OF_ERRNO.get(code, "other"), errno.errorcode.get(code, str(code)))
             return

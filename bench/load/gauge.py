@@ -23,6 +23,10 @@ class Load:
 class Gauge:
     """Samples this process between two calls."""
 
+    _wall_s: float
+    _cpu_s: float
+    _waited_s: float | None
+
     def __init__(self) -> None:
         self.restart()
 

@@ -18,7 +18,7 @@ class Interval:
 
     turn: int
     number: int
-    """Counts the turn's intervals from 0, in the same way in every generator."""
+    """Counts the part's intervals from 0, in the same way in every generator."""
     target: str
     measured: bool
     start_s: float
@@ -26,8 +26,18 @@ class Interval:
     rows: list[Row]
 
     @property
-    def key(self) -> tuple[int, int]:
-        return self.turn, self.number
+    def key(self) -> tuple[int, bool, int]:
+        """What the intervals of several generators have in common."""
+        return self.turn, self.measured, self.number
+
+    def message(self) -> dict[str, Any]:
+        """As a worker sends it. Shallow, since it is taken apart at once: a deep copy would hold the hub."""
+        return {**vars(self), "rows": [vars(row) for row in self.rows]}
+
+    @classmethod
+    def of(cls, message: dict[str, Any]) -> Interval:
+        """From a worker's message."""
+        return cls(**{**message, "rows": [Row(**row) for row in message["rows"]]})
 
 
 @dataclass
@@ -112,7 +122,7 @@ class Ledger:
     def __init__(self, folders: dict[str, Path], generators: int = 1) -> None:
         self._writers = {target: TrialWriter(folder) for target, folder in folders.items()}
         self._generators = generators
-        self._open: dict[tuple[int, int], list[Interval]] = {}
+        self._open: dict[tuple[int, bool, int], list[Interval]] = {}
         self._endpoints: dict[str, dict[str, _Endpoint]] = {target: {} for target in folders}
         self._turns: dict[str, list[TurnRecord]] = {target: [] for target in folders}
         self._loads: dict[str, list[Load]] = {target: [] for target in folders}

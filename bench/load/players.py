@@ -7,6 +7,8 @@ stops it and books what is still unanswered, and until the next ``begin`` late a
 from __future__ import annotations
 
 import logging
+import math
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
@@ -16,13 +18,16 @@ from gevent import get_hub
 
 from bench.load.alarm import alarm
 from bench.load.connection import Connection
-from bench.load.records import Channel
+from bench.load.records import SAMPLE_ERROR_CHARS, Channel
 from bench.load.request import Request, Target
 
 logger = logging.getLogger(__name__)
 
 RETRY_S = 0.1
 """Pause after a connection failed, so that a server that refuses is not hammered in a busy loop."""
+
+UNMADE = "USER requests"
+"""Where an exception of a user's own iterator is counted, as a request failed for "other": it has no endpoint."""
 
 RequestSource = Request | Callable[[], Iterable[Request]]
 
@@ -47,6 +52,7 @@ class _Script:
         self._channel_of: Callable[[str], Channel] = lambda _: Channel("", 0.0)
         self._authority = ""
         self._ready: tuple[bytes, bool, Channel] | None = None
+        self._told = False
 
     def aim(self, target: Target, channel_of: Callable[[str], Channel]) -> None:
         self._authority = target.authority
@@ -59,6 +65,17 @@ class _Script:
             return self._ready
         request = next(self._requests, None)
         return None if request is None else self._prepare(request)
+
+    def unmade(self, intended_s: float) -> None:
+        """Count the exception being handled, which the user's own iterator raised instead of making a request."""
+        detail = traceback.format_exc(limit=-3)
+        if not self._told:
+            self._told = True
+            logger.error("A user's requests could not be made: %s", detail)
+        channel = self._channel_of(UNMADE)
+        channel.started += 1
+        now_s = perf_counter()
+        channel.failed(intended_s, now_s, now_s, "other", detail[-SAMPLE_ERROR_CHARS:])
 
     def _prepare(self, request: Request) -> tuple[bytes, bool, Channel]:
         channel = self._channel_of(" ".join(request.label))
@@ -106,9 +123,9 @@ class ClosedLoop:
             self._connection.close()
 
     def close(self) -> None:
-        """Hang up on everybody."""
-        self._running = False
-        self._cancel_pause()
+        """Hang up on everybody; what is unanswered is booked as unfinished."""
+        if self._running:
+            self.end(perf_counter())
         for connection in self._connections.values():
             connection.close()
 
@@ -150,7 +167,7 @@ class ClosedLoop:
         connection.context.counts["reconnects"] += 1
 
     def crashed(self, connection: Connection, detail: str) -> None:
-        logger.error("A user's own code failed: %s", detail)
+        logger.error("The load generator's own code failed: %s", detail)
         connection.context.sample(detail)
         if self._running:
             self._after(RETRY_S)
@@ -158,7 +175,12 @@ class ClosedLoop:
     # Steps
 
     def _ask(self) -> None:
-        following = self._script.next()
+        try:
+            following = self._script.next()
+        except Exception:  # raised by the user's own iterator of requests
+            self._script.unmade(perf_counter())
+            self._after(max(RETRY_S, self._think_s))
+            return
         if following is None:
             self._running = False
             return
@@ -176,12 +198,8 @@ class ClosedLoop:
 
     def _resume(self) -> None:
         self._cancel_pause()
-        try:
-            if self._running:
-                self._ask()
-        except Exception:  # raised by the user's own iterator of requests
-            logger.exception("A user's requests could not be made; it asks no more")
-            self._running = False
+        if self._running:
+            self._ask()
 
     def _cancel_pause(self) -> None:
         if self._pause is not None:
@@ -191,13 +209,14 @@ class ClosedLoop:
 
 
 class OpenPool:
-    """Sends each request when it is due, on a connection that is free or new; late ones at once, none waits for another.
+    """Sends each request when it is due, on a connection that is free or new: late ones at once, none after another.
 
     Where ``max_connections`` are all in flight, the arrival is dropped and counted: a cap keeps an overloaded server
     from growing the pool, and its own lag, without end.
     """
 
-    def __init__(self, conduct: Conduct, timetable: Callable[[int], Iterator[float]]) -> None:
+    def __init__(self, conduct: Conduct, timetable: Callable[[int, int, int], Iterator[float]]) -> None:
+        """``timetable(n, part, parts)`` gives the arrivals of the n-th ``begin``, or of one part of them."""
         self._conduct = conduct
         self._expected = conduct.expected_statuses
         self._script = _Script(conduct.request)
@@ -210,6 +229,7 @@ class OpenPool:
         self._next_s = 0.0
         self._begins = 0
         self._exhausted = False
+        self.part, self.parts = 0, 1
         self._alarm = alarm(get_hub().loop, self._ring)
 
     def begin(self, target: Target, channel_of: Callable[[str], Channel], delay_s: float = 0.0) -> None:
@@ -219,10 +239,10 @@ class OpenPool:
         self._script.aim(target, channel_of)
         self._running = True
         origin_s = perf_counter() + delay_s
-        self._due = (origin_s + due_s for due_s in self._timetable(self._begins))
+        self._due = (origin_s + due_s for due_s in self._timetable(self._begins, self.part, self.parts))
         self._begins += 1
-        self._next_s = next(self._due)
-        self._alarm.set(self._next_s)
+        self._next_s = next(self._due, math.inf)
+        self._set_alarm()
 
     def end(self, end_s: float) -> None:
         """Stop sending; book what is unanswered, and what was due before ``end_s`` and has not been sent yet."""
@@ -245,8 +265,10 @@ class OpenPool:
         self._busy.clear()
 
     def close(self) -> None:
-        """Hang up on everybody."""
-        self._running = False
+        """Hang up on everybody; what is unanswered is booked as unfinished."""
+        if self._running:
+            self._exhausted = True  # what is due now is not sent any more: nobody would wait for the answer
+            self.end(perf_counter())
         self._alarm.close()
         self.abandon()
         for connections in self._free.values():
@@ -282,7 +304,7 @@ class OpenPool:
         connection.context.counts["reconnects"] += 1
 
     def crashed(self, connection: Connection, detail: str) -> None:
-        logger.error("A user's own code failed: %s", detail)
+        logger.error("The load generator's own code failed: %s", detail)
         connection.context.sample(detail)
 
     # Steps
@@ -290,21 +312,24 @@ class OpenPool:
     def _ring(self) -> None:
         if not self._running:
             return
-        try:
-            self._send_due(perf_counter())
-        except Exception:  # raised by the user's own iterator of requests
-            logger.exception("A user's requests could not be made; no more are sent")
-            self._exhausted = True
-        if not self._exhausted:
+        self._send_due(perf_counter())
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        if not self._exhausted and self._next_s < math.inf:
             self._alarm.set(self._next_s)
 
     def _send_due(self, now_s: float) -> None:
         while not self._exhausted and self._next_s <= now_s:
             self._send(self._next_s)
-            self._next_s = next(self._due)
+            self._next_s = next(self._due, math.inf)
 
     def _send(self, intended_s: float) -> None:
-        following = self._script.next()
+        try:
+            following = self._script.next()
+        except Exception:  # raised by the user's own iterator of requests
+            self._script.unmade(intended_s)
+            return
         if following is None:
             self._exhausted = True
             return

@@ -1,6 +1,7 @@
 """Hooks the harness into Locust: importing this module registers the listeners and the ``--lineup`` option.
 
-A locustfile gets it by importing ``bench.load``; any other is measured too with ``locust -f bench/load/plugin.py,FILE``.
+A locustfile gets it by importing ``bench.load``; any other is measured too, with both given to Locust:
+``locust -f bench/load/plugin.py,FILE``.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import Any
 
 import gevent
 from locust import events
-from locust.runners import MasterRunner
+from locust.runners import MasterRunner, WorkerRunner
 
-from bench.load.conductor import conduct, wait_for_file
-from bench.load.ledger import Ledger
+from bench.load.conductor import Conductor, wait_for_file
+from bench.load.follower import Follower
+from bench.load.messages import LEAD, REPORT, listen
 from bench.load.request import Target
 from bench.load.stage import Stage
 
@@ -37,63 +39,79 @@ def _options(parser: Any, **_: Any) -> None:
 
 
 @events.init.add_listener
-def _init(environment: Any, **_: Any) -> None:
+def _init(environment: Any, runner: Any, **_: Any) -> None:
     environment.stage = None
+    environment.follower = None
+    if not isinstance(runner, WorkerRunner):
+        environment.conductor = Conductor(runner)
+        listen(runner, REPORT, environment.conductor.hear)
+    if not isinstance(runner, MasterRunner):
+        listen(runner, LEAD, lambda _, message: environment.follower.obey(message))
     events.request.add_listener(lambda **request: _ordinary_request(environment, **request))
 
 
 @events.test_start.add_listener
 def _test_start(environment: Any, **_: Any) -> None:
-    if isinstance(environment.runner, MasterRunner):
-        return
-    stage = environment.stage = Stage(environment)
-    if lineup := environment.parsed_options.lineup if environment.parsed_options else "":
+    runner = environment.runner
+    lineup = environment.parsed_options.lineup if environment.parsed_options else ""
+    if not isinstance(runner, MasterRunner):
+        stage = environment.stage = Stage(environment)
+        if lineup:
+            environment.follower = Follower(runner, stage)
+            gevent.spawn(_announce, environment).link_exception(_lineup_failed)
+        elif host := _host(environment):
+            stage.begin(0, Target.parse(host))
+    if lineup and not isinstance(runner, WorkerRunner):
         gevent.spawn(_run_lineup, environment, Path(lineup)).link_exception(_lineup_failed)
-        return
-    if environment.host:
-        stage.begin(0, Target.parse(environment.host))
 
 
 @events.test_stop.add_listener
 def _test_stop(environment: Any, **_: Any) -> None:
-    stage, environment.stage = getattr(environment, "stage", None), None
+    stage, environment.stage = environment.stage, None
     if stage is not None:
         stage.finish()
 
 
+def _host(environment: Any) -> str | None:
+    return environment.host or next((cls.host for cls in environment.user_classes if cls.host), None)
+
+
+def _announce(environment: Any) -> None:
+    """Tell the conductor who is here, once all of this process's users are."""
+    from bench.load.users import HubHttpUser
+
+    runner, stage = environment.runner, environment.stage
+    ours = [cls.__name__ for cls in runner.user_classes if issubclass(cls, HubHttpUser)]
+    with gevent.Timeout(ALL_JOINED_WITHIN_S, TimeoutError("not all users have started")):
+        while runner.state != "running" or any(_unjoined(runner, stage, name) for name in ours):
+            gevent.sleep(0.01)
+    environment.follower.joined()
+
+
+def _unjoined(runner: Any, stage: Stage, user_class: str) -> bool:
+    # A pool is one player, however many users of its class there are.
+    return bool(runner.user_classes_count.get(user_class)) and not stage.complete(
+        user_class, runner.user_classes_count[user_class]
+    )
+
+
 def _run_lineup(environment: Any, path: Path) -> None:
-    stage: Stage = environment.stage
-    _wait_for_users(environment, stage)
-    lineup = wait_for_file(path)
-    ledger = Ledger(lineup.folders)
-    stage.on_interval = ledger.interval
-    stage.on_load = ledger.load
-    conduct(stage, ledger, lineup)
-    stage.finish()
-    environment.stage = None
-    facts = json.dumps({"targets": ledger.finish(), "pid": os.getpid()}, allow_nan=False)
+    runner, conductor = environment.runner, environment.conductor
+    generators = runner.worker_count if isinstance(runner, MasterRunner) else 1
+    with gevent.Timeout(ALL_JOINED_WITHIN_S, TimeoutError("not all generators have started")):
+        while conductor.generators < generators:
+            gevent.sleep(0.01)
+    facts = {"targets": conductor.conduct(wait_for_file(path)), "pid": os.getpid()}
     partial = path.with_suffix(".facts.partial")
-    partial.write_text(facts, encoding="utf-8")
+    partial.write_text(json.dumps(facts, allow_nan=False), encoding="utf-8")
     partial.replace(path.with_suffix(".facts.json"))
     environment.process_exit_code = 0  # failed requests are facts of the trial, not errors of the generator
-    environment.runner.quit()
+    runner.quit()
 
 
 def _lineup_failed(greenlet: Any) -> None:
     logger.critical("The lineup failed", exc_info=greenlet.exc_info)
     os._exit(3)  # the harness reads the log; anything gentler would go on loading the servers
-
-
-def _wait_for_users(environment: Any, stage: Stage) -> None:
-    from bench.load.users import HubHttpUser
-
-    runner = environment.runner
-    with gevent.Timeout(ALL_JOINED_WITHIN_S, TimeoutError("not all users have started")):
-        while runner.state != "running" and runner.user_count < runner.target_user_count:
-            gevent.sleep(0.01)
-        ours = {cls.__name__: cls for cls in runner.user_classes if issubclass(cls, HubHttpUser)}
-        while stage.players < sum(count for name, count in runner.user_classes_count.items() if name in ours):
-            gevent.sleep(0.01)
 
 
 def _ordinary_request(environment: Any, **request: Any) -> None:

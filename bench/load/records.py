@@ -96,7 +96,8 @@ class Channel:
         """A request that its turn's end found unanswered."""
         kind = "unfinished" if begun_s >= self.part_start_s else "carried_unfinished"
         self.values[kind].append(_us(end_s - begun_s))
-        self.area_s += end_s - max(sent_s, self.part_start_s)
+        # A late arrival that was sent with the turn's end was in flight for no time of it.
+        self.area_s += max(0.0, end_s - max(sent_s, self.part_start_s))
         self.counts["unfinished"] += 1
 
     def take(self) -> Taken:
@@ -105,7 +106,8 @@ class Channel:
         for rows in self.values.values():
             rows.clear()
         finished = len(values.get("service", ())) + self.answers
-        counts = Counter(self.counts, started=self.started)
+        counts = self.counts.copy()
+        counts["started"] = self.started
         self.in_flight += self.started - finished - self.causes.total() - counts["unfinished"]
         taken = Taken(
             self.endpoint,
@@ -184,12 +186,19 @@ def fold(taken: Taken) -> Iterator[Row | None]:
     for kind, values in taken.values.items():
         buckets: Counter[int] = Counter()
         for first in range(0, len(values), FOLD_SLICE):
-            buckets.update(_bucketed(values[first : first + FOLD_SLICE]))
+            buckets.update(_bucketed(_in_range(values[first : first + FOLD_SLICE])))
             yield None
         row.buckets[kind] = dict(buckets)
         if kind == "service":
             row.area_s += sum(values) / 1e6
     yield row
+
+
+def _in_range(values: list[int]) -> list[int]:
+    # The hot path appends unchecked: a timeout of a user's own may be longer than the histogram reaches.
+    if max(values) <= HISTOGRAM_MAX_US and min(values) >= HISTOGRAM_MIN_US:
+        return values
+    return [min(max(value, HISTOGRAM_MIN_US), HISTOGRAM_MAX_US) for value in values]
 
 
 def _bucketed(values: list[int]) -> list[int]:

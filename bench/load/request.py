@@ -23,6 +23,8 @@ class Request:
     def __post_init__(self) -> None:
         if not self.path.startswith("/"):
             raise ValueError(f"a path must start with '/', not {self.path!r}")
+        if not all("!" <= character <= "~" for character in self.path):
+            raise ValueError(f"a path must be quoted as in a URL (urllib.parse.quote), not {self.path!r}")
         for text in (self.path, self.method, *(part for header in self.headers for part in header)):
             if "\r" in text or "\n" in text:
                 raise ValueError(f"a line break cannot stand in a request's head: {text!r}")
@@ -37,10 +39,13 @@ class Request:
 
     def encode(self, authority: str) -> bytes:
         """The bytes on the wire, for the server ``authority`` (host:port)."""
-        lines = [f"{self.method} {self.path} HTTP/1.1", f"Host: {authority}", "Accept: */*"]
-        lines += [f"{key}: {value}" for key, value in self.headers]
+        lines = [f"{self.method} {self.path} HTTP/1.1"]
+        ours = [("Host", authority), ("Accept", "*/*")]
         if self.body or self.method in ("POST", "PUT", "PATCH"):
-            lines.append(f"Content-Length: {len(self.body)}")
+            ours.append(("Content-Length", str(len(self.body))))
+        given = {key.lower() for key, _ in self.headers}
+        lines += [f"{key}: {value}" for key, value in ours if key.lower() not in given]
+        lines += [f"{key}: {value}" for key, value in self.headers]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + self.body
 
 

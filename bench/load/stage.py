@@ -7,7 +7,8 @@ Locust's own statistics are fed from the same intervals, so its tables and its w
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -17,14 +18,17 @@ from gevent.queue import Queue
 from bench.load.gauge import SAMPLE_S, Gauge, Load
 from bench.load.ledger import Interval
 from bench.load.locust_stats import feed
-from bench.load.players import Player
+from bench.load.players import OpenPool, Player
 from bench.load.records import Channel, Row, Taken, fold
 from bench.load.request import Target
 from bench.load.timetable import staggered
 from bench.store import INTERVAL_S
 
-TICK_S = 0.1
-"""How often timeouts are looked for, and whether an interval is due."""
+TICK_S = 0.02
+"""How often it is looked whether an interval is due, or a request too old."""
+SPACING_S = INTERVAL_S - 2 * TICK_S
+"""Intervals are cut at multiples of this from the start of a turn's warm-up or measured part, in every generator alike;
+a late look must not make one longer than the contract's second."""
 
 
 class Stage:
@@ -32,7 +36,7 @@ class Stage:
 
     def __init__(self, environment: Any) -> None:
         self._environment = environment
-        self._players: list[Player] = []
+        self._players: dict[Player, str] = {}
         self._target: Target | None = None
         self._channels: dict[str, Channel] = {}
         self._turn = 0
@@ -48,21 +52,31 @@ class Stage:
         self._greenlets = [gevent.spawn(self._tick), gevent.spawn(self._scribe)]
 
     @property
-    def players(self) -> int:
-        """How many players have joined."""
-        return len(self._players)
+    def players(self) -> Counter[str]:
+        """How many players of each user class have joined."""
+        return Counter(self._players.values())
 
-    def join(self, player: Player) -> None:
+    def complete(self, user_class: str, users: int) -> bool:
+        """Whether all ``users`` of a class have joined; a pool is one player for all of them."""
+        players = [player for player, name in self._players.items() if name == user_class]
+        return len(players) == users or any(isinstance(player, OpenPool) for player in players)
+
+    def join(self, player: Player, user_class: str) -> None:
         """A user has come; where traffic runs already, it starts at once."""
-        self._players.append(player)
+        self._players[player] = user_class
         if self._running and self._target is not None:
             player.begin(self._target, self.channel)
 
     def leave(self, player: Player) -> None:
         """A user has gone, and its connections with it."""
-        if player in self._players:
-            self._players.remove(player)
+        self._players.pop(player, None)
         player.close()
+
+    def share(self, shares: Mapping[str, tuple[int, int]]) -> None:
+        """Which part of how many this process plays of each user class's timetable, where it is split."""
+        for player, user_class in self._players.items():
+            if isinstance(player, OpenPool) and user_class in shares:
+                player.part, player.parts = shares[user_class]
 
     def channel(self, endpoint: str) -> Channel:
         """Where requests to ``endpoint`` of the current target are counted."""
@@ -90,6 +104,7 @@ class Stage:
         """The warm-up is over: what begins from now on counts."""
         now_s = self._close_interval()
         self._measured = True
+        self._number = 0
         self._part_start_s = now_s
         for channel in self._channels.values():
             channel.part_start_s = now_s
@@ -116,7 +131,10 @@ class Stage:
         self._close_interval(end_s)
 
     def finish(self) -> None:
-        """Wait until every interval has been handed over."""
+        """Wait until every interval has been handed over, a turn's that was not ended included."""
+        if self._running:
+            self._running = False
+            self._close_interval()
         self._jobs.put(None)
         self._greenlets[1].join()
         self._greenlets[0].kill()
@@ -160,7 +178,7 @@ class Stage:
                 player.expire(now_s)
             if not self._running:
                 continue
-            if now_s - self._interval_start_s >= INTERVAL_S - TICK_S / 2:
+            if int((now_s - self._part_start_s) / SPACING_S) > self._number:
                 self._close_interval()
             if now_s - sampled_s >= SAMPLE_S:
                 self._sample()

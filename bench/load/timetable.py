@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import accumulate, count, repeat
 from typing import Literal
 
 ArrivalProcess = Literal["constant", "poisson"]
@@ -16,10 +17,7 @@ def constant(rate_rps: float, part: int = 0, parts: int = 1) -> Iterator[float]:
     [0.0, 0.1, 0.2]
     """
     _check(rate_rps, part, parts)
-    k = part
-    while True:
-        yield k / rate_rps
-        k += parts
+    return (k / rate_rps for k in count(part, parts))
 
 
 def poisson(rate_rps: float, seed: int, part: int = 0, parts: int = 1) -> Iterator[float]:
@@ -31,10 +29,7 @@ def poisson(rate_rps: float, seed: int, part: int = 0, parts: int = 1) -> Iterat
     _check(rate_rps, part, parts)
     gaps = random.Random(f"{seed}/{part}/{parts}")
     mean_rps = rate_rps / parts
-    due_s = 0.0
-    while True:
-        due_s += gaps.expovariate(mean_rps)
-        yield due_s
+    return accumulate(gaps.expovariate(mean_rps) for _ in repeat(None))
 
 
 def arrivals(process: ArrivalProcess, rate_rps: float, seed: int, part: int = 0, parts: int = 1) -> Iterator[float]:
@@ -46,16 +41,16 @@ def arrivals(process: ArrivalProcess, rate_rps: float, seed: int, part: int = 0,
     raise ValueError(f"arrivals are 'constant' or 'poisson', not {process!r}")
 
 
-def staggered(count: int, over_s: float, seed: int) -> list[float]:
-    """Start offsets of ``count`` users, spread over ``over_s``: one at random in each of ``count`` equal slots.
+def staggered(users: int, over_s: float, seed: int) -> list[float]:
+    """Start offsets of ``users``, spread over ``over_s``: one at random in each of as many equal slots.
 
     Users who start together on an endpoint of near-constant latency answer in bursts, which the edges of a turn then
     cut unevenly; the slots keep the phases apart and the randomness keeps them from locking to the turns.
     """
     draw = random.Random(seed)
-    slots = list(range(count))
+    slots = list(range(users))
     draw.shuffle(slots)
-    return [(slot + draw.random()) * over_s / count for slot in slots]
+    return [(slot + draw.random()) * over_s / users for slot in slots]
 
 
 def _check(rate_rps: float, part: int, parts: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import inspect
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -63,7 +63,7 @@ class HubHttpUser(User):
             self._player = OpenPool(self._conduct(), self._timetable)
         self._class_users().append(self)
         if self._player is not None:
-            self.environment.stage.join(self._player)
+            self.environment.stage.join(self._player, type(self).__name__)
 
     def on_stop(self) -> None:
         users = self._class_users()
@@ -78,17 +78,12 @@ class HubHttpUser(User):
             stage.leave(self._player)
 
     def _conduct(self) -> Conduct:
-        source = self.request if isinstance(self.request, Request) else type(self).request
+        source: RequestSource = inspect.getattr_static(type(self), "request")  # a function of nothing: not to be bound
         return Conduct(source, self.expected_statuses, self.timeout_s, self.think_time_s, self.max_connections)
 
-    def _timetable(self, begin: int) -> Iterator[float]:
+    def _timetable(self, begin: int, part: int, parts: int) -> Iterator[float]:
         assert self.arrival_rate is not None
-        return arrivals(self.arrivals, self.arrival_rate, self.arrivals_seed + begin)
+        return arrivals(self.arrivals, self.arrival_rate, self.arrivals_seed + begin, part, parts)
 
     def _class_users(self) -> list[Any]:
         return self._pools.setdefault(type(self), [])
-
-
-def option(environment_variable: str, default: str) -> str:
-    """A locustfile's setting, from the environment: ``BENCH_PATH=/books locust -f ...``."""
-    return os.environ.get(environment_variable, default)

@@ -31,11 +31,14 @@ class TrialWriter:
 
     def interval(self, start_s: float, end_s: float, measured: bool, rows: list[Row]) -> None:
         """Write one interval of every endpoint."""
+        start = f"{start_s:.6f}"
+        # Rounded like the stamps: no interval reaches into the next.
+        length = f"{round(end_s, 6) - round(start_s, 6):.6f}"
         for row in rows:
             counts = row.counts
             self._csv.writerow(
                 (
-                    f"{start_s:.6f}",
+                    start,
                     f"{end_s:.6f}",
                     row.endpoint,
                     int(measured),
@@ -52,9 +55,7 @@ class TrialWriter:
             )
             for kind, buckets in row.buckets.items():
                 histogram, max_us = encode(buckets)
-                self._hlog.write(
-                    f"Tag={tag(row.endpoint, kind)},{start_s:.6f},{end_s - start_s:.6f},{max_us / 1000:.3f},{histogram}\n"
-                )
+                self._hlog.write(f"Tag={tag(row.endpoint, kind)},{start},{length},{max_us / 1000:.3f},{histogram}\n")
         self._hlog.flush()
         self._counts.flush()
 

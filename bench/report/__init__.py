@@ -50,13 +50,13 @@ def draw(run: Path, *, force: bool = False, root: Path = ROOT) -> Drawn:
     BrokenFile when run.json itself cannot be read, OSError when the folder cannot be written.
     """
     read = read_run(run)
-    before = {} if force else _fingerprints(run)
+    before = _fingerprints(run)
     after: dict[str, Any] = {}
     results = []
     for scenario in read.scenarios:
         frames = read_scenario(read, scenario)
         summary = summarise(frames)
-        after[scenario.name] = _drawn_charts(read, frames, summary, before.get(scenario.name))
+        after[scenario.name] = _drawn_charts(read, frames, summary, None if force else before.get(scenario.name))
         results.append(Result(frames, summary, tuple(_inlined(run, scenario, after[scenario.name]["charts"]))))
     _remove_stale(run, before, after)
     store.write_text(run / "charts" / FINGERPRINTS, json.dumps(after, indent=2) + "\n")
@@ -73,12 +73,12 @@ def _troubled(results: list[Result]) -> Iterator[str]:
             yield f"{wording.clean(trouble.where)}: {trouble.status}: {reasons}"
 
 
-def _drawn_charts(run: Run, frames: Frames, summary: Summary, before: Any) -> dict[str, Any]:
+def _drawn_charts(run: Run, frames: Frames, summary: Summary, before: dict[str, Any] | None) -> dict[str, Any]:
     """Draw what has changed; returns the fingerprint, and the names and titles of the scenario's charts."""
     scenario = frames.scenario
     fingerprint = _fingerprint(run, scenario)
     if _still_there(run.folder, scenario, before, fingerprint):
-        return dict(before)
+        return dict(before or {})
     drawings = charts.draw(frames, summary)
     for drawing in drawings:
         path = _chart_path(run.folder, scenario.name, drawing.name, "svg")
@@ -87,13 +87,11 @@ def _drawn_charts(run: Run, frames: Frames, summary: Summary, before: Any) -> di
     return {"fingerprint": fingerprint, "charts": {drawing.name: drawing.alt for drawing in drawings}}
 
 
-def _still_there(run: Path, scenario: ScenarioInfo, before: Any, fingerprint: str) -> bool:
-    if not isinstance(before, dict) or before.get("fingerprint") != fingerprint:
+def _still_there(run: Path, scenario: ScenarioInfo, before: dict[str, Any] | None, fingerprint: str) -> bool:
+    if before is None or before.get("fingerprint") != fingerprint:
         return False
-    names = before.get("charts")
-    return isinstance(names, dict) and all(
-        _chart_path(run, scenario.name, name, suffix).is_file() for name in names for suffix in ("svg", "png")
-    )
+    paths = (_chart_path(run, scenario.name, name, suffix) for name in before["charts"] for suffix in ("svg", "png"))
+    return all(path.is_file() for path in paths)
 
 
 def _inlined(run: Path, scenario: ScenarioInfo, titles: dict[str, str]) -> Iterator[tuple[str, str]]:
@@ -122,7 +120,15 @@ def _fingerprints(run: Path) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         return {}
-    return {name: drawn for name, drawn in content.items() if isinstance(drawn, dict)}
+    return {name: drawn for name, drawn in content.items() if "/" not in name and _is_drawn(drawn)}
+
+
+def _is_drawn(drawn: Any) -> bool:
+    """Chart names come from a file and become paths: only names, with their titles."""
+    charts = drawn.get("charts") if isinstance(drawn, dict) else None
+    return isinstance(charts, dict) and all(
+        name.isidentifier() and isinstance(title, str) for name, title in charts.items()
+    )
 
 
 def _fingerprint(run: Run, scenario: ScenarioInfo) -> str:
@@ -150,6 +156,6 @@ def _write_bytes(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(content)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

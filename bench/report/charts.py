@@ -21,6 +21,8 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from bench.analysis.frames import HEALTH_ENDPOINT, Frames, VariantInfo
@@ -38,10 +40,8 @@ BASELINES = ("#6b6b6b", "#9a9a9a", "#404040")
 
 WIDTH_IN = 8.0
 DPI = 150
-CHARACTER_IN = 0.092
-"""Width of an average character at 11 points: DejaVu Sans is wide, so this errs to the safe side."""
 
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 11,
     "text.color": INK,
@@ -93,7 +93,7 @@ def looks(variants: Sequence[VariantInfo]) -> dict[str, Look]:
     seen: dict[str, int] = {}
     for variant in variants:
         role = variant.role if variant.role in shapes else "baseline"
-        colours, markers, lines, hatches = shapes.get(role, (BASELINES, "vph", ("--", ":", "-."), ("..", "oo", "++")))
+        colours, markers, lines, hatches = shapes.get(role, (BASELINES, "vph", ("--", ":", "-."), ("--", "||", "++")))
         place = seen.get(role, 0)
         seen[role] = place + 1
         at = place % len(markers)
@@ -175,7 +175,7 @@ def _throughput_row(axes: Axes, row: int, frames: Frames, summary: Summary, vari
     note = "no law for a ceiling"
     if ceiling is not None:
         axes.plot([ceiling, ceiling], [row - 0.42, row + 0.42], color=INK, lw=3, solid_capstyle="butt", zorder=6)
-        note = f"{100 * number.value / ceiling:.0f} % of {wording.rate(ceiling)}"
+        note = f"{wording.of_ceiling(number.value, ceiling)} of {wording.rate(ceiling)}"
     _beside(axes, row, wording.with_half_width(number), note)
     return max(number.value, *points, ceiling or 0.0, number.ci_high or 0.0, 1e-9)
 
@@ -189,8 +189,9 @@ def percentiles(frames: Frames, summary: Summary) -> Figure | None:
         return None
     kind = "response time (from the intended start)" if frames.headline_kind(endpoint) == "response" else "service time"
     figure = _figure(5.2)
-    _titled(figure, findings.latency_title(frames, summary) or "Latency", f"{kind} by percentile, all rounds together")
-    axes = _axes(figure, left_in=1.0, right_in=2.45, bottom_in=0.75, top_in=_title_in(figure))
+    title = findings.latency_title(frames, summary) or "Latency"
+    top_in = _titled(figure, title, f"{kind} by percentile, all rounds together")
+    axes = _axes(figure, left_in=1.0, right_in=2.45, bottom_in=0.75, top_in=top_in)
     style = looks(frames.scenario.variants)
     for variant in shown:
         nines, value_ms, _ = curves[variant.name]
@@ -259,7 +260,7 @@ def _curve_labels(
         axes.plot(
             [1.045], [place], transform=axes.transAxes, marker=look.marker, color=look.colour, ms=8, clip_on=False
         )
-        name = wording.clip(wording.name_of(variant), 22)
+        name = fit(wording.name_of(variant), 1.85, bold=True)
         axes.text(1.075, place + 0.012, name, transform=axes.transAxes, va="bottom", weight="bold")
         note = _median_and_p99(summary, variant, frames.scenario.endpoint)
         note += " …" if unanswered else ""
@@ -307,9 +308,10 @@ def _health_row(axes: Axes, row: int, numbers: dict[str, Number], look: Look, si
     axes.plot([min(values), max(values)], [row, row], color=look.colour, lw=5, alpha=0.45, solid_capstyle="butt")
     for name, number in numbers.items():
         marker = ">" if number.at_least else markers[name]
-        inside = "white" if number.at_least else look.colour
-        size = 18 if marker == "|" else 10
-        axes.plot([number.value], [row], marker=marker, ms=size, mfc=inside, mec=look.colour, mew=2.2, zorder=4)
+        open_or_thin = number.at_least or marker == "|"
+        inside, edge = ("white", look.colour) if open_or_thin else (look.colour, "white")
+        size, width = (18, 2.6) if marker == "|" else (10.5, 2.2 if number.at_least else 1.0)
+        axes.plot([number.value], [row], marker=marker, ms=size, mfc=inside, mec=edge, mew=width, zorder=4)
     if silence:
         _beside(axes, row, "not one answered", silence)
         return
@@ -334,16 +336,20 @@ def over_time(frames: Frames, summary: Summary) -> Figure | None:
     rows = math.ceil(len(shown) / columns)
     figure = _figure(1.75 + 2.15 * rows)
     title = _steadiness(frames, {v.name: series[v.name]["median"] for v in shown})
-    _titled(figure, title, f"{endpoint}: median and longest a second; health: longest probe; grey: warm-up")
+    top_in = _titled(
+        figure,
+        title,
+        f"{wording.clean(endpoint, 40)}: median and longest a second; health: longest probe; grey: warm-up",
+    )
     every = np.concatenate([line[1] for lines in series.values() for line in lines.values()])
     span_s = [float(edge) for v in shown for line in series[v.name].values() for edge in (line[0][0], line[0][-1])]
-    panels = _panels(figure, rows, columns)
+    panels = _panels(figure, rows, columns, top_in + 0.28)
     style = looks(frames.scenario.variants)
     for i, variant in enumerate(shown):
         _panel(panels[i], variant, series[variant.name], style[variant.name], every, (min(span_s), max(span_s)))
         panels[i].tick_params(labelleft=i % columns == 0, labelbottom=i + columns >= len(shown))
         if i + columns >= len(shown):
-            panels[i].set_xlabel("seconds measured")
+            panels[i].set_xlabel("seconds after measuring began")
     return figure
 
 
@@ -378,6 +384,11 @@ def _columns(points: list[tuple[float, float]]) -> tuple[Floats, Floats]:
     return table[:, 0], table[:, 1]
 
 
+STEADY, UNSTEADY = 1.1, 1.5
+"""Factors between a variant's lowest and highest median of a second: below the first nobody would call it moving,
+above the second everybody would. There is no truth here; between them the title only says what was seen."""
+
+
 def _steadiness(frames: Frames, medians: Series) -> str:
     """The title: how far a median moves from second to second, and whose moves most."""
     moves = {}
@@ -389,16 +400,16 @@ def _steadiness(frames: Frames, medians: Series) -> str:
         return "Latency over time"
     worst = max(moves, key=lambda name: moves[name][0])
     factor, low_ms, high_ms = moves[worst]
-    if factor < 1.25:
-        return f"Steady: from second to second no median moves by more than {max(1.0, 100 * (factor - 1)):.0f} %"
+    if factor < STEADY:
+        return f"Steady: over time no median moves by more than {max(1.0, 100 * (factor - 1)):.0f} %"
     what = wording.summary_of(frames.scenario.variant(worst))
-    return f"Not steady: with {what} the median goes from {wording.duration(low_ms)} to {wording.duration(high_ms)}"
+    goes = f"with {what} the median goes from {wording.duration(low_ms)} to {wording.duration(high_ms)}"
+    return f"Over time, {goes}" if factor < UNSTEADY else f"Not steady: {goes}"
 
 
-def _panels(figure: Figure, rows: int, columns: int) -> list[Axes]:
+def _panels(figure: Figure, rows: int, columns: int, top: float) -> list[Axes]:
     width, height = figure.get_figwidth(), figure.get_figheight()
     left, right, bottom, gap_x, gap_y = 0.85, 0.2, 0.7, 0.3, 0.42
-    top = _title_in(figure) + 0.28
     wide = (width - left - right - gap_x * (columns - 1)) / columns
     high = (height - top - bottom - gap_y * (rows - 1)) / rows
     return [
@@ -415,6 +426,10 @@ def _panels(figure: Figure, rows: int, columns: int) -> list[Axes]:
     ][: rows * columns]
 
 
+PANEL_LABEL_GAP = 0.12
+"""Between labels, as a share of a panel's height: a line of text."""
+
+
 def _panel(
     axes: Axes, variant: VariantInfo, lines: Series, look: Look, every: Floats, span_s: tuple[float, float]
 ) -> None:
@@ -424,29 +439,23 @@ def _panel(
     axes.set_xlim(begin_s, end_s + 0.36 * (end_s - begin_s))
     if begin_s < 0:
         axes.axvspan(begin_s, 0, color=SHADE, lw=0, zorder=0)
-    ends, height_in = [], axes.get_position().height * _inches(axes)
+    ends = []
     low, high = (math.log10(edge) for edge in axes.get_ylim())
     for name, (at_s, value_ms) in lines.items():
         line, marker, width = drawn[name]
         colour = FAINT if name == "health" else look.colour
         axes.plot(at_s, value_ms, ls=line, marker=marker, ms=5, lw=width, color=colour, mec="white", mew=0.5)
         ends.append(((math.log10(value_ms[-1]) - low) / (high - low), at_s[-1], value_ms[-1], name))
-    places = spread([end[0] for end in ends], 0.19 / height_in, 0.06, 0.94)
+    places = spread([end[0] for end in ends], PANEL_LABEL_GAP, 0.06, 0.94)
     for (_, at_s, value_ms, text), place in zip(ends, places, strict=True):
         at = (end_s + 0.04 * (end_s - begin_s), 10 ** (low + place * (high - low)))
         axes.plot([at_s, at[0]], [value_ms, at[1]], color=GRID, lw=0.9, zorder=0)
         axes.text(*at, text, va="center", fontsize=10.5)
-    axes.set_title(wording.clip(wording.name_of(variant), 30), loc="left", fontsize=11, weight="bold", pad=4)
+    axes.set_title(fit(wording.name_of(variant), 3.2, bold=True), loc="left", fontsize=11, weight="bold", pad=4)
     axes.xaxis.set_major_locator(
         FixedLocator([t for t in MaxNLocator(5, integer=True).tick_values(begin_s, end_s) if begin_s <= t <= end_s])
     )
     axes.grid(color=GRID)
-
-
-def _inches(axes: Axes) -> float:
-    figure = axes.figure
-    assert figure is not None
-    return float(figure.get_figheight())  # type: ignore[union-attr]
 
 
 CHARTS: tuple[Chart, ...] = (throughput, health, percentiles, over_time)
@@ -476,42 +485,85 @@ def _rendered(name: str, ident: str, figure: Figure) -> Drawing:
     vector, raster = StringIO(), BytesIO()
     figure.savefig(vector, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     figure.savefig(raster, format="png", dpi=DPI, metadata={"Software": None})
-    alt = " ".join(str(figure.get_gid() or name).split())
+    alt = " ".join(figure.texts[0].get_text().split())
     return Drawing(name, _portable(vector.getvalue(), ident), raster.getvalue(), alt)
 
 
+_COORDINATES = re.compile(r' (?:d|x|y|width|height|transform|points)="[^"]*"')
+
+
 def _portable(svg: str, ident: str) -> str:
-    """An SVG that can stand with others in one page: ids of its own, no fixed size, fonts that fall back."""
+    """An SVG that can stand with others in one page: ids of its own, no fixed size, fonts that fall back; and small."""
     prefix = re.sub(r"[^A-Za-z0-9_-]", "_", ident)
-    body = svg[svg.index("<svg") :]
+    opening, body = svg[svg.index("<svg") :].split(">", 1)
+    body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
+    body = _COORDINATES.sub(lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), body)
     body = re.sub(r'\bid="', f'id="{prefix}-', body)
     body = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{prefix}-", body)
     body = body.replace("'DejaVu Sans'", FONTS).replace(f"{FONTS}, sans-serif", FONTS)
-    return re.sub(
-        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", body, count=1), count=1
-    )
+    body = "\n".join(line for line in map(str.strip, body.splitlines()) if line)
+    return re.sub(r' (?:width|height)="[^"]*"', "", opening) + f">{body}\n"
 
 
 def _figure(height_in: float) -> Figure:
     return Figure(figsize=(WIDTH_IN, height_in), facecolor="white")
 
 
-def _titled(figure: Figure, title: str, subtitle: str) -> None:
-    """The finding in bold, at most two lines, and below it what is drawn. The figure remembers the title as its gid."""
-    lines = textwrap.wrap(title, 62)[:2]
+POINTS_PER_INCH = 72
+
+
+def fit(text: str, width_in: float, size: float = 11, bold: bool = False) -> str:
+    """``text``, or as much of its beginning as has room, with an ellipsis."""
+    while len(text) > 1 and _width_in(text, size, bold) > width_in:
+        text = text.removesuffix("…")[:-1].rstrip() + "…"
+    return text
+
+
+def _width_in(text: str, size: float, bold: bool) -> float:
+    font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return float(width) / POINTS_PER_INCH
+
+
+SUBTITLE_IN = 0.36
+"""Below the title: a line of text and some air."""
+
+
+TITLE_SIZE = 14
+TITLE_CHARACTERS = 62
+"""That fit on a line of that size."""
+
+
+def _balanced(title: str) -> list[str]:
+    """One line or two of about the same length, with numbers kept beside their units."""
+    bound = re.sub(r"(\d) (?=(?:%|ms|s)\b|%)", "\\1\N{NO-BREAK SPACE}", title)
+    if len(bound) <= TITLE_CHARACTERS:
+        return [bound]
+    for width in range(len(bound) // 2, TITLE_CHARACTERS):
+        lines = textwrap.wrap(bound, width)
+        if len(lines) <= 2:
+            return lines
+    return textwrap.wrap(bound, TITLE_CHARACTERS, max_lines=2, placeholder=" …")
+
+
+def _titled(figure: Figure, title: str, subtitle: str) -> float:
+    """The finding in bold, at most two lines, and below it what is drawn; returns the inches taken by both."""
+    lines = [fit(line, WIDTH_IN - 0.4, TITLE_SIZE, bold=True) for line in _balanced(title)]
     height = figure.get_figheight()
     figure.text(
-        0.2 / WIDTH_IN, 1 - 0.14 / height, "\n".join(lines), fontsize=14, weight="bold", va="top", linespacing=1.25
+        0.2 / WIDTH_IN,
+        1 - 0.14 / height,
+        "\n".join(lines),
+        fontsize=TITLE_SIZE,
+        weight="bold",
+        va="top",
+        linespacing=1.25,
     )
     below_in = 0.14 + 0.28 * len(lines)
-    figure.text(0.2 / WIDTH_IN, 1 - below_in / height, wording.clip(subtitle, 92), fontsize=11, color=FAINT, va="top")
-    figure.set_gid(title)
-    figure.set_label(str(len(lines)))
-
-
-def _title_in(figure: Figure) -> float:
-    """Inches taken by title and subtitle."""
-    return 0.5 + 0.28 * int(figure.get_label() or 1)
+    figure.text(
+        0.2 / WIDTH_IN, 1 - below_in / height, fit(subtitle, WIDTH_IN - 0.4), fontsize=11, color=FAINT, va="top"
+    )
+    return below_in + SUBTITLE_IN
 
 
 def _axes(figure: Figure, *, left_in: float, right_in: float, bottom_in: float, top_in: float) -> Axes:
@@ -521,15 +573,19 @@ def _axes(figure: Figure, *, left_in: float, right_in: float, bottom_in: float, 
     )
 
 
+NAMES_IN = 2.6
+"""The most that names may take on the left of a chart."""
+
+
 def _rows_chart(shown: Sequence[VariantInfo], title: str, subtitle: str, right_in: float) -> tuple[Figure, Axes]:
     """A figure with a row a variant, names on the left: what it is in bold, its file's name below."""
     figure = _figure(1.75 + 0.28 + 0.68 * len(shown))
-    _titled(figure, title, subtitle)
-    labels = [(wording.clip(wording.summary_of(v), 27), wording.clip(wording.name_of(v), 27)) for v in shown]
-    left_in = min(2.85, 0.3 + CHARACTER_IN * max(len(part) for label in labels for part in label) * 1.06)
-    axes = _axes(figure, left_in=left_in, right_in=right_in, bottom_in=0.72, top_in=_title_in(figure) + 0.1)
+    top_in = _titled(figure, title, subtitle)
+    labels = [(fit(wording.summary_of(v), NAMES_IN, bold=True), fit(wording.name_of(v), NAMES_IN)) for v in shown]
+    left_in = 0.3 + max(max(_width_in(what, 11, True), _width_in(name, 11, False)) for what, name in labels)
+    axes = _axes(figure, left_in=left_in, right_in=right_in, bottom_in=0.72, top_in=top_in + 0.1)
     for row, (what, name) in enumerate(labels):
-        at = {"transform": axes.get_yaxis_transform(), "ha": "right"}
+        at: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": "right"}
         axes.text(-0.02, row - 0.03, what, va="bottom", weight="bold", fontsize=11, **at)
         axes.text(-0.02, row + 0.03, name, va="top", color=FAINT, fontsize=11, **at)
     axes.set_ylim(len(shown) - 0.45, -0.55)
@@ -540,7 +596,7 @@ def _rows_chart(shown: Sequence[VariantInfo], title: str, subtitle: str, right_i
 
 def _beside(axes: Axes, row: int, value: str, note: str) -> None:
     """The figures in a column of their own to the right, where nothing can be in their way."""
-    at = {"transform": axes.get_yaxis_transform(), "ha": "left"}
+    at: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": "left"}
     axes.text(1.03, row - 0.03, value, va="bottom", weight="bold", fontsize=12, **at)
     axes.text(1.03, row + 0.03, note, va="top", color=FAINT, fontsize=11, **at)
 

@@ -182,12 +182,8 @@ def _ceiling_cells(frames: Frames, summary: Summary, variant: VariantInfo) -> tu
     figure = _rps(frames, summary, variant)
     if ceiling is None or figure is None:
         return Cell(wording.DASH, "no law for this pattern"), Cell(wording.DASH, "no law for this pattern")
-    reached = wording.share(figure.value / ceiling.value) if figure.value < ceiling.value else _over(figure, ceiling)
+    reached = wording.of_ceiling(figure.value, ceiling.value)
     return Cell(wording.rate(ceiling.value), wording.clean(variant.formula, 60)), Cell(reached)
-
-
-def _over(figure: Figure, ceiling: Figure) -> str:
-    return f"{100 * figure.value / ceiling.value:.0f} %"
 
 
 def _latency_cell(frames: Frames, summary: Summary, variant: VariantInfo, endpoint: str, name: str) -> Cell:

@@ -67,7 +67,7 @@ def _page(run: Run, results: Sequence[Result], root: Path) -> dict[str, Any]:
         "troubles_left_off": max(0, len(troubles) - TROUBLES_SHOWN),
         "left_out": [_left_out(left) for left in left_out],
         "facts": list(_facts(run, results)),
-        "command": wording.clean(shlex.join(run.command), 2000) or "The run does not say how it was started.",
+        "command": wording.clean(run.command, 2000) or "The run does not say how it was started.",
         "redraw": wording.clean(f"nox -s report -- results/{shlex.quote(run.name)}", 200),
     }
 
@@ -99,7 +99,7 @@ def _notes(results: Sequence[Result], troubles: Sequence[Trouble], left_out: Seq
         counted = ", ".join(f"{n} {status}" for status, n in statuses.items() if n)
         notes.append(f"Kept out of every number, and listed below: {counted}.")
     if left_out:
-        notes.append(f"{len(left_out)} unfinished {_plural(len(left_out), 'round')} left out.")
+        notes.append(f"Left out: {len(left_out)} {_plural(len(left_out), 'round')} cut short.")
     if any(max(map(len, _round_lists(result)), default=0) == 1 for result in results):
         notes.append("One round, no interval: the differences here are not proven to repeat.")
     return notes

@@ -13,7 +13,7 @@ from bench.report import findings
 
 ROLES = {"trap": "red", "fix": "blue"}
 
-NARROW = 110
+NARROW = 132
 """Columns of a terminal below which the table leaves out what the page still has."""
 
 VALUE_WIDTH = 12

@@ -68,6 +68,11 @@ def share(value: float) -> str:
     return f"{_digits(per_cent, 2)} %"
 
 
+def of_ceiling(value: float, ceiling: float) -> str:
+    """What share of a ceiling was reached; a measurement may come out above it."""
+    return share(value / ceiling) if value < ceiling else f"{100 * value / ceiling:.0f} %"
+
+
 def count(value: float) -> str:
     """A whole number with thousands separated."""
     return f"{value:,.0f}"

@@ -1,0 +1,49 @@
+"""Runs the parts of calibration and writes their files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import store
+from bench.calibrate.null_server import NGINX
+from bench.calibrate.parts import PARTS, Bench, Row
+from bench.machine import fingerprint
+
+
+def calibrate(folder: Path, parts: tuple[str, ...], rounds: int | None, seed: int, say: Callable[[str], None]) -> None:
+    """Measure ``parts`` into ``folder``: ``<part>.csv`` each, whole or not at all, and ``calibration.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    done: dict[str, object] = {}
+    path = folder / "calibration.json"
+    if path.exists():
+        try:
+            done = dict(store.read_json(path)["parts"])
+        except (store.BrokenFile, KeyError):
+            done = {}
+    for part in parts:
+        measure, usual_rounds = PARTS[part]
+        bench = Bench(folder, rounds or usual_rounds, seed, say)
+        rows = list(measure(bench))
+        store.write_text(folder / f"{part}.csv", _csv(rows))
+        done[part] = {"measured_unix_s": time.time(), "rounds": bench.rounds, "seed": seed}
+        store.write_json(
+            path,
+            {
+                "schema": store.SCHEMA,
+                "machine": fingerprint(),
+                "null_server": "nginx" if NGINX else "uvloop + httptools",
+                "parts": done,
+            },
+        )
+
+
+def _csv(rows: list[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,329 @@
+"""What calibration measures: one function a part, each giving tidy rows. What is compared takes turns in every round."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench import catalogue, store
+from bench.calibrate import null_server
+from bench.lineup import clean_environment, run_lineup
+from bench.model import Load
+from bench.plan import make_plan
+from bench.processes import Cores, Process, cores_for, free_port, start, wait_until_ready
+
+Row = dict[str, str | int | float]
+Say = Callable[[str], None]
+
+USERS = 32
+SETTLE_S = 0.5
+WINDOW_S = 3.0
+LOADED_WITHIN_S = 20.0
+LAG_RATES_RPS = (100, 1000, 5000)
+LAG_S = 4.0
+LAG_SAMPLES = 1200
+"""A 99th percentile needs a thousand, ten of them beyond it: at a low rate, longer."""
+FREEZE_S, FREEZE_EVERY_S, FREEZE_PERIODS, FREEZE_RATE_RPS = 1.0, 5.0, 3, 200
+MEMORY_REQUESTS = (100_000, 1_000_000, 10_000_000)
+NOISE_S = 4.0
+"""Seconds measured a variant and round, the same for both ways of comparing."""
+APPS = Path(__file__).with_name("apps")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where calibration works: cores, a folder for logs, and how many rounds."""
+
+    folder: Path
+    rounds: int
+    seed: int
+    say: Say
+
+    @property
+    def cores(self) -> Cores | None:
+        """As every lineup has them."""
+        return cores_for(parallel=False)
+
+    def start(self, argv: list[str], name: str, generator: bool) -> Process:
+        """Start a process on the generator's core, or on the servers'."""
+        cores = self.cores
+        pinned = (cores.generator if generator else cores.server) if cores else None
+        log = self.folder / "logs" / f"{name}.log"
+        return start(argv, name=name, log=log, env=clean_environment(), cwd=catalogue.ROOT, cores=pinned)
+
+
+# Generators
+
+
+def generators(bench: Bench) -> Iterator[Row]:
+    """Requests per second and CPU per request on one core, of every generator against the same null server."""
+    with _null_server(bench) as url:
+        commands = _generator_commands(url)
+        for number in range(1, bench.rounds + 1):
+            for name in _shuffled(commands, bench.seed + number):
+                bench.say(f"generators: round {number}/{bench.rounds}, {name}")
+                rate_rps, cpu_us = _one_generator(bench, url, name, commands[name])
+                yield {"round": number, "generator": name, "requests_per_s": rate_rps, "cpu_us_per_request": cpu_us}
+
+
+def _generator_commands(url: str) -> dict[str, list[str]]:
+    locust = [sys.executable, "-m", "locust", "--headless", "--only-summary", "--host", url]
+    many = ["--users", str(USERS), "--spawn-rate", str(USERS)]
+    own = "bench/calibrate/locust_users.py"
+    commands = {
+        "HttpUser": [*locust, *many, "-f", own, "PlainUser"],
+        "FastHttpUser": [*locust, *many, "-f", own, "FastUser"],
+        "HubHttpUser": [*locust, *many, "-f", "bench/calibrate/hub_user.py"],
+    }
+    if wrk := shutil.which("wrk"):
+        commands["wrk"] = [wrk, "-t1", f"-c{USERS}", "-d60s", f"{url}/"]
+    if hey := shutil.which("hey"):
+        commands["hey"] = [hey, "-cpus", "1", "-c", str(USERS), "-z", "60s", f"{url}/"]
+    return commands
+
+
+def _one_generator(bench: Bench, url: str, name: str, command: list[str]) -> tuple[float, float]:
+    with bench.start(command, name, generator=True) as generator:
+        _wait_loaded(url, generator)
+        time.sleep(SETTLE_S)
+        process = psutil.Process(generator.pid)
+        begun_s, cpu_s, count = time.perf_counter(), _cpu_s(process), null_server.received(url)
+        time.sleep(WINDOW_S)
+        count = null_server.received(url) - count
+        cpu_s, lasted_s = _cpu_s(process) - cpu_s, time.perf_counter() - begun_s
+    return count / lasted_s, cpu_s / count * 1e6
+
+
+def _wait_loaded(url: str, generator: Process) -> None:
+    # The server's own count says when load has begun, whatever the generator: 100 more than we asked ourselves.
+    until_s = time.perf_counter() + LOADED_WITHIN_S
+    first = null_server.received(url)
+    while null_server.received(url) < first + 200:
+        if generator.poll() is not None or time.perf_counter() > until_s:
+            raise RuntimeError(f"{generator.name} sent nothing; see {generator.log}")
+        time.sleep(0.05)
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+# Lag
+
+
+def lag(bench: Bench) -> Iterator[Row]:
+    """How late the open model sends, beside a bare loop that only sleeps to the same timetable."""
+    with _null_server(bench) as url:
+        for number in range(1, bench.rounds + 1):
+            for rate in LAG_RATES_RPS:
+                for name in _shuffled({"HubHttpUser": 0, "bare loop": 0}, bench.seed + number * rate):
+                    bench.say(f"lag: round {number}/{bench.rounds}, {name} at {rate} req/s")
+                    row = _hub_lag(bench, url, rate) if name == "HubHttpUser" else _bare_lag(bench, rate)
+                    yield {"round": number, "generator": name, "rate_rps": rate, **row}
+
+
+def _hub_lag(bench: Bench, url: str, rate: int) -> Row:
+    facts = _hub_turn(bench, url, warmup_s=1.0, measure_s=_lag_s(rate), rate=rate)["endpoints"]["GET /"]
+    sent = facts["started"] / (rate * facts["measured_s"])
+    return {"p50_us": facts["lag_p50_ms"] * 1000, "p99_us": facts["lag_p99_ms"] * 1000, "sent_share": sent}
+
+
+def _bare_lag(bench: Bench, rate: int) -> Row:
+    command = [sys.executable, "bench/calibrate/bare_loop.py", str(rate), str(_lag_s(rate))]
+    with bench.start(command, "bare-loop", generator=True) as loop:
+        if loop.wait(_lag_s(rate) + 10) != 0:
+            raise RuntimeError(f"the bare loop failed; see {loop.log}")
+    late = sorted(json.loads(loop.log.read_text()))
+    return {"p50_us": late[len(late) // 2], "p99_us": late[int(0.99 * len(late))], "sent_share": 1.0}
+
+
+def _lag_s(rate: int) -> float:
+    return max(LAG_S, LAG_SAMPLES / rate)
+
+
+def _hub_turn(
+    bench: Bench, url: str, warmup_s: float, measure_s: float, rate: float = 0.0, users: int = 1, think_s: float = 0.0
+) -> dict[str, Any]:
+    """One turn of HubHttpUser on ``url``; returns the target's facts. Its histograms stay in the folder."""
+    lineup = bench.folder / "logs" / "hub.json"
+    facts = lineup.with_suffix(".facts.json")
+    facts.unlink(missing_ok=True)
+    turn = {"variant": "null", "rotation": 1, "warmup_s": warmup_s, "measure_s": measure_s, "stagger_s": think_s}
+    target = {"variant": "null", "url": url, "folder": str(bench.folder / "logs" / "hub")}
+    store.write_text(lineup, json.dumps({"targets": [target], "turns": [turn], "seed": bench.seed}))
+    command = [
+        *(sys.executable, "-m", "locust", "--headless", "--only-summary", "--host", url),
+        *("-f", "bench/calibrate/hub_user.py", "--users", str(users), "--spawn-rate", str(users)),
+        *("--rate", str(rate), "--think-s", str(think_s), "--lineup", str(lineup)),
+    ]
+    with bench.start(command, "hub", generator=True) as locust:
+        if locust.wait(warmup_s + measure_s + 30) != 0:
+            raise RuntimeError(f"locust failed; see {locust.log}")
+    return dict(json.loads(facts.read_text())["targets"]["null"])
+
+
+# A server that freezes
+
+
+def freeze(bench: Bench) -> Iterator[Row]:
+    """Percentiles seen of a server that stands still for 1 s in every 5: open, closed, and what arithmetic says."""
+    for number in range(1, bench.rounds + 1):
+        for name in _shuffled({"open": 0, "closed": 0}, bench.seed + number):
+            bench.say(f"freeze: round {number}/{bench.rounds}, {name}")
+            yield from ({"round": number, "model": name, **row} for row in _freeze_round(bench, name == "open"))
+
+
+def _freeze_round(bench: Bench, is_open: bool) -> Iterator[Row]:
+    port = free_port()
+    command = null_server.freezing_command(port, FREEZE_S, FREEZE_EVERY_S)
+    url = f"http://127.0.0.1:{port}"
+    think_s = USERS / FREEZE_RATE_RPS
+    with bench.start(command, "freezing", generator=False) as server:
+        _must_be_ready(server, f"{url}/count")
+        load = {"rate": float(FREEZE_RATE_RPS)} if is_open else {"users": USERS, "think_s": think_s}
+        # Half a period after the first freeze: the pool has its connections, and no edge falls into a freeze.
+        warmup_s = 1.5 * FREEZE_EVERY_S + FREEZE_S / 2
+        _hub_turn(bench, url, warmup_s=warmup_s, measure_s=FREEZE_PERIODS * FREEZE_EVERY_S, **load)  # type: ignore[arg-type]
+    yield from ({"kind": kind, **row} for kind in ("service", "response") for row in _percentiles(bench, kind))
+
+
+def _percentiles(bench: Bench, kind: str) -> Iterator[Row]:
+    from hdrh.histogram import HdrHistogram
+
+    total = HdrHistogram(store.HISTOGRAM_MIN_US, store.HISTOGRAM_MAX_US, store.HISTOGRAM_DIGITS)
+    folder = bench.folder / "logs" / "hub"
+    with (folder / "counts.csv").open(encoding="utf-8", newline="") as file:
+        measured = {row["start_s"] for row in csv.DictReader(file) if row["measured"] == "1"}
+    for line in (folder / "requests.hlog").read_text(encoding="ascii").splitlines():
+        if not line.startswith("Tag="):
+            continue
+        tag, start_s, _, _, payload = line.split(",")
+        if tag.endswith(f":{kind}") and start_s in measured:
+            total.decode_and_add(payload)
+    if not total.get_total_count():
+        return
+    for percentile in FREEZE_PERCENTILES:
+        yield {"percentile": percentile, "value_ms": total.get_value_at_percentile(percentile) / 1000}
+
+
+FREEZE_PERCENTILES = (50, 75, 82, 85, 90, 95, 98, 99)
+
+
+def frozen_response_ms(percentile: float, base_ms: float) -> float:
+    """What arithmetic says: one arrival in five falls into the freeze, and waits for what is left of it."""
+    beyond = (1 - percentile / 100) / (FREEZE_S / FREEZE_EVERY_S)
+    return base_ms if beyond >= 1 else max(base_ms, (1 - beyond) * FREEZE_S * 1000)
+
+
+# Memory, overhead, noise
+
+
+def memory(bench: Bench) -> Iterator[Row]:
+    """The recorder's resident set after so many requests."""
+    for requests in MEMORY_REQUESTS:
+        bench.say(f"memory: {requests:,} requests")
+        command = [sys.executable, "-m", "bench.calibrate.recorder_memory", str(requests)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=catalogue.ROOT)
+        yield {"requests": requests, "resident_mb": float(done.stdout)}
+
+
+def overhead(bench: Bench) -> Iterator[Row]:
+    """What a lineup of N servers takes beyond its warm-up and measurement."""
+    scenario = catalogue.load("identical", APPS)
+    for number in range(1, bench.rounds + 1):
+        for servers in (1, 2, 3, 5):
+            bench.say(f"overhead: round {number}/{bench.rounds}, {servers} server(s)")
+            first = scenario.variants[0]
+            names = [f"copy_{index}" for index in range(servers)]
+            copies = replace(scenario, variants=tuple(replace(first, name=name, file=first.name) for name in names))
+            plan = make_plan(copies, Load(users=USERS), 1, 0.4, bench.seed + number)
+            for lineup in plan.rounds[0].lineups:
+                begun_s = time.perf_counter()
+                run_lineup(copies, lineup, bench.folder / "logs" / "overhead")
+                extra_s = time.perf_counter() - begun_s - lineup.load_s
+                yield {"round": number, "servers": servers, "overhead_s": extra_s}
+
+
+def noise(bench: Bench) -> Iterator[Row]:
+    """The log ratio of two identical variants in each round, taking turns and one after another."""
+    scenario = catalogue.load("identical", APPS)
+    for number in range(1, bench.rounds + 1):
+        for method in _shuffled({"taking turns": 0, "one after another": 0}, bench.seed + number):
+            bench.say(f"noise: round {number}/{bench.rounds}, {method}")
+            plan = make_plan(
+                scenario, Load(users=USERS), 1, NOISE_S, bench.seed + number, together=method == "taking turns"
+            )
+            begun_s = time.perf_counter()
+            rates: dict[str, float] = {}
+            for lineup in plan.rounds[0].lineups:
+                for trial in run_lineup(scenario, lineup, bench.folder / "logs" / "noise"):
+                    rates[trial.variant] = _throughput_rps(trial.facts)
+            ratio = math.log(rates["first"] / rates["second"])
+            yield {
+                "round": number,
+                "method": method,
+                "log_ratio": ratio,
+                "measured_s": NOISE_S,
+                "took_s": time.perf_counter() - begun_s,
+            }
+
+
+def _throughput_rps(facts: dict[str, Any]) -> float:
+    return float(facts["endpoints"]["GET /"]["throughput_rps"])
+
+
+# Steps
+
+
+@contextmanager
+def _null_server(bench: Bench) -> Iterator[str]:
+    port = free_port()
+    folder = bench.folder / "logs" / "null"
+    folder.mkdir(parents=True, exist_ok=True)
+    _, command = null_server.command(port, folder)
+    with bench.start(command, "null-server", generator=False) as server:
+        url = f"http://127.0.0.1:{port}"
+        _must_be_ready(server, f"{url}/count")
+        yield url
+
+
+def _must_be_ready(server: Process, url: str) -> None:
+    if reason := wait_until_ready({"server": (server, url)}, 10.0)["server"]:
+        raise RuntimeError(f"{server.name} {reason}; see {server.log}")
+
+
+def _shuffled(names: dict[str, Any], seed: int) -> list[str]:
+    order = list(names)
+    random.Random(seed).shuffle(order)
+    return order
+
+
+def spread(values: list[float]) -> float:
+    """Standard deviation about zero: two identical variants have a log ratio of 0 by construction."""
+    return math.sqrt(statistics.fmean(value * value for value in values))
+
+
+PARTS: dict[str, tuple[Callable[[Bench], Iterator[Row]], int]] = {
+    "generators": (generators, 5),
+    "lag": (lag, 5),
+    "freeze": (freeze, 2),
+    "memory": (memory, 1),
+    "overhead": (overhead, 5),
+    "noise": (noise, 10),
+}
+"""{part: (what measures it, rounds by default)}"""

@@ -1,0 +1,41 @@
+"""Memory of the recorder: feeds it so many requests, as fast as it folds them, and prints its resident set in MB.
+
+    python -m bench.calibrate.recorder_memory REQUESTS
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+
+from bench.load.ledger import Interval, Ledger
+from bench.load.records import Channel, Row, fold
+
+PER_INTERVAL = 50_000
+"""A second's worth at the generator's own top speed."""
+
+
+def resident_mb(requests: int) -> float:
+    """Record ``requests`` latencies of a broad distribution, in intervals, through to the files."""
+    draw = random.Random(1)
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger({"null": Path(folder)})
+        channel = Channel("GET /", 0.0)
+        for number in range(-(-requests // PER_INTERVAL)):
+            count = min(PER_INTERVAL, requests - number * PER_INTERVAL)
+            channel.started += count
+            for _ in range(count):
+                channel.add_service(int(draw.lognormvariate(8, 1)) + 1)
+            rows = [row for row in fold(channel.take()) if isinstance(row, Row)]
+            ledger.interval(Interval(number, 0, "null", True, float(number), number + 1.0, rows))
+        resident = psutil.Process().memory_info().rss / 1e6
+        ledger.finish()
+    return resident
+
+
+if __name__ == "__main__":
+    print(resident_mb(int(sys.argv[1])))

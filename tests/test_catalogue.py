@@ -1,0 +1,181 @@
+"""The catalogue, and the contract of every catalogued variant: the pattern differs, and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from bench import catalogue
+from bench.errors import UsageError
+from bench.model import HEALTH_PATH, Scenario
+
+SCENARIOS = catalogue.all_scenarios()
+VARIANTS = [
+    pytest.param(scenario, variant.name, id=f"{scenario.name}/{variant.name}")
+    for scenario in SCENARIOS
+    for variant in scenario.variants
+]
+UGLY = Path(__file__).resolve().parent / "ugly"
+
+
+def app(scenario: Scenario, variant: str) -> FastAPI:
+    module, _, attribute = catalogue.app_of(scenario, variant).partition(":")
+    found = getattr(importlib.import_module(module), attribute)
+    assert isinstance(found, FastAPI)
+    return found
+
+
+def answers(scenario: Scenario, variant: str, *requests: tuple[str, str]) -> list[tuple[int, str, bytes]]:
+    """Status, content type and body of each (method, path), asked of the app itself: no server, no network."""
+
+    async def ask() -> list[tuple[int, str, bytes]]:
+        transport = httpx.ASGITransport(app(scenario, variant))
+        async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+            found = [await client.request(method, path) for method, path in requests]
+        return [(answer.status_code, answer.headers.get("content-type", ""), answer.content) for answer in found]
+
+    return asyncio.run(ask())
+
+
+def documented(scenario: Scenario, variant: str) -> Any:
+    """What OpenAPI says of the app, without the names that it makes of the functions' own."""
+
+    def without_names(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {k: without_names(v) for k, v in part.items() if k not in ("operationId", "summary", "description")}
+        return [without_names(each) for each in part] if isinstance(part, list) else part
+
+    return without_names(app(scenario, variant).openapi())
+
+
+# The catalogue itself
+
+
+def test_blocking_is_there() -> None:
+    assert "blocking" in catalogue.names()
+    blocking = catalogue.load("blocking")
+    assert [v.name for v in blocking.variants] == ["blocking_call", "awaited", "plain_def", "run_in_threadpool"]
+    assert (blocking.path, blocking.users) == ("/report", 32)
+
+
+def test_the_names_are_sorted_and_each_is_its_folder() -> None:
+    assert list(catalogue.names()) == sorted(scenario.name for scenario in SCENARIOS)
+    assert all(Path(scenario.folder) == catalogue.APPS / scenario.name for scenario in SCENARIOS)
+
+
+@pytest.mark.parametrize("name", ["nonsense", "", "../apps", "Blocking", "__pycache__"])
+def test_an_unknown_scenario_is_refused_naming_what_there_is(name: str) -> None:
+    with pytest.raises(UsageError, match=r"there are: .*blocking") as refused:
+        catalogue.load(name)
+    assert repr(name) in str(refused.value)
+
+
+def test_an_unknown_variant_is_refused_naming_what_there_is() -> None:
+    catalogue.check_variants(("awaited", "plain_def"))
+    with pytest.raises(UsageError, match=r"no variant 'nonsense'; there are: awaited, blocking_call"):
+        catalogue.check_variants(("awaited", "nonsense"))
+
+
+def test_narrowing_keeps_the_catalogues_order() -> None:
+    blocking = catalogue.load("blocking")
+    assert catalogue.narrowed(blocking, ()) == blocking
+    narrowed = catalogue.narrowed(blocking, ("plain_def", "blocking_call", "of_another_scenario"))
+    assert narrowed is not None
+    assert [variant.name for variant in narrowed.variants] == ["blocking_call", "plain_def"]
+    assert catalogue.narrowed(blocking, ("of_another_scenario",)) is None
+
+
+def test_a_folder_elsewhere_is_a_catalogue_too() -> None:
+    scenario = catalogue.load("ugly_start", UGLY)
+    assert catalogue.app_of(scenario, "fine") == "ugly.ugly_start.fine:app"
+    assert catalogue.app_dir_of(scenario) == UGLY.parent
+    assert catalogue.file_of(scenario, "fine") == "ugly/ugly_start/fine.py"
+
+
+def test_the_catalogue_needs_the_standard_library_only() -> None:
+    """nox reads it in an environment where nothing is installed."""
+    program = "import sys; sys.path.insert(0, '.'); from bench import catalogue; print(*catalogue.names())"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    found = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program],
+        cwd=catalogue.ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.split() == list(catalogue.names())
+
+
+# The contract
+
+
+@pytest.mark.parametrize("folder", [catalogue.APPS, UGLY], ids=["apps", "ugly"])
+def test_every_file_is_catalogued_and_every_catalogued_variant_has_a_file(folder: Path) -> None:
+    catalogued = {Path(s.folder) / f"{v.module}.py" for s in catalogue.all_scenarios(folder) for v in s.variants}
+    files = {path for path in folder.glob("*/*.py") if path.name != "__init__.py"}
+    assert catalogued == files
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+class TestScenario:
+    def test_its_locustfile_is_there(self, scenario: Scenario) -> None:
+        assert (catalogue.ROOT / scenario.locustfile).is_file()
+
+    def test_its_variants_have_names_and_roles_of_their_own(self, scenario: Scenario) -> None:
+        names = [variant.name for variant in scenario.variants]
+        assert len(set(names)) == len(names)
+        assert all(name.isidentifier() for name in names)
+        assert {variant.role for variant in scenario.variants} <= {"trap", "fix", "baseline"}
+        assert all(variant.summary for variant in scenario.variants)
+        assert scenario.question.endswith("?")
+
+    def test_every_variant_gives_the_same_answers(self, scenario: Scenario) -> None:
+        asked = (("GET", scenario.path), ("GET", HEALTH_PATH), ("POST", scenario.path), ("GET", "/nonsense"))
+        first, *others = (variant.name for variant in scenario.variants)
+        expected = answers(scenario, first, *asked)
+        assert [status for status, *_ in expected] == [200, 200, 405, 404]
+        for name in others:
+            assert answers(scenario, name, *asked) == expected, name
+
+    def test_every_variant_is_documented_in_the_same_way(self, scenario: Scenario) -> None:
+        first, *others = (variant.name for variant in scenario.variants)
+        expected = documented(scenario, first)
+        assert set(expected["paths"]) >= {scenario.path, HEALTH_PATH}
+        for name in others:
+            assert documented(scenario, name) == expected, name
+
+
+@pytest.mark.parametrize(("scenario", "variant"), VARIANTS)
+def test_health_is_served_on_the_loop(scenario: Scenario, variant: str) -> None:
+    """An ``async def``: the question is what the variant's own endpoint does to the loop, not to the threadpool."""
+    (health,) = [r for r in app(scenario, variant).routes if getattr(r, "path", None) == HEALTH_PATH]
+    assert asyncio.iscoroutinefunction(health.endpoint)
+    assert answers(scenario, variant, ("GET", HEALTH_PATH)) == [(200, "application/json", b'{"status":"ok"}')]
+
+
+@pytest.mark.parametrize(("scenario", "variant"), VARIANTS)
+def test_a_variant_is_a_plain_module_without_a_trace_of_the_harness(scenario: Scenario, variant: str) -> None:
+    path = catalogue.app_dir_of(scenario) / catalogue.file_of(scenario, variant)
+    source = path.read_text(encoding="utf-8")
+    imported = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "a user would copy the file as it is"
+            imported.add((node.module or "").split(".")[0])
+    assert not imported & {"bench", "apps", "locust", "gevent"}
+    assert ast.get_docstring(ast.parse(source)), "it says what it shows"
+    assert len(source.splitlines()) <= 40

@@ -1,0 +1,191 @@
+"""The charts: what they say, that labels keep apart, and that the same data gives the same bytes."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pytest
+import synthetic
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from bench.analysis.frames import Frames, read_run, read_scenario
+from bench.analysis.summary import Summary, summarise
+from bench.report import charts
+from bench.report.charts import CHARTS, Drawing, draw, looks, spread
+
+Analysed = tuple[Frames, Summary]
+
+
+def analysed(run: Path) -> Analysed:
+    read = read_run(run)
+    frames = read_scenario(read, read.scenarios[0])
+    return frames, summarise(frames)
+
+
+@pytest.fixture(scope="module")
+def blocking(tmp_path_factory: pytest.TempPathFactory) -> Analysed:
+    return analysed(synthetic.blocking_run(tmp_path_factory.mktemp("run"), rounds=3))
+
+
+@pytest.fixture(scope="module")
+def drawings(blocking: Analysed) -> dict[str, Drawing]:
+    return {drawing.name: drawing for drawing in draw(*blocking)}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ([], []),
+        ([5.0], [5.0]),
+        ([2.0, 8.0], [2.0, 8.0]),
+        ([5.0, 5.0], [4.5, 5.5]),
+        ([5.0, 5.2, 5.1], [4.1, 6.1, 5.1]),
+        ([0.0, 0.0], [0.0, 1.0]),
+        ([10.0, 10.0], [9.0, 10.0]),
+        ([3.0, 3.0, 9.0], [2.5, 3.5, 9.0]),
+    ],
+)
+def test_spread_by_hand(wanted: list[float], expected: list[float]) -> None:
+    assert spread(wanted, 1.0, 0.0, 10.0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_spread_keeps_apart_in_bounds_and_in_order(seed: int) -> None:
+    draws = np.random.default_rng(seed)
+    wanted = list(draws.uniform(-1, 11, size=draws.integers(1, 9)))
+    placed = spread(wanted, 1.0, 0.0, 10.0)
+    ordered = sorted(placed)
+    assert all(after - before >= 1 - 1e-9 for before, after in itertools.pairwise(ordered))
+    assert ordered[0] >= -1e-9
+    assert ordered[-1] <= 10 + 1e-9
+    assert np.argsort(wanted).tolist() == np.argsort(placed).tolist()
+
+
+def test_spread_shares_what_room_there_is() -> None:
+    assert spread([5.0] * 5, 4.0, 0.0, 10.0) == pytest.approx([0, 2.5, 5, 7.5, 10])
+
+
+def test_every_chart_is_drawn_with_a_finding_for_its_title(drawings: dict[str, Drawing]) -> None:
+    assert list(drawings) == [chart.__name__ for chart in CHARTS]
+    assert re.match(
+        r"time\.sleep in async def: (19\.\d|20\.\d) requests/s, the fixes 5\d\d to 5\d\d", drawings["throughput"].alt
+    )
+    assert "health checks take longer than" in drawings["health"].alt
+    assert drawings["over_time"].alt.startswith("Steady: over time no median moves by more than")
+
+
+def test_svg_is_well_formed_text_with_ids_of_its_own(drawings: dict[str, Drawing]) -> None:
+    seen: set[str] = set()
+    for drawing in drawings.values():
+        root = ElementTree.fromstring(drawing.svg)
+        ids = {element.attrib["id"] for element in root.iter() if "id" in element.attrib}
+        assert ids
+        assert not ids & seen
+        seen |= ids
+        used = re.findall(r'(?:href="#|url\(#)([^")]+)', drawing.svg)
+        assert used
+        assert set(used) <= ids
+        assert "<text" in drawing.svg
+        assert "viewBox" in root.attrib
+        assert "width" not in root.attrib
+        assert "<metadata" not in drawing.svg
+
+
+def test_same_data_same_bytes(blocking: Analysed, drawings: dict[str, Drawing]) -> None:
+    for again in draw(*blocking):
+        assert again.svg == drawings[again.name].svg
+        assert again.png == drawings[again.name].png
+
+
+def test_drawing_leaves_matplotlib_as_it_was(blocking: Analysed) -> None:
+    before = dict(matplotlib.rcParams)
+    draw(*blocking)
+    assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: str(chart.__name__))
+def test_no_label_is_clipped_and_none_overlaps(blocking: Analysed, chart: charts.Chart) -> None:
+    assert_legible(chart, blocking)
+
+
+@pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: str(chart.__name__))
+def test_long_and_odd_names_stay_legible(tmp_path: Path, chart: charts.Chart) -> None:
+    ways = [
+        synthetic.Way("w" * 60, "trap", "a summary that goes on and on without coming to an end", None),
+        synthetic.Way("$x_1$ <b>", "fix", "$\\frac{1}{2}$ & more", None),
+        *(synthetic.Way(f"way_{i}", "fix", "一二三\u202e", None, extra_s=0.003 + i * 1e-5) for i in range(3)),
+    ]
+    assert_legible(chart, analysed(synthetic.blocking_run(tmp_path, rounds=1, ways=ways)))
+
+
+def assert_legible(chart: charts.Chart, data: Analysed) -> None:
+    with charts._style():
+        figure = chart(*data)
+        assert figure is not None
+        boxes = text_boxes(figure)
+    assert len(boxes) > 5
+    page = figure.bbox
+    for text, box in boxes:
+        assert box.x0 >= page.x0 - 1, text
+        assert box.x1 <= page.x1 + 1, text
+        assert box.y0 >= page.y0 - 1, text
+        assert box.y1 <= page.y1 + 1, text
+    for (one, a), (other, b) in itertools.combinations(boxes, 2):
+        wide = min(a.x1, b.x1) - max(a.x0, b.x0)
+        high = min(a.y1, b.y1) - max(a.y0, b.y0)
+        # Boxes hold the ascenders that most letters lack: two pixels of shared box are not shared ink.
+        assert wide <= 2 or high <= 2, f"{one!r} overlaps {other!r}"
+
+
+def text_boxes(figure: Figure) -> list[tuple[str, matplotlib.transforms.Bbox]]:
+    """Every text that is drawn, with its place in pixels."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    texts = list(figure.texts)
+    for axes in figure.axes:
+        texts += [*axes.texts, axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label]  # type: ignore[attr-defined]
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            texts += [tick.label1 for tick in ticks if tick.label1.get_visible()]
+    renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
+    shown = [text for text in texts if text.get_visible() and text.get_text().strip()]
+    return [(text.get_text(), text.get_window_extent(renderer)) for text in shown]
+
+
+def test_looks_differ_without_colour_and_by_role(blocking: Analysed) -> None:
+    style = looks(blocking[0].scenario.variants)
+    assert style["blocking_call"].colour == "#D55E00"
+    assert style["blocking_call"].hatch
+    assert style["awaited"].colour == "#0072B2"
+    assert len({(look.marker, look.line) for look in style.values()}) == len(style)
+
+
+def test_no_evidence_no_chart(tmp_path: Path) -> None:
+    synthetic.write_run(tmp_path, {"blocking": synthetic.scenario(synthetic.WAYS)})
+    assert draw(*analysed(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("title", "lines"),
+    [
+        ("Short", ["Short"]),
+        ("word " * 14 + "end", [" ".join(["word"] * 7), " ".join(["word"] * 7) + " end"]),
+        ("x" * 30 + " " + "y" * 30 + " takes 5 ms", ["x" * 30, "y" * 30 + " takes 5\N{NO-BREAK SPACE}ms"]),
+    ],
+)
+def test_titles_are_balanced_and_keep_units(title: str, lines: list[str]) -> None:
+    assert charts._balanced(title) == lines
+
+
+def test_fit_clips_only_what_has_no_room() -> None:
+    assert charts.fit("blocking_call", 3) == "blocking_call"
+    clipped = charts.fit("w" * 60, 1)
+    assert clipped.endswith("…")
+    assert 3 < len(clipped) < 15

@@ -1,0 +1,91 @@
+"""Laws against the table of ceilings that they are taken from, and against each other."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.laws import ANYIO_TOKENS, Law, awaited, blocked_loop, threadpool
+
+WAITS_S = st.floats(min_value=1e-4, max_value=100)
+USERS = st.integers(min_value=1, max_value=10_000)
+LAWS = st.one_of(
+    WAITS_S.map(blocked_loop),
+    WAITS_S.map(awaited),
+    st.builds(threadpool, WAITS_S, st.integers(min_value=1, max_value=1000)),
+)
+
+
+@pytest.mark.parametrize(
+    ("law", "users", "ceiling_rps", "latency_s"),
+    [
+        pytest.param(blocked_loop(0.05), 32, 20, 1.6, id="blocked: 1/S and N S"),
+        pytest.param(blocked_loop(0.05), 1, 20, 0.05, id="blocked, nobody else there"),
+        pytest.param(threadpool(0.05), 32, 640, 0.05, id="threads: more tokens than users"),
+        pytest.param(threadpool(0.05), 40, 800, 0.05, id="threads: as many tokens as users"),
+        pytest.param(threadpool(0.05), 100, 800, 0.125, id="threads: T/S and N S/T"),
+        pytest.param(threadpool(0.05, tokens=4), 32, 80, 0.4, id="threads: a smaller pool"),
+        pytest.param(awaited(0.05), 32, 640, 0.05, id="awaited: N/S"),
+        pytest.param(awaited(0.05), 1000, 20_000, 0.05, id="awaited: no limit but the users"),
+        pytest.param(Law("1/c", 0.01, 1, "cpu"), 8, 100, 0.08, id="CPU under the GIL: 1/c and N c"),
+        pytest.param(Law("W/S", 0.05, 2), 32, 40, 0.8, id="two workers, each blocked: W/S and N S/W"),
+    ],
+)
+def test_the_table_of_ceilings(law: Law, users: int, ceiling_rps: float, latency_s: float) -> None:
+    assert law.ceiling_rps(users) == pytest.approx(ceiling_rps)
+    assert law.latency_s(users) == pytest.approx(latency_s)
+
+
+@pytest.mark.parametrize(
+    ("law", "rate_rps", "ceiling_rps"),
+    [
+        (blocked_loop(0.05), 10, 10),
+        (blocked_loop(0.05), 30, 20),
+        (threadpool(0.05), 1000, 800),
+        (awaited(0.05), 1000, 1000),
+    ],
+)
+def test_arrivals_are_a_ceiling_too(law: Law, rate_rps: float, ceiling_rps: float) -> None:
+    assert law.ceiling_rps(rate_rps=rate_rps) == pytest.approx(ceiling_rps)
+    assert law.latency_s() == pytest.approx(0.05)  # an empty station's
+
+
+def test_the_threadpool_has_anyios_default() -> None:
+    import anyio
+    import anyio.to_thread
+
+    async def tokens() -> float:
+        return anyio.to_thread.current_default_thread_limiter().total_tokens
+
+    assert anyio.run(tokens) == ANYIO_TOKENS
+
+
+def test_a_station_without_limit_and_without_users_has_no_ceiling() -> None:
+    assert awaited(0.05).ceiling_rps() == math.inf
+
+
+@given(LAWS, USERS)
+def test_at_its_bounds_a_station_obeys_littles_law(law: Law, users: int) -> None:
+    assert law.ceiling_rps(users) * law.latency_s(users) == pytest.approx(users)
+
+
+@given(LAWS, USERS, USERS)
+def test_more_users_are_never_served_faster_nor_in_less_all_together(law: Law, one: int, other: int) -> None:
+    fewer, more = sorted((one, other))
+    assert law.ceiling_rps(fewer) <= law.ceiling_rps(more)
+    assert law.latency_s(fewer) <= law.latency_s(more)
+
+
+@pytest.mark.parametrize("wait_s", [0.0, -0.05, math.nan, math.inf, -math.inf])
+def test_a_service_time_is_a_positive_number(wait_s: float) -> None:
+    with pytest.raises(ValueError, match="service_s must be a positive number"):
+        blocked_loop(wait_s)
+
+
+@pytest.mark.parametrize("tokens", [0, -1, 0.5, math.nan])
+def test_a_station_has_at_least_one_place(tokens: float) -> None:
+    with pytest.raises(ValueError, match="servers must be at least 1"):
+        Law("?", 0.05, tokens)

@@ -1,0 +1,249 @@
+"""Lineups with real servers and real Locust, most of them ugly: each ends as a record with its reason."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from harness import UGLY, bench, lives, reasons, trial, trial_folder
+
+from bench import catalogue, lineup
+from bench.model import Lineup, Load, Scenario, Trial, Turn
+from bench.plan import make_plan
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _nobody_left() -> Iterator[None]:
+    before = set(psutil.Process().children(recursive=True))
+    yield
+    left = [one for one in psutil.Process().children(recursive=True) if one not in before and lives(one)]
+    assert left == []
+
+
+def short(scenario: Scenario, *variants: str) -> Lineup:
+    """A lineup of one quick turn each."""
+    turns = tuple(Turn(name, 1, warmup_s=0.2, measure_s=0.3) for name in variants)
+    return Lineup(scenario.name, 1, 1, variants, Load(users=2), turns, seed=1)
+
+
+def measured(scenario: Scenario, made: Lineup, run: Path) -> dict[str, Trial]:
+    return {one.variant: one for one in lineup.run_lineup(scenario, made, run)}
+
+
+# Apps that do not come up
+
+READY_WITHIN_S = 8.0
+
+
+@pytest.fixture(scope="module")
+def starting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of ``ugly_start``: all of its variants in one lineup."""
+    run = tmp_path_factory.mktemp("starting")
+    scenario = catalogue.load("ugly_start", UGLY)
+    (made,) = make_plan(scenario, Load(users=4), rounds=1, measure_s=0.3, seed=1).rounds[0].lineups
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lineup, "READY_WITHIN_S", READY_WITHIN_S)
+        returned = measured(scenario, made, run)
+    assert sorted(returned) == sorted(variant.name for variant in scenario.variants)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("variant", "reason", "log"),
+    [
+        ("syntax_error", "exited with status 1 while starting", "SyntaxError"),
+        ("import_error", "exited with status 1 while starting", "cannot import name 'there_is_no_such_name'"),
+        ("type_error", "exited with status 1 while starting", "type_error.py"),
+        ("no_app", "exited with status 1 while starting", 'Attribute "app" not found'),
+        ("exits", "exited with status 3 while starting", "a setting is missing"),
+        ("fails_in_lifespan", "exited with status 3 while starting", "RuntimeError: no database"),
+        ("never_ready", f"never answered in {READY_WITHIN_S:g} s", "waiting for something that never comes"),
+        ("unhealthy", f"answered 500 to GET /health for {READY_WITHIN_S:g} s", "Uvicorn running"),
+    ],
+)
+def test_an_app_that_does_not_come_up_has_failed(starting: Path, variant: str, reason: str, log: str) -> None:
+    record = trial(starting, "ugly_start", variant)
+    assert (record["status"], record["reasons"]) == ("failed", [reason])
+    assert log in record["log_tail"]
+    assert record["log_tail"] in (trial_folder(starting, "ugly_start", variant) / "server.log").read_text()
+    assert record["turns"] == []
+    assert record["files"] == {}
+
+
+def test_the_one_beside_them_is_measured_all_the_same(starting: Path) -> None:
+    record = trial(starting, "ugly_start", "fine")
+    assert reasons(record) == []
+    assert record["facts"]["endpoints"]["GET /report"]["finished"] > 10
+    assert [turn["rotation"] for turn in record["turns"]] == [0, 1]
+
+
+# Apps that come up and misbehave
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A run of ``ugly_run`` on the command line."""
+    results = tmp_path_factory.mktemp("running")
+    arguments = ("--apps", UGLY, "--measure-s", 0.4, "--rounds", 1, "--seed", 5, "--results", results, "--run", "ugly")
+    return results / "ugly", bench("run", "ugly_run", *arguments)
+
+
+Running = tuple[Path, subprocess.CompletedProcess[str]]
+
+
+@pytest.mark.parametrize(
+    ("variant", "status", "reason", "log"),
+    [
+        ("dies", "failed", "the server ended with status 7 while it was measured", "this was the last request"),
+        ("killed", "failed", "while it was measured", "this was the last request"),
+        ("answers_500", "invalid", "requests to GET /report failed (status x ", "ZeroDivisionError"),
+        ("hangs_up", "invalid", "requests to GET /report failed (closed x ", "Uvicorn running"),
+        ("never_answers", "invalid", "no request to GET /report was answered", "Uvicorn running"),
+    ],
+)
+def test_an_app_that_misbehaves_is_no_evidence(
+    running: Running, variant: str, status: str, reason: str, log: str
+) -> None:
+    record = trial(running[0], "ugly_run", variant)
+    assert record["status"] == status
+    assert reason in record["reasons"][0]
+    assert log in record["log_tail"]
+    assert log in (trial_folder(running[0], "ugly_run", variant) / "server.log").read_text()
+
+
+def test_every_request_to_a_server_that_answers_500_is_counted(running: Running) -> None:
+    report = trial(running[0], "ugly_run", "answers_500")["facts"]["endpoints"]["GET /report"]
+    assert report["finished"] == 0
+    assert report["failed"] > 10
+    assert report["causes"] == {"status": report["failed"]}
+    assert report["statuses"] == {"500": report["failed"]}
+
+
+def test_requests_that_are_never_answered_are_unfinished(running: Running) -> None:
+    record = trial(running[0], "ugly_run", "never_answers")
+    report = record["facts"]["endpoints"]["GET /report"]
+    assert (report["finished"], report["failed"]) == (0, 0)
+    assert report["unfinished"] % 4 == 0  # each of the four users left one in every turn
+    assert report["unfinished"] >= 4
+    assert not any(turn["quiet"] for turn in record["turns"])
+
+
+def test_the_well_behaved_one_is_measured_all_the_same(running: Running) -> None:
+    record = trial(running[0], "ugly_run", "fine")
+    assert reasons(record) == []
+    assert record["facts"]["endpoints"]["GET /report"]["finished"] > 10
+
+
+def test_the_command_says_so_and_ends_with_status_1(running: Running) -> None:
+    _, done = running
+    assert done.returncode == 1, done.stderr
+    said = {line.split()[3]: line for line in done.stdout.splitlines() if line.startswith("ugly_run round 1/1 ")}
+    assert sorted(said) == ["answers_500", "dies", "fine", "hangs_up", "killed", "never_answers"]
+    assert "failed" in said["dies"]
+    assert "status 7" in said["dies"]
+    assert "invalid" in said["answers_500"]
+    assert "Traceback" not in done.stderr
+
+
+def test_the_page_shows_what_failed_and_why(running: Running) -> None:
+    run, _ = running
+    page = (run / "index.html").read_text()
+    for words in ("the server ended with status 7", "this was the last request", "requests to GET /report failed"):
+        assert words in page, words
+
+
+# A generator in trouble
+
+
+@pytest.mark.parametrize(
+    ("locustfile", "reason", "log"),
+    [
+        ("raise RuntimeError('a broken locustfile')", "locust ended with status 1", "a broken locustfile"),
+        ("import sys; print('leaving early'); sys.exit(0)", "locust left no facts of this trial", "leaving early"),
+        ("import time; print('stuck', flush=True); time.sleep(3600)", "locust did not end within 1 s", "stuck"),
+    ],
+    ids=["broken", "leaves", "hangs"],
+)
+def test_a_generator_in_trouble_fails_its_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locustfile: str, reason: str, log: str
+) -> None:
+    monkeypatch.setattr(lineup, "SLACK_S", 0.5)
+    path = tmp_path / "locustfile.py"
+    path.write_text(locustfile)
+    scenario = replace(catalogue.load("ugly_run", UGLY), locustfile=str(path))
+    made = measured(scenario, short(scenario, "fine"), tmp_path / "run")["fine"]
+    assert (made.status, made.reasons) == ("failed", (reason,))
+    assert log in made.log_tail
+
+
+def test_a_server_that_cannot_be_started_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lineup, "server_command", lambda *_: ["/nonsense/python"])
+    scenario = catalogue.load("ugly_run", UGLY)
+    made = measured(scenario, short(scenario, "fine"), tmp_path)["fine"]
+    assert made.status == "failed"
+    assert "/nonsense/python: no such program" in made.reasons[0]
+    assert trial(tmp_path, "ugly_run", "fine")["pids"]["server"] is None
+
+
+@pytest.mark.parametrize("phase", ["starting", "loading", "stopping"])
+def test_an_interrupt_passes_through_with_everything_stopped(tmp_path: Path, phase: str) -> None:
+    scenario = catalogue.load("ugly_run", UGLY)
+    before = set(psutil.Process().children(recursive=True))
+    at_work: list[psutil.Process] = []
+
+    def interrupted(word: str) -> None:
+        if word == phase:
+            at_work.extend(set(psutil.Process().children(recursive=True)) - before)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lineup.run_lineup(scenario, short(scenario, "fine"), tmp_path, interrupted)
+    assert bool(at_work) == (phase != "starting")
+    assert not [one for one in psutil.Process().children(recursive=True) if one not in before and lives(one)]
+    assert not (trial_folder(tmp_path, "ugly_run", "fine") / "trial.json").exists()
+
+
+# Command lines
+
+def test_a_server_is_uvicorns_own_command_line() -> None:
+    scenario = catalogue.load("blocking")
+    _, *words = lineup.server_command(scenario, scenario.variant("awaited"), 15000)
+    assert words[:3] == ["-m", "uvicorn", "apps.blocking.awaited:app"]
+    assert " ".join(words[3:]) == f"--app-dir {catalogue.ROOT} --host 127.0.0.1 --port 15000 --no-access-log"
+
+
+def test_workers_and_options_are_the_variants_own() -> None:
+    scenario = catalogue.load("blocking")
+    variant = replace(scenario.variant("awaited"), workers=3, uvicorn_options=("--loop", "asyncio"))
+    words = " ".join(lineup.server_command(scenario, variant, 15000))
+    assert words.endswith("--workers 3 --loop asyncio")
+
+
+@pytest.mark.parametrize(
+    ("load", "expected", "missing"),
+    [(Load(users=32), "--users 33 ", "--rate"), (Load(rate_rps=0.5), "--users 2 ", "--users 33")],
+    ids=["closed", "open"],
+)
+def test_locust_is_its_own_command_line(load: Load, expected: str, missing: str) -> None:
+    scenario = catalogue.load("blocking")
+    made = replace(short(scenario, "awaited"), load=load)
+    words = " ".join(lineup.locust_command(scenario, made, Path("/tmp/lineup.json")))
+    assert "-m locust --locustfile locustfiles/get_and_health.py --headless" in words
+    assert expected in words  # the load balancer is one more
+    assert missing not in words
+    assert ("--rate 0.5" in words) == (load.model == "open")
+    assert words.endswith("--lineup /tmp/lineup.json")
+
+
+def test_the_users_own_settings_of_the_tools_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOCUST_USERS", "LOCUST_RUN_TIME", "UVICORN_LOOP", "WEB_CONCURRENCY"):
+        monkeypatch.setenv(name, "7")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://theirs")
+    passed: dict[str, Any] = lineup.clean_environment()
+    assert not [name for name in passed if name.startswith(("LOCUST", "UVICORN", "WEB_"))]
+    assert passed["DATABASE_URL"] == "postgresql://theirs"

@@ -1,0 +1,164 @@
+"""The statistics against tables, against scipy, and against answers known by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench.analysis.statistics import (
+    Bounded,
+    Latencies,
+    add,
+    latencies,
+    log_interval,
+    maximum,
+    mean_interval,
+    percentile,
+    samples_needed,
+    share_above,
+    survival,
+)
+
+
+def observed(finished: dict[float, int], censored: dict[float, int] | None = None) -> Latencies:
+    censored = censored or {}
+    columns = [list(finished), list(finished.values()), list(censored), list(censored.values())]
+    return latencies(*(np.asarray(column, dtype=float) for column in columns))
+
+
+def test_one_round_has_a_mean_and_no_interval() -> None:
+    interval = mean_interval([20.0])
+    assert interval is not None
+    assert (interval.mean, interval.low, interval.high, interval.rounds) == (20.0, None, None, 1)
+
+
+def test_no_round_has_no_mean() -> None:
+    assert mean_interval([]) is None
+
+
+def test_interval_of_the_mean_against_scipy() -> None:
+    values = [586.0, 571.5, 590.2, 580.0, 577.7]
+    expected = stats.t.interval(0.95, 4, loc=np.mean(values), scale=stats.sem(values))
+    interval = mean_interval(values)
+    assert interval is not None
+    assert (interval.low, interval.high) == pytest.approx(expected)
+
+
+def test_interval_by_hand() -> None:
+    """Of 1, 2, 3: mean 2, s = 1, t(0.975, 2) = 4.3027, half width 4.3027/sqrt(3)."""
+    interval = mean_interval([1.0, 2.0, 3.0])
+    assert interval is not None
+    assert interval.low == pytest.approx(2 - 4.302653 / math.sqrt(3), rel=1e-6)
+
+
+def test_log_interval_is_centred_on_the_pooled_percentile() -> None:
+    interval = log_interval(50.0, [40.0, 50.0, 62.5])
+    assert interval is not None
+    low, high = interval
+    assert math.sqrt(low * high) == pytest.approx(50.0)
+    assert math.log(high / 50) == pytest.approx(4.302653 * math.log(1.25) / math.sqrt(3), rel=1e-6)
+
+
+@pytest.mark.parametrize("values", [[], [50.0], [50.0, 0.0]])
+def test_log_interval_is_not_faked(values: list[float]) -> None:
+    assert log_interval(50.0, values) is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_survival_against_scipy(seed: int) -> None:
+    """Random ties, finished and censored at the same values, against the library that METHOD names."""
+    draws = np.random.default_rng(seed)
+    finished = draws.integers(1, 30, size=draws.integers(1, 80)).astype(float)
+    censored = draws.integers(1, 30, size=draws.integers(0, 80)).astype(float)
+    ones = np.ones
+    curve = survival(latencies(finished, ones(len(finished)), censored, ones(len(censored))))
+    expected = stats.ecdf(stats.CensoredData(uncensored=finished, right=censored)).sf
+    assert curve.alive == pytest.approx(expected.evaluate(curve.time_us), abs=1e-12)
+    assert curve.total == len(finished) + len(censored)
+
+
+def test_survival_by_hand() -> None:
+    """Of 4 requests: one takes 1, one is given up at 2, one takes 3, one is given up at 4."""
+    curve = survival(observed({1: 1, 3: 1}, {2: 1, 4: 1}))
+    assert list(curve.time_us) == [1, 3]
+    assert list(curve.alive) == pytest.approx([3 / 4, 3 / 8])
+    assert curve.end_us == 4
+
+
+def test_percentiles_of_complete_data_are_order_statistics() -> None:
+    curve = survival(observed(dict.fromkeys(range(1, 1001), 1)))
+    found = [percentile(curve, share) for share in (0.5, 0.9, 0.99)]
+    assert found == [Bounded(500, False), Bounded(900, False), Bounded(990, False)]
+
+
+def test_percentile_among_the_unanswered_is_a_lower_bound() -> None:
+    curve = survival(observed({100: 40}, {900: 60}))
+    assert percentile(curve, 0.3) == Bounded(100, at_least=False)
+    assert percentile(curve, 0.5) == Bounded(900, at_least=True)
+
+
+def test_dropping_the_unanswered_would_have_lied() -> None:
+    """The median of the answered alone is 100; with the unanswered it is above 900."""
+    assert percentile(survival(observed({100: 40})), 0.5) == Bounded(100, False)
+    assert percentile(survival(observed({100: 40}, {900: 60})), 0.5) == Bounded(900, True)
+
+
+def test_nothing_answered() -> None:
+    nothing = observed({}, {5: 10, 8: 54})
+    assert percentile(survival(nothing), 0.5) == Bounded(8, at_least=True)
+    assert maximum(nothing) == Bounded(8, at_least=True)
+    assert share_above(survival(nothing), 3) == 1.0
+
+
+@pytest.mark.parametrize(("share", "needed"), [(0.5, 20), (0.9, 100), (0.99, 1000), (0.999, 10_000)])
+def test_ten_sample_rule(share: float, needed: int) -> None:
+    assert samples_needed(share) == needed
+    assert percentile(survival(observed({1: needed - 1})), share) is None
+    assert percentile(survival(observed({1: needed})), share) == Bounded(1, False)
+
+
+@pytest.mark.parametrize(
+    ("finished", "censored", "expected"),
+    [
+        ({5: 1, 9: 1}, {}, Bounded(9, False)),
+        ({5: 1, 9: 1}, {7: 1}, Bounded(9, False)),
+        ({5: 1}, {7: 1}, Bounded(7, True)),
+        ({7: 1}, {7: 1}, Bounded(7, True)),
+        ({}, {}, None),
+    ],
+)
+def test_maximum(finished: dict[float, int], censored: dict[float, int], expected: Bounded | None) -> None:
+    assert maximum(observed(finished, censored)) == expected
+
+
+@pytest.mark.parametrize(
+    ("finished", "censored", "expected"),
+    [
+        ({1: 3, 20: 1}, {}, 0.25),
+        ({1: 2}, {20: 2}, 0.5),
+        ({1: 4}, {}, 0.0),
+        ({1: 1}, {5: 3}, None),
+        ({}, {}, None),
+        # The one given up at 5 tells nothing about 10: of the others two in four are above it.
+        ({8: 2, 20: 2}, {5: 1}, 0.5),
+    ],
+)
+def test_share_above(finished: dict[float, int], censored: dict[float, int], expected: float | None) -> None:
+    found = share_above(survival(observed(finished, censored)), 10)
+    assert found == (None if expected is None else pytest.approx(expected))
+
+
+def test_adding_histograms_is_pooling_and_not_averaging() -> None:
+    """p50 of the sum is 1; the average of the two medians would be 50.5."""
+    total = add([observed({1: 60}), observed({100: 40}, {3: 2})])
+    assert (total.finished, total.censored) == (100, 2)
+    assert percentile(survival(total), 0.5) == Bounded(1, False)
+
+
+def test_sum_of_nothing_is_empty() -> None:
+    assert add([]).total == 0
+    assert maximum(add([])) is None
+    assert percentile(survival(add([])), 0.5) is None
