@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bench import store
-from bench.catalogue import file_of
+from bench.catalogue import file_of, source_of
 from bench.errors import UsageError
 from bench.model import Lineup, Load, Plan, Round, Trial, Variant
 
@@ -94,8 +95,8 @@ def _forget(run: Path, plan: Plan, number: int) -> None:
 # run.json
 
 
-def open_run(run: Path, plan: Plan, profile: str, header: Callable[[], dict[str, Any]]) -> None:
-    """Make ``run.json``, or add the plan's scenario to the one that is there.
+def open_run(run: Path, plan: Plan, profile: str, options: list[str], header: Callable[[], dict[str, Any]]) -> None:
+    """Make ``run.json``, or add the plan's scenario to the one that is there; ``options`` are the command line's.
 
     UsageError where the run holds the scenario under another plan: its rounds could not be compared with these.
     """
@@ -115,15 +116,17 @@ def open_run(run: Path, plan: Plan, profile: str, header: Callable[[], dict[str,
         _check_same(run.name, plan.scenario.name, before, entry)
         entry["rounds"] = max(entry["rounds"], before["rounds"])
     content["scenarios"][plan.scenario.name] = entry
+    sessions = [f"bench({name})" for name in content["scenarios"]]
+    content["command"] = shlex.join(["nox", "-s", *sessions, "--", *options, "--seed", str(plan.seed)])
     store.write_json(path, content)
 
 
-def seed_of(run: Path, scenario: str) -> int | None:
-    """The seed that the run's scenario was planned with; None where it is not there."""
+def seed_of(run: Path) -> int | None:
+    """The seed that the run's scenarios were planned with; None where there is none yet."""
     try:
-        entry = store.read_json(run / "run.json")["scenarios"][scenario]
-        return int(entry["seed"])
-    except (store.BrokenFile, KeyError, TypeError):
+        entries = store.read_json(run / "run.json")["scenarios"].values()
+        return int(next(iter(entries))["seed"])
+    except (store.BrokenFile, AttributeError, KeyError, TypeError, StopIteration):
         return None
 
 
@@ -167,6 +170,7 @@ def _entry(plan: Plan, profile: str) -> dict[str, Any]:
                 "role": variant.role,
                 "summary": variant.summary,
                 "file": file_of(scenario, variant.name),
+                "source": source_of(scenario, variant.name),
                 "workers": variant.workers,
                 "law": _law(variant, load),
             }

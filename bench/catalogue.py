@@ -51,6 +51,11 @@ def file_of(scenario: Scenario, variant: str) -> str:
     return str((Path(scenario.folder) / f"{scenario.variant(variant).module}.py").relative_to(app_dir_of(scenario)))
 
 
+def source_of(scenario: Scenario, variant: str) -> str:
+    """The variant's source as it is now: a run keeps it, so that its page stays true when the file changes."""
+    return (app_dir_of(scenario) / file_of(scenario, variant)).read_text(encoding="utf-8")
+
+
 def narrowed(scenario: Scenario, wanted: tuple[str, ...]) -> Scenario | None:
     """The scenario with only the variants in ``wanted`` (all, when that is empty); None when it has none of them."""
     if not wanted:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import shlex
 import signal
 import subprocess
 import sys
@@ -77,7 +76,10 @@ def run_command(
     folder = results.absolute() / _run_name(name)
     load = Load(rate_rps=rate) if rate is not None else Load(users=users or whole.users)
     plan = _plan(narrowed, load, PROFILES[profile], rounds, measure_s, seed, folder)
-    sys.exit(_measure(plan, folder, profile))
+    options = {"--profile": profile, "--rounds": rounds, "--users": users, "--rate": rate, "--measure-s": measure_s}
+    words = [str(word) for pair in options.items() if pair[1] is not None for word in pair]
+    words += [word for variant in variants for word in ("--variant", variant)]
+    sys.exit(_measure(plan, folder, profile, words))
 
 
 def _run_name(name: str | None) -> str:
@@ -101,20 +103,20 @@ def _plan(
     from bench.plan import make_plan
 
     if seed is None:
-        seed = seed_of(folder, scenario.name)
+        seed = seed_of(folder)
     if seed is None:
         seed = secrets.randbelow(1_000_000)
     return make_plan(scenario, load, rounds or profile.rounds, measure_s or profile.measure_s, seed)
 
 
-def _measure(plan: Plan, folder: Path, profile: str) -> int:
+def _measure(plan: Plan, folder: Path, profile: str, options: list[str]) -> int:
     from bench.campaign import measuring_alone, open_run, run_campaign
     from bench.lineup import run_lineup
     from bench.progress import Show
 
     _make_folder(folder)
     with measuring_alone(folder.parent):
-        open_run(folder, plan, profile, _header)
+        open_run(folder, plan, profile, options, _header)
         store.point_latest(folder.parent, folder)
         with Show(console, plan.scenario.name) as show:
             outcome = run_campaign(
@@ -138,7 +140,6 @@ def _header() -> dict[str, Any]:
     from bench.machine import fingerprint, git_state
 
     return {
-        "command": shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
         "machine": fingerprint(),
         "git": git_state(catalogue.ROOT),
     }

@@ -6,6 +6,8 @@
         requests.hlog    latencies: HdrHistogram interval log V2, see HLOG
         counts.csv       requests counted: see COUNTS
         server.log       what the server printed
+        server-<pid>.csv probe samples every 100 ms, one file a worker process: see SERVER
+        stalls-<pid>.csv blame: where the loop was stuck, and for how long: see STALLS
     results/<run>/<scenario>/logs/                     locust's log and the lineup's file, once a lineup
     results/<run>/summary.csv                          see SUMMARY
     results/<run>/charts/, index.html                  drawn
@@ -15,9 +17,9 @@
 of a machine. ``trial.json`` and the log's ``BaseTime`` say what to add for Unix time.
 
 RUN (run.json)
-    schema, name, created_unix_s, command (list of str), machine (object: see machine.py), git, and
+    schema, name, created_unix_s, command (str: measures the same again), machine (object: see machine.py), git, and
     scenarios: {name: {question, path, load {users, rate_rps, name}, seed, rounds, measure_s, profile,
-                       variants: [{name, role, summary, file, source, workers,
+                       variants: [{name, role, summary, file (where it was), source (its text), workers,
                                    law: {formula, service_s, servers|null for no limit, kind, ceiling_rps, latency_s}
                                         or null}]}}
     A round counts when every variant of the scenario has its trial.json there; other rounds were cut short.
@@ -55,6 +57,17 @@ COUNTS (counts.csv), one row per interval and endpoint
     (unanswered at the end of the turn), drained (of the unfinished: answered before the next turn began), dropped
     (never sent: no connection was free), in_flight (at the interval's end), reconnects, failed_<cause> for each CAUSES
 
+SERVER (server-<pid>.csv), one row every 100 ms and worker process, written by the probe
+    at_s, lag_ms (the loop's latest sign of life: how late it was, or how long it is overdue by now), lag_max_ms (the
+    largest since the row before, the overdue one included), tokens_borrowed, tokens_total, tokens_waiting (anyio's
+    threadpool; empty until the app has one), threads, cpu_s (of the process, since its start), rss_mb, connections,
+    in_flight (requests; both empty where uvicorn does not tell). CATEGORIES says what analysis makes of them.
+
+STALLS (stalls-<pid>.csv), one row a piece of a stall, at least every 100 ms while it lasts
+    at_s (when the piece began), stall (number of the stall; its pieces add up), kind (one of STALL_KINDS), stalled_ms,
+    file, line, function (deepest frame of the app's own code; empty where there is none), leaf (the call it is in, such
+    as time.sleep), samples (stacks that say so)
+
 SUMMARY (summary.csv), tidy
     scenario, variant, load, endpoint, metric, unit, value, ci_low, ci_high, trials, at_least
     95 % interval of the mean over rounds; empty where it cannot be had, never 0. at_least is 1 for a lower bound.
@@ -90,6 +103,37 @@ COUNTS_COLUMNS = (
     "reconnects",
     *(f"failed_{cause}" for cause in CAUSES),
 )
+
+SERVER_COLUMNS = (
+    "at_s",
+    "lag_ms",
+    "lag_max_ms",
+    "tokens_borrowed",
+    "tokens_total",
+    "tokens_waiting",
+    "threads",
+    "cpu_s",
+    "rss_mb",
+    "connections",
+    "in_flight",
+)
+
+STALL_KINDS = ("loop", "gil", "threadpool")
+"""loop: the loop's own thread was held by a call. gil: it was ready to run, but other threads held the interpreter;
+they are charged. threadpool: all tokens were borrowed and requests waited; the functions that hold them are charged."""
+
+STALLS_COLUMNS = ("at_s", "stall", "kind", "stalled_ms", "file", "line", "function", "leaf", "samples")
+
+CATEGORIES = (
+    "loop blocked",
+    "threadpool exhausted",
+    "GIL-bound",
+    "CPU-bound",
+    "waiting on others",
+    "idle",
+    "not enough data",
+)
+"""What a server was doing, a closed set. Waiting on others is fine: it is what a server of awaited I/O does."""
 
 SUMMARY_COLUMNS = (
     "scenario",

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -57,16 +57,16 @@ def bench(*arguments: object, timeout_s: float = 180.0) -> subprocess.CompletedP
 class Bench:
     """``python -m bench ...`` under way, in a session of its own like a terminal's. Killed at the end if need be."""
 
-    def __init__(self, *arguments: object) -> None:
+    def __init__(self, *arguments: object, argv: list[str] | None = None, env: Mapping[str, str] | None = None) -> None:
         self._seen: set[psutil.Process] = set()
         self.popen = subprocess.Popen(
-            command(*arguments),
+            argv or command(*arguments),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "COLUMNS": "200"},
+            env={**os.environ, "COLUMNS": "200", **(env or {})},
             start_new_session=True,
         )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness import ROOT, UGLY
 
 from bench import store
 from bench.campaign import Outcome, measuring_alone, open_run, round_is_complete, run_campaign, seed_of
@@ -18,19 +19,16 @@ from bench.laws import awaited, blocked_loop
 from bench.model import Lineup, Load, Plan, Round, Scenario, Status, Trial, Variant
 from bench.plan import make_plan
 
-ROOT = Path(__file__).resolve().parent.parent
-APPS = ROOT / "apps"
-
 SCENARIO = Scenario(
     "made_up",
     "?",
     (
-        Variant("trap", "trap", "", blocked_loop(0.05)),
-        Variant("fix", "fix", "", awaited(0.05)),
-        Variant("other", "fix", "", awaited(0.05)),
+        Variant("trap", "trap", "", blocked_loop(0.05), file="fine"),
+        Variant("fix", "fix", "", awaited(0.05), file="fine"),
+        Variant("other", "fix", "", awaited(0.05), file="fine"),
     ),
     path="/",
-    folder=str(APPS / "made_up"),
+    folder=str(UGLY / "ugly_run"),
 )
 LOAD = Load(users=32)
 
@@ -41,8 +39,8 @@ def plan_of(
     return make_plan(scenario, load, rounds, measure_s, seed)
 
 
-def header() -> dict[str, Any]:
-    return {"command": "made up", "machine": {}, "git": None}
+def opened(run: Path, plan: Plan) -> None:
+    open_run(run, plan, "standard", ["--profile", "standard"], lambda: {"machine": {"cpu": "made up"}, "git": None})
 
 
 @dataclass
@@ -102,7 +100,7 @@ def trial_folder(run: Path, variant: str, number: int) -> Path:
 def ran(run: Path, plan: Plan, fake: Fake | None = None) -> tuple[Outcome, Fake]:
     """One session: open the run, then the campaign."""
     fake = fake or Fake(run)
-    open_run(run, plan, "standard", header)
+    opened(run, plan)
     return run_campaign(plan, run, fake, Notes()), fake
 
 
@@ -246,20 +244,23 @@ def test_a_round_cut_short_is_gone_before_it_is_measured_again(tmp_path: Path) -
 
 
 def test_the_seed_of_a_run_is_found_again(tmp_path: Path) -> None:
-    assert seed_of(tmp_path, "made_up") is None
+    assert seed_of(tmp_path) is None
     ran(tmp_path, plan_of(seed=77))
-    assert seed_of(tmp_path, "made_up") == 77
-    assert seed_of(tmp_path, "another") is None
+    assert seed_of(tmp_path) == 77
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b'{"schema": 1}', b'{"schema": 1, "scenarios": {"made_up": []}}'])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b'{"schema": 1}', b'{"schema": 1, "scenarios": []}', b'{"schema": 1, "scenarios": {"made_up": []}}'],
+)
 def test_a_run_that_cannot_be_read_has_no_seed(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "run.json").write_bytes(content)
-    assert seed_of(tmp_path, "made_up") is None
+    assert seed_of(tmp_path) is None
 
 
 FEWER = replace(SCENARIO, variants=SCENARIO.variants[:2])
-SLOWER = replace(SCENARIO, variants=(*SCENARIO.variants[:2], Variant("other", "fix", "", awaited(0.06))))
+SLOWER = replace(SCENARIO, variants=(*SCENARIO.variants[:2], replace(SCENARIO.variants[2], law=awaited(0.06))))
+REWRITTEN = replace(SCENARIO, variants=(*SCENARIO.variants[:2], replace(SCENARIO.variants[2], file="dies")))
 
 
 @pytest.mark.parametrize(
@@ -272,13 +273,14 @@ SLOWER = replace(SCENARIO, variants=(*SCENARIO.variants[:2], Variant("other", "f
         pytest.param(plan_of(scenario=replace(SCENARIO, path="/x")), "another path (/, now /x)", id="path"),
         pytest.param(plan_of(scenario=FEWER), "other variants (trap, fix, other; now trap, fix)", id="fewer variants"),
         pytest.param(plan_of(scenario=SLOWER), "another law of other", id="the same variants, one of another law"),
+        pytest.param(plan_of(scenario=REWRITTEN), "another source of other", id="the same variants, one rewritten"),
     ],
 )
 def test_another_plan_under_the_same_name_is_refused(tmp_path: Path, plan: Plan, differing: str) -> None:
     ran(tmp_path, plan_of())
     before = (tmp_path / "run.json").read_bytes()
     with pytest.raises(UsageError) as refused:
-        open_run(tmp_path, plan, "standard", header)
+        opened(tmp_path, plan)
     assert differing in str(refused.value)
     assert "choose another --run" in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -289,7 +291,7 @@ def test_another_plan_under_the_same_name_is_refused(tmp_path: Path, plan: Plan,
 def test_a_run_json_that_cannot_be_read_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "run.json").write_bytes(content)
     with pytest.raises(UsageError, match=r"run\.json"):
-        open_run(tmp_path, plan_of(), "standard", header)
+        opened(tmp_path, plan_of())
     assert (tmp_path / "run.json").read_bytes() == content
 
 
@@ -298,18 +300,20 @@ def test_scenarios_of_one_run_lie_side_by_side(tmp_path: Path) -> None:
     ran(tmp_path, plan_of(seed=2, scenario=replace(SCENARIO, name="second")))
     content = store.read_json(tmp_path / "run.json")
     assert {name: entry["seed"] for name, entry in content["scenarios"].items()} == {"made_up": 1, "second": 2}
-    assert content["command"] == "made up"
+    assert content["machine"] == {"cpu": "made up"}
+    assert content["command"].startswith("nox -s 'bench(made_up)' 'bench(second)' -- --profile standard --seed ")
 
 
 def test_run_json_is_as_documented(tmp_path: Path) -> None:
-    open_run(tmp_path, plan_of(), "standard", header)
+    opened(tmp_path, plan_of())
     content = store.read_json(tmp_path / "run.json")
     assert content.keys() >= {"schema", "name", "created_unix_s", "command", "machine", "git", "scenarios"}
     entry = content["scenarios"]["made_up"]
     assert entry["load"] == {"name": "users-32", "model": "closed", "users": 32, "rate_rps": None}
     assert (entry["seed"], entry["rounds"], entry["measure_s"], entry["profile"]) == (1, 3, 1.0, "standard")
     trap, fix, _ = entry["variants"]
-    assert (trap["name"], trap["role"], trap["file"]) == ("trap", "trap", "apps/made_up/trap.py")
+    assert (trap["name"], trap["role"], trap["file"]) == ("trap", "trap", "ugly/ugly_run/fine.py")
+    assert trap["source"] == (UGLY / "ugly_run" / "fine.py").read_text()
     assert (trap["law"]["ceiling_rps"], trap["law"]["latency_s"]) == (pytest.approx(20), pytest.approx(1.6))
     assert fix["law"]["servers"] is None  # no limit; infinity is not JSON
 

@@ -59,7 +59,7 @@ def starting(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("syntax_error", "exited with status 1 while starting", "SyntaxError"),
         ("import_error", "exited with status 1 while starting", "cannot import name 'there_is_no_such_name'"),
         ("type_error", "exited with status 1 while starting", "type_error.py"),
-        ("no_app", "exited with status 1 while starting", 'Attribute "app" not found'),
+        ("no_app", "exited with status 3 while starting", 'Attribute "app" not found'),
         ("exits", "exited with status 3 while starting", "a setting is missing"),
         ("fails_in_lifespan", "exited with status 3 while starting", "RuntimeError: no database"),
         ("never_ready", f"never answered in {READY_WITHIN_S:g} s", "waiting for something that never comes"),
@@ -209,6 +209,7 @@ def test_an_interrupt_passes_through_with_everything_stopped(tmp_path: Path, pha
 
 
 # Command lines
+
 
 def test_a_server_is_uvicorns_own_command_line() -> None:
     scenario = catalogue.load("blocking")

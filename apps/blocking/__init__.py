@@ -14,6 +14,6 @@ SCENARIO = Scenario(
         Variant("blocking_call", "trap", "time.sleep in async def", law=blocked_loop(WAIT_S)),
         Variant("awaited", "fix", "await asyncio.sleep", law=awaited(WAIT_S)),
         Variant("plain_def", "fix", "time.sleep in plain def", law=threadpool(WAIT_S)),
-        Variant("run_in_threadpool", "fix", "await run_in_threadpool(time.sleep)", law=threadpool(WAIT_S)),
+        Variant("run_in_threadpool", "fix", "await run_in_threadpool", law=threadpool(WAIT_S)),
     ),
 )

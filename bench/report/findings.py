@@ -18,6 +18,10 @@ MATTERS = 0.95
 """A trap above this share of the best fix is within the margin of 5 %: "instead of" would mislead."""
 
 
+STARVING_LEAST = 0.1
+"""Share of the users that must be left waiting before it is worth a sentence; some answer is always on its way."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """A value in the table, and why it is a dash, or what else to know about it."""
@@ -102,8 +106,30 @@ def answer(frames: Frames, summary: Summary) -> str:
     """Two or three plain sentences under the scenario's question."""
     if not frames.variants:
         return "No trial gave evidence, so there is no answer yet."
-    parts = [throughput_title(frames, summary), latency_title(frames, summary), health_title(frames, summary)]
+    parts = [
+        throughput_title(frames, summary),
+        latency_title(frames, summary),
+        starving(frames, summary),
+        health_title(frames, summary),
+    ]
     return " ".join(f"{part}." for part in parts if part)
+
+
+def starving(frames: Frames, summary: Summary) -> str:
+    """For example: When the load stopped, 24 of 32 users were still waiting for an answer (mean of 5 rounds).
+
+    The percentiles cannot show them: a user who is never answered sends no second request, so the few whom an unfair
+    loop serves again and again make up most of the requests. Empty where hardly anybody waited.
+    """
+    users, trap = frames.scenario.users, cast_of(frames, summary).trap
+    figure = summary.get(trap.name, frames.scenario.endpoint, "unfinished") if trap else None
+    if users is None or figure is None or not figure.trials:
+        return ""
+    waiting = figure.value / figure.trials
+    if waiting < STARVING_LEAST * users:
+        return ""
+    rounds = f" (mean of {figure.trials} rounds)" if figure.trials > 1 else ""
+    return f"When the load stopped, {waiting:.0f} of {users} users were still waiting for an answer{rounds}"
 
 
 def throughput_title(frames: Frames, summary: Summary) -> str:
