@@ -43,7 +43,7 @@ CHUNKED = (
 
 @dataclass
 class Books:
-    """What one port saw. A request counts as received when it is whole, as answered when the answer was written whole."""
+    """What one port saw. A request is received when it is whole, and answered when its answer was written whole."""
 
     connections: int = 0
     received: Counter[str] = field(default_factory=Counter)

@@ -22,12 +22,12 @@ from typing import Any
 import pytest
 
 os.environ["LOCUST_SKIP_MONKEY_PATCH"] = "1"
-import gevent  # noqa: E402
-from gevent import monkey  # noqa: E402
+import gevent
+from gevent import monkey
 
-from bench.load.players import ClosedLoop, Conduct, OpenPool, Player  # noqa: E402
-from bench.load.records import Channel, Row, Taken, fold  # noqa: E402
-from bench.load.request import Request, Target  # noqa: E402
+from bench.load.players import ClosedLoop, Conduct, OpenPool, Player
+from bench.load.records import Channel, Row, Taken, fold
+from bench.load.request import Request, Target
 
 del os.environ["LOCUST_SKIP_MONKEY_PATCH"]  # a Locust that another test starts must not inherit it
 

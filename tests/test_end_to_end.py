@@ -287,12 +287,17 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 }
 
 
+def two_rounds(results: Path, moment: str) -> tuple[object, ...]:
+    # More than a second, so that the first measured interval is written while the second is measured.
+    measure_s = 1.5 if moment == "measuring" else 0.5
+    run = ("--results", results, "--run", "r")
+    return "run", "blocking", *ONE, "--users", USERS, "--measure-s", measure_s, "--rounds", 2, *run
+
+
 def interrupted(results: Path, moment: str, signalled: Callable[[Bench], None]) -> tuple[Path, int, str, float]:
     """Start a run of two rounds and signal it; its folder, exit status, stderr, and how long its processes lived on."""
     run = results / "r"
-    measure_s = 1.5  # so that the first measured interval is written while the second is measured
-    arguments = ("run", "blocking", *ONE, "--users", USERS, "--measure-s", measure_s, "--rounds", 2)
-    with Bench(*arguments, "--results", results, "--run", "r") as harness:
+    with Bench(*two_rounds(results, moment)) as harness:
 
         def come() -> bool:
             return len(harness.descendants()) > 1 and MOMENTS[moment](run)
@@ -342,8 +347,8 @@ def test_after_ctrl_c_finished_rounds_are_kept_drawn_and_completed(tmp_path: Pat
     assert drawn.returncode in (0, 1), drawn.stderr  # 1: this machine was busy meanwhile
     assert "awaited" in (run / "index.html").read_text()
 
-    arguments = ("run", "blocking", *ONE, "--users", USERS, "--measure-s", 1.5, "--rounds", 2)
-    resumed = bench(*arguments, "--results", tmp_path, "--run", "r")
+    arguments = two_rounds(tmp_path, "between lineups")
+    resumed = bench(*arguments)
     assert "1 of 2 rounds are there already" in resumed.stdout
     assert [line.split()[2] for line in resumed.stdout.splitlines() if line.startswith("blocking round")] == ["2/2"]
     assert kept(run) == ["1", "2"]
@@ -354,7 +359,7 @@ def test_after_ctrl_c_finished_rounds_are_kept_drawn_and_completed(tmp_path: Pat
     counts_csv = first_round(run) / "counts.csv"
     counts_csv.write_bytes(counts_csv.read_bytes()[:100])
     second = (run / "blocking" / "awaited" / LOAD / "2" / "trial.json").read_bytes()
-    repaired = bench(*arguments, "--results", tmp_path, "--run", "r")
+    repaired = bench(*arguments)
     assert "1 of 2 rounds are there already" in repaired.stdout
     assert counts_csv.stat().st_size > 100
     assert (first_round(run) / "trial.json").read_bytes() != before
@@ -408,15 +413,16 @@ def words(process: psutil.Process) -> list[str]:
         return []
 
 
-NOX = (shutil.which("nox") or "nox", "--force-venv-backend", "none", "--no-install", "-s", "bench(blocking)", "--")
+NOX = shutil.which("nox", path=str(Path(sys.base_prefix) / "bin")) or shutil.which("nox")
 
 
-@pytest.mark.skipif(shutil.which("nox") is None, reason="nox is not on the path")
+@pytest.mark.skipif(NOX is None, reason="nox is not installed")
 def test_ctrl_c_reaches_through_nox(tmp_path: Path) -> None:
     """nox kills an interrupted command after half a second unless it is told to be patient."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # no environment of nox's own: ours
-    arguments = ("--variant", "awaited", "--users", USERS, "--measure-s", 1.5, "--results", tmp_path, "--run", "r")
-    with Bench(argv=[*NOX, *map(str, arguments)], env={"PATH": path}) as nox:
+    session = ("--force-venv-backend", "none", "--no-install", "-s", "bench(blocking)", "--")
+    options = (*ONE, "--users", USERS, "--measure-s", 1.5, "--results", tmp_path, "--run", "r")
+    with Bench(argv=[str(word) for word in (NOX, *session, *options)], env={"PATH": path}) as nox:
         nox.wait_for(lambda: len(nox.descendants()) > 2 and MOMENTS["measuring"](tmp_path / "r"), "measuring")
         nox.signal_group(signal.SIGINT)
         until(lambda: nox.popen.poll() is not None and not nox.left(), "all gone", within_s=10)

@@ -286,7 +286,9 @@ WEIGHTED = {
     "/garbage": 4,
     "/never": 2,
 }
-WHOLE = {path for path in WEIGHTED if path not in ("/reset", "/reset-mid", "/close", "/close-mid", "/garbage", "/never")}
+WHOLE = {
+    path for path in WEIGHTED if path not in ("/reset", "/reset-mid", "/close", "/close-mid", "/garbage", "/never")
+}
 
 
 def faulty(seed: int) -> Callable[[], Iterator[Request]]:

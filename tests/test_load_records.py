@@ -198,7 +198,9 @@ def written(tmp_path: Path) -> Path:
     now_s = int(time.perf_counter()) + 1
     edges_s = [now_s + 0.0000004, now_s + 1.0000006, now_s + 1.9999995, now_s + 2.2]
     for number, (start_s, end_s) in enumerate(pairwise(edges_s)):
-        rows = [_row(started=5, status=1, timeout=2, dropped=3, unfinished=1, drained=1, reconnects=7) for _ in range(3)]
+        rows = [
+            _row(started=5, status=1, timeout=2, dropped=3, unfinished=1, drained=1, reconnects=7) for _ in range(3)
+        ]
         for row, endpoint in zip(rows, ENDPOINTS, strict=True):
             row.endpoint = endpoint
         writer.interval(start_s, end_s, number > 0, rows)
@@ -222,6 +224,16 @@ def test_an_independent_reader_finds_totals_tags_and_stamps(written: Path) -> No
     assert len(starts_s) == 3
     assert first_s - 10 < starts_s[0] < first_s + 1
     assert [b - a for a, b in pairwise(starts_s)] == pytest.approx([1.0, 1.0], abs=1e-5)
+
+
+def test_an_interval_that_starts_with_the_file_is_not_dropped_by_readers(tmp_path: Path) -> None:
+    """They skip what begins before the log's own start time, by a microsecond even."""
+    for number in range(20):
+        writer = TrialWriter(tmp_path / str(number))
+        start_s = time.perf_counter()
+        writer.interval(start_s, start_s + 0.5, True, [_row(started=5)])
+        writer.close()
+        assert len(read_hlog(tmp_path / str(number) / "requests.hlog")) == 2
 
 
 def test_intervals_never_overlap_and_leave_no_gap(written: Path) -> None:

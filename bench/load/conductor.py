@@ -92,6 +92,8 @@ class Conductor:
         match message["kind"]:
             case "joined":
                 self._joined[generator] = message["users"]
+                if message["by_hand"]:
+                    self._lead(act="share", shares=self._shares())
             case "edge":
                 self._edges[message["turn"], message["act"]][generator] = message["at_s"]
             case "quiet":

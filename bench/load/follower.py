@@ -23,19 +23,23 @@ class Follower:
         self._runner = runner
         self._stage = stage
         self._sent = 0
-        stage.on_interval = self._send_interval
-        stage.on_load = self._send_load
 
-    def joined(self) -> None:
-        """Say who is here."""
-        self._report(kind="joined", users=dict(self._stage.players))
+    def report_all(self) -> None:
+        """From now on, send every interval and every sample of this process's CPU."""
+        self._stage.on_interval = self._send_interval
+        self._stage.on_load = self._send_load
+
+    def joined(self, by_hand: bool = False) -> None:
+        """Say who is here; ``by_hand``, without a lineup, the answer is this process's share of the timetables."""
+        self._report(kind="joined", users=dict(self._stage.players), by_hand=by_hand)
 
     def obey(self, message: dict[str, Any]) -> None:
         """Do what a message of the conductor says."""
         match message["act"]:
+            case "share":
+                self._share(message["shares"])
             case "begin":
-                mine = message["shares"].get(self._client_id, {})
-                self._stage.share({name: (part, parts) for name, (part, parts) in mine.items()})
+                self._share(message["shares"])
                 target = Target(*message["target"])
                 self._edge(message, self._stage.begin(message["turn"], target, message["stagger_s"], message["seed"]))
             case "measure":
@@ -47,6 +51,10 @@ class Follower:
                 self._stage.close_turn(message["end_s"])
             case "finish":
                 gevent.spawn(self._finish)
+
+    def _share(self, shares: dict[str, dict[str, tuple[int, int]]]) -> None:
+        mine = shares.get(self._client_id, {})
+        self._stage.share({name: (part, parts) for name, (part, parts) in mine.items()})
 
     @property
     def _client_id(self) -> str:

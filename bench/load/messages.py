@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 LEAD = "bench_lead"
-"""Conductor to stages: act = begin, measure, end, close or finish."""
+"""Conductor to stages: act = begin, measure, end, close or finish; or share, without a lineup."""
 REPORT = "bench_report"
 """Stage to conductor: kind = joined, edge, quiet, interval, load or finished."""
 

@@ -56,8 +56,11 @@ def _test_start(environment: Any, **_: Any) -> None:
     lineup = environment.parsed_options.lineup if environment.parsed_options else ""
     if not isinstance(runner, MasterRunner):
         stage = environment.stage = Stage(environment)
+        follower = environment.follower = Follower(runner, stage)
+        if isinstance(runner, WorkerRunner) and not lineup:
+            stage.on_pools = lambda: follower.joined(by_hand=True)
         if lineup:
-            environment.follower = Follower(runner, stage)
+            follower.report_all()
             gevent.spawn(_announce, environment).link_exception(_lineup_failed)
         elif host := _host(environment):
             stage.begin(0, Target.parse(host))

@@ -49,6 +49,8 @@ class Stage:
         self._gauge = Gauge()
         self.on_interval: Callable[[Interval], None] | None = None
         self.on_load: Callable[[str, Load], None] | None = None
+        self.on_pools: Callable[[], None] | None = None
+        """Called when a pool comes or goes, where several processes share its timetable."""
         self._greenlets = [gevent.spawn(self._tick), gevent.spawn(self._scribe)]
 
     @property
@@ -64,19 +66,26 @@ class Stage:
     def join(self, player: Player, user_class: str) -> None:
         """A user has come; where traffic runs already, it starts at once."""
         self._players[player] = user_class
-        if self._running and self._target is not None:
+        if self.on_pools is not None and isinstance(player, OpenPool):
+            self.on_pools()  # it starts when it is told its share of the timetable
+        elif self._running and self._target is not None:
             player.begin(self._target, self.channel)
 
     def leave(self, player: Player) -> None:
         """A user has gone, and its connections with it."""
         self._players.pop(player, None)
         player.close()
+        if self.on_pools is not None and isinstance(player, OpenPool):
+            self.on_pools()
 
     def share(self, shares: Mapping[str, tuple[int, int]]) -> None:
-        """Which part of how many this process plays of each user class's timetable, where it is split."""
+        """Which part of how many this process plays of each user class's timetable; a running one starts anew."""
         for player, user_class in self._players.items():
-            if isinstance(player, OpenPool) and user_class in shares:
-                player.part, player.parts = shares[user_class]
+            if not isinstance(player, OpenPool) or user_class not in shares:
+                continue
+            player.part, player.parts = shares[user_class]
+            if self._running and self._target is not None:
+                player.begin(self._target, self.channel)
 
     def channel(self, endpoint: str) -> Channel:
         """Where requests to ``endpoint`` of the current target are counted."""

@@ -21,10 +21,12 @@ class TrialWriter:
         self._csv.writerow(COUNTS_COLUMNS)
         # Stamps are of perf_counter; the base time says what to add for Unix time. The package's own header writer is
         # broken, and without a base time readers take small stamps for offsets from the first interval.
-        base_s = time.time() - time.perf_counter()
+        base_s = round(time.time() - time.perf_counter(), 3)
+        # Readers drop intervals that begin before the start time: it must not be rounded past the first one.
+        start_s = base_s + time.perf_counter() - 0.001
         self._hlog.write(
             "#[Histogram log format version 1.3]\n"
-            f"#[StartTime: {time.time():.3f} (seconds since epoch)]\n"
+            f"#[StartTime: {start_s:.6f} (seconds since epoch)]\n"
             f"#[BaseTime: {base_s:.3f} (seconds since epoch)]\n"
             '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"\n'
         )
