@@ -3,6 +3,7 @@
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import nox
 
@@ -20,7 +21,7 @@ PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 RUN = time.strftime("%Y-%m-%d_%H%M%S")  # one name for all scenarios of one command
 
 # nox kills an interrupted command after half a second; ours stops its servers first, which takes up to 5.
-PATIENTLY = {"interrupt_timeout": 15, "terminate_timeout": 5}
+PATIENTLY: dict[str, Any] = {"interrupt_timeout": 15.0, "terminate_timeout": 5.0}
 
 
 def install(session: nox.Session, *groups: str) -> None:

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from time import perf_counter
 
-import gevent
 import pytest
 from load_world import (
     Ledger,
@@ -79,7 +78,7 @@ def test_the_tables_below_have_a_row_for_every_cause() -> None:
 def test_each_failure_is_counted_once_under_its_cause_and_the_load_goes_on(
     site: Site, path: str, cause: str, model: str
 ) -> None:
-    how = conduct(asking(path, "/ok", path, "/ok"), timeout_s=0.15)
+    how = conduct(asking(path, "/ok", path, "/ok"), timeout_s=0.5 if cause == "timeout" else 30)
     book = Ledger()
     player = pool(how, [0, 0.3, 0.6, 0.9]) if model == "open" else ClosedLoop(how)
     with playing(player):
@@ -256,7 +255,7 @@ def test_a_post_sent_into_a_closing_connection_fails_rather_than_being_repeated(
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_server_that_closes_idle_connections(site: Site, method: str) -> None:
-    how = conduct(asking(*["/idle-close"] * 5, method=method), think_time_s=0.1)
+    how = conduct(asking(*["/idle-close"] * 5, method=method), think_time_s=0.2)
     player, book = ClosedLoop(how), Ledger()
     with playing(player):
         player.begin(site.target, book.channel)
@@ -286,9 +285,7 @@ WEIGHTED = {
     "/garbage": 4,
     "/never": 2,
 }
-WHOLE = {
-    path for path in WEIGHTED if path not in ("/reset", "/reset-mid", "/close", "/close-mid", "/garbage", "/never")
-}
+WHOLE = WEIGHTED.keys() - {"/reset", "/reset-mid", "/close", "/close-mid", "/garbage", "/never"}
 
 
 def faulty(seed: int) -> Callable[[], Iterator[Request]]:
@@ -332,35 +329,33 @@ def until_agreed(book: Ledger, site: Site) -> None:
     assert_agreed(book, site)
 
 
-def play_out(players: list[Player], seconds: float) -> None:
-    """A turn: load, end, drain; what never comes is given up."""
-    until_s = perf_counter() + seconds
-    while perf_counter() < until_s:
-        gevent.sleep(0.01)
-        for player in players:
-            player.expire(perf_counter())
+def play_until(players: list[Player], enough: Callable[[], bool]) -> None:
+    """A turn: load, end, drain; what never comes is given up, as the stage's tick does it."""
+
+    def expiring(condition: Callable[[], bool]) -> Callable[[], bool]:
+        def look() -> bool:
+            for player in players:
+                player.expire(perf_counter())
+            return condition()
+
+        return look
+
+    until(expiring(enough), "enough load")
     end(*players)
-
-    def quiet() -> bool:
-        for player in players:
-            player.expire(perf_counter())
-        return not any(player.in_flight for player in players)
-
-    until(quiet, "quiet after the turn")
+    until(expiring(lambda: not any(player.in_flight for player in players)), "quiet after the turn")
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("model", ["closed", "open"])
 def test_no_request_is_lost_or_doubled_whatever_goes_wrong(site: Site, model: str, seed: int) -> None:
-    how = conduct(faulty(seed), timeout_s=0.3)
+    how = conduct(faulty(seed), timeout_s=0.8)
     book = Ledger()
     players = loops(16, how, site, book) if model == "closed" else [opened(how, site, book)]
     with playing(*players):
-        play_out(players, 1.0)
+        play_until(players, lambda: len(book.causes()) == 5)  # status, reset, closed, timeout, malformed
         book.assert_conserved()
         until_agreed(book, site)
-    assert book.sum("started") > 200
-    assert len(book.causes()) == 5, "status, reset, closed, timeout, malformed: the mix had them all"
+    assert book.sum("started") > 100
 
 
 @pytest.mark.parametrize("model", ["closed", "open"])
@@ -369,10 +364,9 @@ def test_plain_loads_are_counted_to_the_request(site: Site, model: str, path: st
     book = Ledger()
     players = loops(8, conduct(path), site, book) if model == "closed" else [opened(conduct(path), site, book)]
     with playing(*players):
-        play_out(players, 0.2)
+        play_until(players, lambda: book.sum("started") > 60)
         book.assert_conserved()
         until_agreed(book, site)
-    assert book.sum("started") > 20
     assert book.sum("reconnects") <= site.books()["connections"]
 
 
@@ -380,7 +374,7 @@ def test_plain_loads_are_counted_to_the_request(site: Site, model: str, path: st
 
 
 def test_arrivals_are_sent_when_they_are_due_and_late_ones_at_once(site: Site) -> None:
-    due = [0.05, 0.1, 0.1, 0.15]
+    due = [0.05, 0.1, 0.1, 0.6]
     player, book = pool(conduct("/ok"), due), Ledger()
     with playing(player):
         began_s = perf_counter()
@@ -394,8 +388,8 @@ def test_arrivals_are_sent_when_they_are_due_and_late_ones_at_once(site: Site) -
     book.assert_conserved()
     sent = sorted(received_s for _, received_s, _ in site.books()["spans"])
     assert sent[0] >= busy_until_s, "the hub could not run before"
-    assert sent[2] < began_s + 0.15, "the late ones are not spread out again"
-    assert sent[3] >= began_s + 0.15, "nothing is sent early"
+    assert sent[2] < began_s + 0.6, "the late ones are not spread out again"
+    assert sent[3] >= began_s + 0.6, "nothing is sent early"
     lags = sorted(book.raw["GET /ok"]["lag"])
     for lag_us, due_s in zip(lags[1:], [0.1, 0.1, 0.05], strict=True):
         # The timetable's zero lies between began_s and begun_s.
@@ -418,7 +412,7 @@ def test_a_frozen_server_shows_in_response_times_and_hides_from_service_times(si
     waited = [max(0.0, end_s - received_s) for _, received_s, _ in spans if received_s >= start_s]
     waited += [0.0] * (100 - len(waited))
     for got_us, expected_s in zip(response_us, sorted(waited), strict=True):
-        assert expected_s - 0.005 <= got_us / 1e6 <= expected_s + 0.1
+        assert expected_s - 0.005 <= got_us / 1e6 <= expected_s + 0.3
     assert sum(us > 100_000 for us in response_us) >= 30, "40 arrivals fell into the first 0.4 s of the freeze"
 
 
@@ -456,7 +450,7 @@ def test_arrivals_beyond_the_cap_are_dropped_and_counted(site: Site) -> None:
 
 def test_a_probe_waits_for_no_other_and_free_connections_are_used_again(site: Site) -> None:
     # Three that hang, one that finds them hanging and answers at once, then three more one after the other.
-    how = conduct(asking("/late/0.4", "/late/0.4", "/late/0.4", "/ok", "/ok", "/ok", "/ok"))
+    how = conduct(asking("/late/0.8", "/late/0.8", "/late/0.8", "/ok", "/ok", "/ok", "/ok"))
     player, book = pool(how, [0, 0, 0, 0.05, 0.1, 0.15, 0.2]), Ledger()
     with playing(player):
         player.begin(site.target, book.channel)
@@ -476,7 +470,7 @@ def test_one_connection_is_enough_for_answers_that_come_in_time(site: Site) -> N
         until(lambda: book.sum("finished") == 5, "every answer")
         end(player)
     spans = sorted(span[1:] for span in site.books()["spans"])
-    overlapping = sum(a[1] > b[0] for a, b in zip(spans, spans[1:], strict=False))
+    overlapping = sum(a[1] > b[0] for a, b in pairwise(spans))
     assert site.books()["connections"] <= 1 + overlapping
 
 
@@ -484,26 +478,29 @@ def test_one_connection_is_enough_for_answers_that_come_in_time(site: Site) -> N
 
 
 def test_the_unanswered_are_booked_with_their_age_and_late_answers_only_as_drained(site: Site) -> None:
-    book = Ledger()
+    books = {"closed": Ledger(), "open": Ledger()}
     closed = ClosedLoop(conduct("/late/0.5"))
     open_ = pool(conduct("/late/0.5"), [0, 0.1])
     with playing(closed, open_):
         began_s = perf_counter()
-        closed.begin(site.target, book.channel)
-        open_.begin(site.target, book.channel)
+        closed.begin(site.target, books["closed"].channel)
+        open_.begin(site.target, books["open"].channel)
         begun_s = perf_counter()
-        until(lambda: book.sum("started") == 3, "all three sent")
+        until(lambda: sum(book.sum("started") for book in books.values()) == 3, "all three sent")
         end_s = end(closed, open_)
-        assert book.sum("unfinished") == 3
-        ages_us = sorted(book.raw["GET /late/0.5"]["unfinished"])
-        for age_us, due_s in zip(ages_us[1:], [0.0, 0.0], strict=True):
-            assert age_us <= (end_s - began_s - due_s) * 1e6
-            assert age_us >= (end_s - begun_s - due_s) * 1e6 - 50_000
-        assert (end_s - begun_s - 0.1) * 1e6 - 1 <= ages_us[0] <= (end_s - began_s - 0.1) * 1e6 + 1
+        ages_s = {}
+        for model, book in books.items():
+            book.rows()
+            ages_s[model] = sorted(us / 1e6 for us in book.raw["GET /late/0.5"]["unfinished"])
+        for age_s, due_s in zip(ages_s["open"], [0.1, 0.0], strict=True):  # aged from when they were due
+            assert end_s - begun_s - due_s - 1e-6 <= age_s <= end_s - began_s - due_s
+        (age_s,) = ages_s["closed"]
+        assert 0 < age_s <= end_s - began_s
         drain(closed, open_)
-    book.assert_conserved()
-    assert book.sum("drained") == 3
-    assert book.sum("finished") == book.sum("failed") == 0
+    for book, count in ((books["closed"], 1), (books["open"], 2)):
+        book.assert_conserved()
+        assert book.sum("drained") == book.sum("unfinished") == count
+        assert book.sum("finished") == book.sum("failed") == 0
     assert site.received() == 3, "nothing is asked after the end"
 
 

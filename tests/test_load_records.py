@@ -198,11 +198,11 @@ def written(tmp_path: Path) -> Path:
     now_s = int(time.perf_counter()) + 1
     edges_s = [now_s + 0.0000004, now_s + 1.0000006, now_s + 1.9999995, now_s + 2.2]
     for number, (start_s, end_s) in enumerate(pairwise(edges_s)):
-        rows = [
-            _row(started=5, status=1, timeout=2, dropped=3, unfinished=1, drained=1, reconnects=7) for _ in range(3)
-        ]
-        for row, endpoint in zip(rows, ENDPOINTS, strict=True):
+        rows = []
+        for endpoint in ENDPOINTS:
+            row = _row(started=5, status=1, timeout=2, dropped=3, unfinished=1, drained=1, reconnects=7)
             row.endpoint = endpoint
+            rows.append(row)
         writer.interval(start_s, end_s, number > 0, rows)
     writer.close()
     return tmp_path / "trial"

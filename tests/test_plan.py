@@ -83,12 +83,18 @@ def test_another_seed_makes_another_order() -> None:
     assert order(make_plan(FOUR, USERS_32, 3, 1, 1)) != order(make_plan(FOUR, USERS_32, 3, 1, 2))
 
 
-def test_each_round_and_rotation_has_an_order_of_its_own() -> None:
+def test_each_round_lineup_and_rotation_has_an_order_of_its_own() -> None:
     plan = make_plan(FOUR, USERS_32, 5, 3, 1)
-    assert len({tuple(order(Plan(FOUR, USERS_32, 1, 3, (made,)))) for made in plan.rounds}) > 1
-    (shared,) = [lineup for lineup in plan.rounds[0].lineups if len(lineup.variants) > 1]
-    rotations = Counter(turn.rotation for turn in shared.turns)
-    assert len({tuple(t.variant for t in shared.turns if t.rotation == number) for number in rotations}) > 1
+    shared = [lineup for lineup in lineups(plan) if len(lineup.variants) > 1]
+    rotations = {
+        (lineup.round, turn.rotation): tuple(t.variant for t in lineup.turns if t.rotation == turn.rotation)
+        for lineup in shared
+        for turn in lineup.turns
+    }
+    for fixed in (0, 1):  # of one round, the rotations differ; of one rotation, the rounds do
+        assert len({order for key, order in rotations.items() if key[fixed] == 1}) > 1
+    assert len({lineup.variants for lineup in shared}) > 1  # in which the servers are started
+    assert len({lineup.seed for lineup in lineups(plan)}) == len(lineups(plan))
 
 
 @given(plans)

@@ -207,3 +207,42 @@ def share_above(curve: Survival, limit_us: float) -> float | None:
     if alive > ROUNDING and curve.end_us <= limit_us:
         return None
     return alive if alive > ROUNDING else 0.0
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A standard deviation about a known mean, with its 95 % interval; None for fewer than two values."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+def spread_about_zero(values: Sequence[float], confidence: float = CONFIDENCE) -> Spread | None:
+    """Standard deviation of normal ``values`` whose true mean is 0, as the log ratio of two identical variants is.
+
+    n·s²/σ² is chi-square with n degrees of freedom, not n - 1: no mean is estimated.
+    """
+    from scipy.special import chdtri
+
+    n = len(values)
+    if n == 0:
+        return None
+    value = math.sqrt(math.fsum(value * value for value in values) / n)
+    if n == 1:
+        return Spread(value, None, None, 1)
+    tail = (1 - confidence) / 2
+    low, high = (value * math.sqrt(n / float(chdtri(n, at))) for at in (tail, 1 - tail))
+    return Spread(value, low, high, n)
+
+
+def spread_ratio(one: Spread, other: Spread, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+    """95 % interval of σ_one / σ_other from independent values: by the F distribution. None where a side has one."""
+    from scipy.special import fdtri
+
+    if one.n < 2 or other.n < 2 or other.value == 0:
+        return None
+    ratio, tail = one.value / other.value, (1 - confidence) / 2
+    low, high = (ratio / math.sqrt(float(fdtri(one.n, other.n, at))) for at in (1 - tail, tail))
+    return low, high

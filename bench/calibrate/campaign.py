@@ -28,8 +28,14 @@ def calibrate(folder: Path, parts: tuple[str, ...], rounds: int | None, seed: in
         measure, usual_rounds = PARTS[part]
         bench = Bench(folder, rounds or usual_rounds, seed, say)
         rows = list(measure(bench))
-        store.write_text(folder / f"{part}.csv", _csv(rows))
-        done[part] = {"measured_unix_s": time.time(), "rounds": bench.rounds, "seed": seed}
+        table = _csv(rows)
+        store.write_text(folder / f"{part}.csv", table)
+        done[part] = {
+            "measured_unix_s": time.time(),
+            "rounds": bench.rounds,
+            "seed": seed,
+            "bytes": len(table.encode()),
+        }
         store.write_json(
             path,
             {

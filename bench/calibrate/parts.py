@@ -7,7 +7,6 @@ import json
 import math
 import random
 import shutil
-import statistics
 import subprocess
 import sys
 import time
@@ -181,11 +180,12 @@ def _hub_turn(
 
 
 def freeze(bench: Bench) -> Iterator[Row]:
-    """Percentiles seen of a server that stands still for 1 s in every 5: open, closed, and what arithmetic says."""
+    """Percentiles seen of a server that stands still for 1 s in every 5: open and closed."""
+    settings: Row = {"freeze_s": FREEZE_S, "every_s": FREEZE_EVERY_S, "offered_rps": FREEZE_RATE_RPS}
     for number in range(1, bench.rounds + 1):
         for name in _shuffled({"open": 0, "closed": 0}, bench.seed + number):
             bench.say(f"freeze: round {number}/{bench.rounds}, {name}")
-            yield from ({"round": number, "model": name, **row} for row in _freeze_round(bench, name == "open"))
+            yield from ({"round": number, "model": name, **row, **settings} for row in _freeze_round(bench, name == "open"))
 
 
 def _freeze_round(bench: Bench, is_open: bool) -> Iterator[Row]:
@@ -223,11 +223,6 @@ def _percentiles(bench: Bench, kind: str) -> Iterator[Row]:
 
 FREEZE_PERCENTILES = (50, 75, 82, 85, 90, 95, 98, 99)
 
-
-def frozen_response_ms(percentile: float, base_ms: float) -> float:
-    """What arithmetic says: one arrival in five falls into the freeze, and waits for what is left of it."""
-    beyond = (1 - percentile / 100) / (FREEZE_S / FREEZE_EVERY_S)
-    return base_ms if beyond >= 1 else max(base_ms, (1 - beyond) * FREEZE_S * 1000)
 
 
 # Memory, overhead, noise
@@ -311,11 +306,6 @@ def _shuffled(names: dict[str, Any], seed: int) -> list[str]:
     order = list(names)
     random.Random(seed).shuffle(order)
     return order
-
-
-def spread(values: list[float]) -> float:
-    """Standard deviation about zero: two identical variants have a log ratio of 0 by construction."""
-    return math.sqrt(statistics.fmean(value * value for value in values))
 
 
 PARTS: dict[str, tuple[Callable[[Bench], Iterator[Row]], int]] = {
