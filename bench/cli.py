@@ -149,11 +149,15 @@ def _header() -> dict[str, Any]:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Draw every chart again, changed or not.")
 def report_command(run: Path, force: bool) -> None:
-    """Draw a run again from its files, without measuring."""
-    if not (run / "run.json").is_file():
-        raise UsageError(f"{run} is not a run: it has no run.json")
-    from bench.report import draw
+    """Draw a run, or the calibration, again from its files, without measuring."""
+    is_run = (run / "run.json").is_file()
+    if not is_run and not (run / "calibration.json").is_file():
+        raise UsageError(f"{run} is neither a run nor a calibration: it has no run.json and no calibration.json")
+    from bench.report import draw, draw_calibration
 
+    if not is_run:
+        console.print(str(draw_calibration(run)), soft_wrap=True, highlight=False)
+        return
     try:
         drawn = draw(run, force=force)
     except store.BrokenFile as error:

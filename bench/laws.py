@@ -69,13 +69,13 @@ def threadpool(wait_s: float, tokens: int = ANYIO_TOKENS) -> Law:
 
 
 def frozen_response_ms(percentile: float, base_ms: float, freeze_s: float, every_s: float) -> float:
-    """Response time within which ``percentile`` % are answered by a server that stands still ``freeze_s`` in ``every_s``.
+    """Response time that ``percentile`` % keep to, of a server that stands still for ``freeze_s`` in every ``every_s``.
 
     Arrivals are even, so the share freeze_s / every_s of them meets the freeze, and each waits for what is left of it:
     evenly between nothing and the whole freeze. The others take ``base_ms``. What the server needs to work off its
     queue afterwards is left out.
 
-        frozen_response_ms(90, 0.3, freeze_s=1, every_s=5)    # 500: half of the fifth that meets the freeze waits longer
+        frozen_response_ms(90, 0.3, freeze_s=1, every_s=5)    # 500: a fifth meets the freeze, half of it waits longer
     """
     beyond = (1 - percentile / 100) / (freeze_s / every_s)
     return base_ms if beyond >= 1 else max(base_ms, (1 - beyond) * freeze_s * 1000)

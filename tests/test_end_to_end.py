@@ -366,6 +366,19 @@ def test_after_ctrl_c_finished_rounds_are_kept_drawn_and_completed(tmp_path: Pat
     assert (run / "blocking" / "awaited" / LOAD / "2" / "trial.json").read_bytes() == second
 
 
+def test_an_impatient_second_ctrl_c_changes_nothing(tmp_path: Path) -> None:
+    def twice(harness: Bench) -> None:
+        at_work = len(harness.left())
+        harness.signal_group(signal.SIGINT)
+        until(lambda: len(harness.left()) < at_work or harness.popen.poll() is not None, "it stops the first")
+        if harness.popen.poll() is None:
+            harness.signal_group(signal.SIGINT)
+
+    run, status, err, _ = interrupted(tmp_path, "warming up", twice)
+    assert (status, kept(run)) == (130, [])
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize("moment", ["starting", "measuring"])
 def test_sigterm_is_as_good_as_ctrl_c(tmp_path: Path, moment: str) -> None:
     run, status, err, _ = interrupted(tmp_path, moment, to_harness(signal.SIGTERM))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.laws import ANYIO_TOKENS, Law, awaited, blocked_loop, threadpool
+from bench.laws import ANYIO_TOKENS, Law, awaited, blocked_loop, frozen_response_ms, threadpool
 
 WAITS_S = st.floats(min_value=1e-4, max_value=100)
 USERS = st.integers(min_value=1, max_value=10_000)
@@ -89,3 +89,20 @@ def test_a_service_time_is_a_positive_number(wait_s: float) -> None:
 def test_a_station_has_at_least_one_place(tokens: float) -> None:
     with pytest.raises(ValueError, match="servers must be at least 1"):
         Law("?", 0.05, tokens)
+
+
+@pytest.mark.parametrize(
+    ("percentile", "freeze_s", "every_s", "response_ms"),
+    [
+        pytest.param(90, 1, 5, 500, id="a fifth meets the freeze, half of it waits longer"),
+        pytest.param(99, 1, 5, 950, id="the slowest hundredth"),
+        pytest.param(100, 1, 5, 1000, id="nobody waits longer than the freeze"),
+        pytest.param(80, 1, 5, 0.3, id="those who do not meet it"),
+        pytest.param(50, 1, 5, 0.3, id="the median is none the wiser"),
+        pytest.param(50, 2, 2, 1000, id="always frozen"),
+    ],
+)
+def test_a_freeze_is_met_by_its_share_of_the_arrivals(
+    percentile: float, freeze_s: float, every_s: float, response_ms: float
+) -> None:
+    assert frozen_response_ms(percentile, 0.3, freeze_s, every_s) == pytest.approx(response_ms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -76,6 +77,31 @@ def test_setting_it_again_between_ringing_and_hearing_moves_it(clock: Clock) -> 
     assert clock.rang_s[0] >= due_s
     run_for(0.05)
     assert len(clock.rang_s) == 1
+
+
+@pytest.mark.parametrize("kind", [pytest.param(TimerfdAlarm, marks=linux_only), HubAlarm])
+def test_one_that_rings_can_move_another_that_is_due_in_the_same_breath(kind: type) -> None:
+    rang: list[tuple[str, float]] = []
+    moved_to_s: list[float] = []
+    bells: dict[str, Any] = {}
+
+    def ring(name: str, other: str) -> None:
+        rang.append((name, perf_counter()))
+        if not moved_to_s:
+            moved_to_s.append(perf_counter() + 0.1)
+            bells[other].set(moved_to_s[0])
+
+    for name, other in (("a", "b"), ("b", "a")):
+        bells[name] = kind(gevent.get_hub().loop, partial(ring, name, other))
+        bells[name].set(perf_counter())
+    busy_until_s = perf_counter() + 0.01
+    while perf_counter() < busy_until_s:  # both are due before the hub looks
+        pass
+    until(lambda: len(rang) == 2, "both rings")
+    for bell in bells.values():
+        bell.close()
+    assert rang[0][0] != rang[1][0]
+    assert rang[1][1] >= moved_to_s[0]
 
 
 @pytest.mark.parametrize("moment", ["just gone", "at boot", "before boot"])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -307,9 +306,3 @@ def overheads_s(rows: Sequence[OverheadRow]) -> dict[int, float]:
 def noise_spread(rows: Sequence[NoiseRow], method: str) -> Spread | None:
     """Standard deviation of the log ratio about zero: identical variants have a log ratio of 0 by construction."""
     return spread_about_zero([row.log_ratio for row in rows if row.method == method])
-
-
-def median_of(values: Iterable[float]) -> float:
-    """The median; NaN of nothing."""
-    listed = list(values)
-    return statistics.median(listed) if listed else math.nan

@@ -1,6 +1,6 @@
 """The machine's own limit: a loop that sleeps to an absolute timetable and does nothing else.
 
-    python bench/calibrate/bare_loop.py RATE SECONDS    prints the lag of each wake-up in microseconds, as JSON
+python bench/calibrate/bare_loop.py RATE SECONDS    prints the lag of each wake-up in microseconds, as JSON
 """
 
 from __future__ import annotations

@@ -185,7 +185,9 @@ def freeze(bench: Bench) -> Iterator[Row]:
     for number in range(1, bench.rounds + 1):
         for name in _shuffled({"open": 0, "closed": 0}, bench.seed + number):
             bench.say(f"freeze: round {number}/{bench.rounds}, {name}")
-            yield from ({"round": number, "model": name, **row, **settings} for row in _freeze_round(bench, name == "open"))
+            yield from (
+                {"round": number, "model": name, **row, **settings} for row in _freeze_round(bench, name == "open")
+            )
 
 
 def _freeze_round(bench: Bench, is_open: bool) -> Iterator[Row]:
@@ -222,7 +224,6 @@ def _percentiles(bench: Bench, kind: str) -> Iterator[Row]:
 
 
 FREEZE_PERCENTILES = (50, 75, 82, 85, 90, 95, 98, 99)
-
 
 
 # Memory, overhead, noise

@@ -1,6 +1,6 @@
 """Memory of the recorder: feeds it so many requests, as fast as it folds them, and prints its resident set in MB.
 
-    python -m bench.calibrate.recorder_memory REQUESTS
+python -m bench.calibrate.recorder_memory REQUESTS
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -22,13 +21,17 @@ from bench import store
 from bench.analysis.frames import Frames, Run, ScenarioInfo, read_run, read_scenario, trial_files
 from bench.analysis.summary import Summary, summarise, to_csv
 from bench.report import charts, wording
+from bench.report.calibration import draw_calibration, quote
 from bench.report.page import Result, page
 from bench.report.terminal import ScenarioTable
 
-__all__ = ["Drawn", "draw"]
+__all__ = ["Drawn", "draw", "draw_calibration"]
 
 ROOT = Path(__file__).parents[2]
 """The repository, where run.json's file names of variants start."""
+
+CALIBRATION = "calibration"
+"""Beside the runs: what the harness measured of itself on this machine."""
 
 FINGERPRINTS = "drawn.json"
 """In charts/: for every scenario what its charts were drawn from, and which they are."""
@@ -61,7 +64,8 @@ def draw(run: Path, *, force: bool = False, root: Path = ROOT) -> Drawn:
     _remove_stale(run, before, after)
     store.write_text(run / "charts" / FINGERPRINTS, json.dumps(after, indent=2) + "\n")
     store.write_text(run / "summary.csv", to_csv(result.summary for result in results))
-    store.write_text(run / "index.html", page(read, results, root))
+    quoted = quote(run.resolve().parent / CALIBRATION, read.machine)
+    store.write_text(run / "index.html", page(read, results, root, quoted))
     tables = tuple(ScenarioTable(result.frames, result.summary) for result in results)
     return Drawn(run / "index.html", tuple(_troubled(results)), tables)
 
@@ -83,7 +87,7 @@ def _drawn_charts(run: Run, frames: Frames, summary: Summary, before: dict[str, 
     for drawing in drawings:
         path = _chart_path(run.folder, scenario.name, drawing.name, "svg")
         store.write_text(path, drawing.svg)
-        _write_bytes(path.with_suffix(".png"), drawing.png)
+        store.write_bytes(path.with_suffix(".png"), drawing.png)
     return {"fingerprint": fingerprint, "charts": {drawing.name: drawing.alt for drawing in drawings}}
 
 
@@ -149,13 +153,3 @@ def _code_digest() -> str:
         for path in sorted((Path(__file__).parents[1] / package).glob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    """Whole or not at all, like store.write_text."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

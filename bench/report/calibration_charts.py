@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from bench import laws
 from bench.analysis import calibration as measured
 from bench.analysis.calibration import AFTER, BARE, FAST, OURS, TURNS, WRK, Calibration
+from bench.analysis.statistics import Spread
 from bench.report import charts, wording
 from bench.report.charts import FAINT, FIXES, GRID, INK, SHADE, TRAPS, Drawing
 
@@ -38,7 +39,7 @@ def generators(calibration: Calibration) -> Figure | None:
     if not rows:
         return None
     names = sorted({row.generator for row in rows}, key=lambda name: -_median_rate(calibration, name))[:ROWS_SHOWN]
-    figure = charts._figure(2.15 + 0.55 * len(names))
+    figure = charts._figure(2.15 + 0.65 * len(names))
     server = f", against {wording.clean(calibration.null_server, 40)}" if calibration.null_server else ""
     top_in = charts._titled(figure, generators_title(calibration), f"one core{server} · ○ one round · ┃ median")
     left_in = 0.3 + max(charts._width_in(_name(name), 11, name == OURS) for name in names)
@@ -55,7 +56,7 @@ def generators(calibration: Calibration) -> Figure | None:
         )
         panel.set_xscale("log")
         panel.set_xlabel(unit)
-        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if value < 1 else f"{value:,.0f}"))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         _rows_axis(panel, len(names))
         panels.append(panel)
     for row, name in enumerate(names):
@@ -65,14 +66,14 @@ def generators(calibration: Calibration) -> Figure | None:
         )
         own = [r for r in rows if r.generator == name]
         _dots(panels[0], row, [r.requests_per_s for r in own], name == OURS, wording.rate)
-        _dots(panels[1], row, [r.cpu_us_per_request for r in own], name == OURS, _us)
+        _dots(panels[1], row, [r.cpu_us_per_request for r in own], name == OURS, us)
     for panel in panels:
         _log_limits(panel)
     return figure
 
 
 def generators_title(calibration: Calibration) -> str:
-    """``HubHttpUser: 50,000 requests/s on one core, 9.1 × FastHttpUser, 1.02 × wrk; 10.9 µs …``."""
+    """``HubHttpUser: 50,000 requests/s on one core, 9.1 × FastHttpUser, 1.02 × wrk; 10.9 µs …``."""  # noqa: RUF002
     rows = calibration.generators
     own = [row for row in rows if row.generator == OURS]
     if not own:
@@ -82,8 +83,8 @@ def generators_title(calibration: Calibration) -> str:
     cpu_us = statistics.median(row.cpu_us_per_request for row in own)
     share = measured.cpu_ratio(rows, OURS, FAST)
     part = f", {_part(share.median)}" if share else ""
-    rate = f"{_three_digits(_median_rate(calibration, OURS))} requests/s on one core"
-    return f"{OURS}: {rate}{told}; {_us(cpu_us)} of CPU a request{part}"
+    rate = f"{three_digits(_median_rate(calibration, OURS))} requests/s on one core"
+    return f"{OURS}: {rate}{told}; {us(cpu_us)} of CPU each{part}"
 
 
 def _median_rate(calibration: Calibration, name: str) -> float:
@@ -96,8 +97,8 @@ def _dots(
     """A dot a round, a bar at the median, and the median in words in a column of its own."""
     colour = BLUE if ours else GREY
     middle = statistics.median(values)
-    axes.plot([middle, middle], [row - 0.3, row + 0.3], color=colour, lw=4.5, solid_capstyle="butt", zorder=3)
-    axes.plot(values, row + _offsets(len(values)), "o", ms=5.5, mfc="white", mec=INK, mew=1.0, zorder=4)
+    axes.plot([middle, middle], [row - 0.42, row + 0.42], color=colour, lw=3.5, solid_capstyle="butt", zorder=3)
+    axes.plot(values, row + _offsets(len(values)), "o", ms=4.5, mfc="white", mec=INK, mew=0.9, zorder=4)
     at: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": "left"}
     axes.text(1.04, row, said(middle), va="center", weight="bold" if ours else "normal", fontsize=12, **at)
 
@@ -108,16 +109,24 @@ def lag(calibration: Calibration) -> Figure | None:
     if not rows:
         return None
     rates = sorted({row.rate_rps for row in rows})[:ROWS_SHOWN]
-    figure = charts._figure(1.95 + 1.28 * len(rates))
+    figure = charts._figure(1.95 + 1.15 * len(rates))
     top_in = charts._titled(
-        figure, lag_title(calibration), "lag: sent − due · ○ one round · ● median of p50 · ◆ median of p99"  # noqa: RUF001
+        figure,
+        lag_title(calibration),
+        "lag: sent − due · ● median of p50 · ◆ median of p99 · ○ ◇ one round",  # noqa: RUF001
     )
     axes = charts._axes(figure, left_in=1.75, right_in=1.35, bottom_in=0.72, top_in=top_in)
     _rows_axis(axes, 0)
-    place, ticks = 0.0, []
+    place = 0.0
+    ticks: list[float] = []
     for rate in rates:
         axes.text(
-            -0.02, place - 0.62, f"{rate:,} requests/s", transform=axes.get_yaxis_transform(), ha="right", va="center",
+            -0.02,
+            place - 0.62,
+            f"{rate:,} requests/s",
+            transform=axes.get_yaxis_transform(),
+            ha="right",
+            va="center",
             color=FAINT,
         )
         if ticks:
@@ -131,8 +140,10 @@ def lag(calibration: Calibration) -> Figure | None:
         place += 1.3
     axes.set_ylim(ticks[-1] + 0.6, -1.15)
     axes.set_xscale("log")
-    _log_limits(axes)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _us(value)))
+    _log_limits(axes, wide=True)
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:g} µs" if value < 1000 else f"{value / 1000:g} ms")
+    )
     axes.set_xlabel("lag (log scale)")
     return figure
 
@@ -145,14 +156,24 @@ def _lag_row(axes: Axes, place: float, rows: Sequence[measured.LagRow], ours: bo
     for values, marker, at in ((p50, "o", middle[0]), (p99, "D", middle[1])):
         axes.plot(at, place, marker=marker, ms=9.5 if marker == "o" else 8.5, mfc=colour, mec="white", mew=1, zorder=4)
         if len(values) > 1:
-            axes.plot(values, place + _offsets(len(values)), "o", ms=4, mfc="white", mec=INK, mew=0.8, zorder=3)
+            axes.plot(
+                values,
+                place + _offsets(len(values)),
+                marker,
+                ls="",
+                ms=4.5 if marker == "o" else 4,
+                mfc="white",
+                mec=INK,
+                mew=0.8,
+                zorder=3,
+            )
     weight = "bold" if ours else "normal"
     across = axes.get_yaxis_transform()
     name = OURS if ours else "bare sleep loop"
     axes.text(-0.02, place, name, transform=across, ha="right", va="center", weight=weight)
     at_right: dict[str, Any] = {"transform": across, "ha": "left"}
-    axes.text(1.03, place - 0.03, f"p50 {_us(middle[0])}", va="bottom", weight=weight, **at_right)
-    axes.text(1.03, place + 0.03, f"p99 {_us(middle[1])}", va="top", color=FAINT, **at_right)
+    axes.text(1.03, place - 0.03, f"p50 {us(middle[0])}", va="bottom", weight=weight, **at_right)
+    axes.text(1.03, place + 0.03, f"p99 {us(middle[1])}", va="top", color=FAINT, **at_right)
 
 
 def lag_title(calibration: Calibration) -> str:
@@ -171,20 +192,24 @@ def freeze(calibration: Calibration) -> Figure | None:
     opened, closed = measured.open_response(rows), measured.closed_service(rows)
     if not opened:
         return None
-    figure = charts._figure(5.0)
+    figure = charts._figure(4.7)
     first = opened[0]
-    subtitle = f"a server that stands still {first.freeze_s:g} s in every {first.every_s:g}, {first.offered_rps:g} requests/s"
+    subtitle = (
+        f"a server that stands still {first.freeze_s:g} s in every {first.every_s:g}, {first.offered_rps:g} requests/s"
+    )
     top_in = charts._titled(figure, freeze_title(calibration), f"{subtitle}; every round drawn")
-    axes = charts._axes(figure, left_in=0.95, right_in=0.3, bottom_in=0.75, top_in=top_in + 0.1)
+    axes = charts._axes(figure, left_in=1.0, right_in=0.3, bottom_in=0.75, top_in=top_in + 0.1)
     axes.set_xscale("log")
     curve = np.geomspace(2, 1 / (1 - max(row.percentile for row in opened) / 100), 300)
     base_ms = measured.unfrozen_ms(opened)
     expected = [laws.frozen_response_ms(100 - 100 / tail, base_ms, first.freeze_s, first.every_s) for tail in curve]
-    axes.plot(curve, expected, color=GREY, lw=6, alpha=0.45, solid_capstyle="round", label="response time, by arithmetic")
-    _percentile_lines(axes, opened, BLUE, "o", "", "response time, measured in the open model")
-    _percentile_lines(axes, closed, ORANGE, "X", "--", "service time, as a closed loop at the same rate shows it")
+    axes.plot(
+        curve, expected, color=GREY, lw=6, alpha=0.45, solid_capstyle="round", label="response time by arithmetic"
+    )
+    _percentile_lines(axes, opened, BLUE, "o", "", "response time, open model")
+    _percentile_lines(axes, closed, ORANGE, "X", "--", "service time, closed loop")
     _percentile_ticks(axes, curve[-1])
-    axes.set_ylim(bottom=0, top=first.freeze_s * 1000 * 1.06)
+    axes.set_ylim(bottom=first.freeze_s * -25, top=first.freeze_s * 1000 * 1.06)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f} ms"))
     axes.set_xlabel("share of the requests answered within that time")
     axes.grid(color=GRID)
@@ -201,8 +226,18 @@ def _percentile_lines(
         tails = [1 / (1 - row.percentile / 100) for row in own]
         values = [row.value_ms for row in own]
         axes.plot(
-            tails, values, marker=marker, ls=line or "none", color=colour, ms=8, mec="white", mew=0.8, lw=1.8,
-            label=label, clip_on=False, zorder=4,
+            tails,
+            values,
+            marker=marker,
+            ls=line or "none",
+            color=colour,
+            ms=8,
+            mec="white",
+            mew=0.8,
+            lw=1.8,
+            label=label,
+            clip_on=False,
+            zorder=4,
         )
         label = "_" + label
 
@@ -226,15 +261,13 @@ def freeze_title(calibration: Calibration) -> str:
     claim, truth = closed_claim_ms(calibration), [d.measured_ms for d in found if d.percentile == CLAIM_PERCENTILE]
     if claim is None or not truth:
         return f"A freezing server: response times at most {off}"
-    at = f"p{CLAIM_PERCENTILE}: {wording.duration(claim)} where users wait {wording.duration(statistics.median(truth))}"
-    return f"Response times at most {off}; a closed loop claims {at}"
+    users = f"{wording.duration(claim)} where users wait {wording.duration(statistics.median(truth))}"
+    return f"Response times at most {off}; at p{CLAIM_PERCENTILE} a closed loop claims {users}"
 
 
 def closed_claim_ms(calibration: Calibration) -> float | None:
     """The closed loop's service time at CLAIM_PERCENTILE, median over rounds."""
-    claims = [
-        row.value_ms for row in measured.closed_service(calibration.freeze) if row.percentile == CLAIM_PERCENTILE
-    ]
+    claims = [row.value_ms for row in measured.closed_service(calibration.freeze) if row.percentile == CLAIM_PERCENTILE]
     return statistics.median(claims) if claims else None
 
 
@@ -243,7 +276,7 @@ def memory(calibration: Calibration) -> Figure | None:
     rows = sorted(calibration.memory, key=lambda row: row.requests)
     if not rows:
         return None
-    figure = charts._figure(3.9)
+    figure = charts._figure(4.7)
     top_in = charts._titled(
         figure, memory_title(calibration), f"the process that records; grey: what {MEMORY_MB:g} MB more would be"
     )
@@ -260,7 +293,7 @@ def memory(calibration: Calibration) -> Figure | None:
     axes.set_ylim(0, max(*resident, resident[0] + MEMORY_MB) * 1.1)
     axes.xaxis.set_major_locator(LogLocator())
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _many(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: many(value)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} MB"))
     axes.set_xlabel("requests recorded (log scale)")
     axes.grid(axis="y", color=GRID)
@@ -275,7 +308,7 @@ def memory_title(calibration: Calibration) -> str:
         return "Memory of the recorder"
     fewest, most = (pick(row.requests for row in calibration.memory) for pick in (min, max))
     change = f"{abs(growth):.1f} MB {'more' if growth >= 0 else 'less'}"
-    return f"Recording {_many(most)} requests takes {change} memory than {_many(fewest)}"
+    return f"Recording {many(most)} requests takes {change} memory than {many(fewest)}"
 
 
 def overhead(calibration: Calibration) -> Figure | None:
@@ -289,22 +322,26 @@ def overhead(calibration: Calibration) -> Figure | None:
     )
     axes = charts._axes(figure, left_in=0.85, right_in=1.75, bottom_in=0.75, top_in=top_in)
     middle = measured.overheads_s(rows)
-    servers = list(middle)
-    allowed = [allowed_s(number) for number in servers]
-    axes.plot(servers, allowed, color=GREY, lw=1.8, ls=(0, (5, 3)))
-    axes.plot(servers, list(middle.values()), "o-", color=BLUE, ms=9, lw=2.2, mec="white", zorder=3)
-    for number in servers:
+    numbers = list(middle)
+    allowed = [allowed_s(number) for number in numbers]
+    axes.plot(numbers, allowed, color=GREY, lw=1.8, ls=(0, (5, 3)))
+    axes.plot(numbers, list(middle.values()), "o-", color=BLUE, ms=9, lw=2.2, mec="white", zorder=3)
+    for number in numbers:
         own = [row.overhead_s for row in rows if row.servers == number]
         if len(own) > 1:
             axes.plot(number + 0.5 * _offsets(len(own)), own, "o", ms=4.5, mfc="white", mec=INK, mew=0.8, zorder=4)
-    axes.set_xlim(servers[0] - 0.4, servers[-1] + 0.4)
+    axes.set_xlim(numbers[0] - 0.4, numbers[-1] + 0.4)
     axes.set_ylim(min(0, *(row.overhead_s for row in rows)), max(*allowed, *(row.overhead_s for row in rows)) * 1.12)
-    axes.xaxis.set_major_locator(FixedLocator(servers))
+    axes.xaxis.set_major_locator(FixedLocator(numbers))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} s"))
     axes.set_xlabel("servers in the lineup")
     axes.grid(axis="y", color=GRID)
     axes.set_axisbelow(True)
-    _end_labels(figure, axes, {"measured": list(middle.values())[-1], f"{OVERHEAD_S} + {OVERHEAD_EACH_S}·N s": allowed[-1]})
+    _end_labels(
+        figure,
+        axes,
+        {"measured": list(middle.values())[-1], f"dashed: {OVERHEAD_S} + {OVERHEAD_EACH_S}·N": allowed[-1]},
+    )
     return figure
 
 
@@ -329,7 +366,7 @@ def overhead_title(calibration: Calibration) -> str:
     if not middle:
         return "What a lineup takes beyond its load"
     fewest, most = min(middle), max(middle)
-    told = f"Starting and stopping a lineup takes {middle[fewest]:.1f} s with {_servers(fewest)}"
+    told = f"Starting and stopping a lineup takes {middle[fewest]:.1f} s with {servers(fewest)}"
     return told if fewest == most else f"{told}, {middle[most]:.1f} s with {most:,}"
 
 
@@ -340,7 +377,7 @@ def noise(calibration: Calibration) -> Figure | None:
     shown = [(method, spread) for method, spread in found.items() if spread]
     if not shown:
         return None
-    figure = charts._figure(2.1 + 0.85 * len(shown))
+    figure = charts._figure(2.1 + 1.1 * len(shown))
     top_in = charts._titled(
         figure, noise_title(calibration), "two identical variants; ○ one round · bar: ± one standard deviation about 0"
     )
@@ -350,7 +387,9 @@ def noise(calibration: Calibration) -> Figure | None:
         own = [r for r in rows if r.method == method]
         colour, hatch = (BLUE, "") if method == TURNS else (ORANGE, "///")
         width = 200 * spread.value
-        axes.barh(row, width, left=-width / 2, height=0.6, color=colour, alpha=0.35, hatch=hatch, edgecolor="white", lw=0)
+        axes.barh(
+            row, width, left=-width / 2, height=0.6, color=colour, alpha=0.35, hatch=hatch, edgecolor="white", lw=0
+        )
         values = [100 * r.log_ratio for r in own]
         axes.plot(values, row + _offsets(len(own)), "o", ms=5.5, mfc="white", mec=INK, mew=1.0, zorder=4)
         _noise_words(axes, row, method, spread, statistics.median(r.took_s for r in own))
@@ -358,12 +397,14 @@ def noise(calibration: Calibration) -> Figure | None:
     axes.set_xlim(-1.12 * most, 1.12 * most)
     axes.axvline(0, color=INK, lw=1.2, zorder=1)
     axes.xaxis.set_major_locator(MaxNLocator(7))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g} %" if value else "0"))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:+g} %".replace("-", "\N{MINUS SIGN}") if value else "0")
+    )
     axes.set_xlabel("first faster than second by (log ratio)")
     return figure
 
 
-def _noise_words(axes: Axes, row: int, method: str, spread: measured.Spread, took_s: float) -> None:
+def _noise_words(axes: Axes, row: int, method: str, spread: Spread, took_s: float) -> None:
     across = axes.get_yaxis_transform()
     weight = "bold" if method == TURNS else "normal"
     left: dict[str, Any] = {"transform": across, "ha": "right"}
@@ -374,7 +415,7 @@ def _noise_words(axes: Axes, row: int, method: str, spread: measured.Spread, too
     axes.text(1.03, row + 0.03, interval_of(spread) or "one round", va="top", color=FAINT, **right)
 
 
-def interval_of(spread: measured.Spread) -> str:
+def interval_of(spread: Spread) -> str:
     """``95 %: 1.5 to 3.7 %``; empty where it cannot be had."""
     if spread.low is None or spread.high is None:
         return ""
@@ -386,7 +427,9 @@ def noise_title(calibration: Calibration) -> str:
     turns, after = (measured.noise_spread(calibration.noise, method) for method in (TURNS, AFTER))
     if turns is None or after is None or after.value == 0:
         return "How far two identical variants differ"
-    told = f"Identical variants differ by {wording.share(turns.value)} taking turns, {wording.share(after.value)} {AFTER}"
+    told = (
+        f"Identical variants differ by {wording.share(turns.value)} taking turns, {wording.share(after.value)} {AFTER}"
+    )
     return f"{told}: {times(turns.value / after.value)} the noise"
 
 
@@ -406,7 +449,7 @@ def draw(calibration: Calibration) -> list[Drawing]:
 
 
 def times(ratio: float) -> str:
-    """``9.1 ×``, ``1.03 ×``, ``17 ×``."""
+    """``9.1 ×``, ``1.03 ×``, ``17 ×``."""  # noqa: RUF002
     decimals = 0 if ratio >= 9.95 else 1 if ratio >= 1.95 else 2
     return f"{ratio:.{decimals}f}\N{NO-BREAK SPACE}×"  # noqa: RUF001
 
@@ -424,15 +467,15 @@ def _part(share: float) -> str:
     return _PARTS.get(nearest, f"{wording.share(share)} of {FAST}'s")
 
 
-def _us(value: float) -> str:
+def us(value: float) -> str:
     """``43 µs``, ``1.4 ms``."""
     if value >= 999.5:
         return wording.duration(value / 1000).replace(" ", "\N{NO-BREAK SPACE}")
-    digits = 1 if value < 99.95 and value % 1 else 0
+    digits = 1 if value < 19.95 and value % 1 else 0
     return f"{value:.{digits}f}\N{NO-BREAK SPACE}µs"
 
 
-def _many(count: float) -> str:
+def many(count: float) -> str:
     """``100 thousand``, ``10 million``."""
     for size, word in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
         if count >= size:
@@ -440,13 +483,13 @@ def _many(count: float) -> str:
     return f"{count:g}"
 
 
-def _three_digits(value: float) -> str:
+def three_digits(value: float) -> str:
     """``49,981`` is ``50,000``: the rest does not repeat."""
     step = 10 ** max(0, math.floor(math.log10(value)) - 2)
     return f"{round(value / step) * step:,.0f}"
 
 
-def _servers(number: int) -> str:
+def servers(number: int) -> str:
     return "1 server" if number == 1 else f"{number:,} servers"
 
 
@@ -467,11 +510,14 @@ def _rows_axis(axes: Axes, rows: int) -> None:
     axes.set_axisbelow(True)
 
 
-def _log_limits(axes: Axes) -> None:
-    """Around what is drawn, with at least two labelled ticks."""
-    drawn = np.concatenate([np.asarray(line.get_xdata(), float) for line in axes.lines if len(line.get_xdata()) != 2 or line.get_marker() != "None"])  # type: ignore[arg-type]
-    low, high = float(drawn.min()) / 1.5, float(drawn.max()) * 1.5
+def _log_limits(axes: Axes, wide: bool = False) -> None:
+    """Around all points, with as many labels as have room."""
+    drawn = [
+        float(value) for line in axes.lines if line.get_marker() != "None" for value in np.asarray(line.get_xdata())
+    ]
+    low, high = min(drawn) / 1.5, max(drawn) * 1.5
     axes.set_xlim(low, high)
     decades = math.log10(high / low)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.2 else (1, 3) if decades < 1.7 else (1,)))
+    few, some = (1.2, 2.5) if wide else (0.8, 1.4)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < few else (1, 3) if decades < some else (1,)))
     axes.xaxis.set_minor_locator(NullLocator())

@@ -40,32 +40,41 @@ class Result:
     charts: tuple[tuple[str, str], ...]
 
 
-def page(run: Run, results: Sequence[Result], root: Path) -> str:
-    """The page's HTML. ``root`` is the repository, where run.json's file names of variants start."""
-    environment = Environment(
+def page(run: Run, results: Sequence[Result], root: Path, calibration: Sequence[str] = ()) -> str:
+    """The page's HTML. ``root`` is the repository, where run.json's file names of variants start.
+
+    ``calibration`` are the sentences that are quoted of the machine's calibration.
+    """
+    content = _page(run, results, root, calibration)
+    return environment().get_template("index.html.j2").render(page=content, dash=wording.DASH)
+
+
+def environment() -> Environment:
+    """Where templates come from: what they are given is escaped, and what they miss is an error."""
+    return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("index.html.j2").render(page=_page(run, results, root), dash=wording.DASH)
 
 
-def _page(run: Run, results: Sequence[Result], root: Path) -> dict[str, Any]:
+def _page(run: Run, results: Sequence[Result], root: Path, calibration: Sequence[str]) -> dict[str, Any]:
     troubles = [trouble for result in results for trouble in result.frames.troubles]
     left_out = [left for result in results for left in result.frames.left_out]
     headline = _headline(results)
     return {
         "title": headline,
         "run": wording.clean(run.name, 80),
-        "created": _date(run.created_unix_s),
+        "created": utc(run.created_unix_s),
         "headline": headline,
         "notes": _notes(results, troubles, left_out),
         "sections": [_section(result, root) for result in results],
         "troubles": [_trouble(trouble) for trouble in troubles[:TROUBLES_SHOWN]],
         "troubles_left_off": max(0, len(troubles) - TROUBLES_SHOWN),
         "left_out": [_left_out(left) for left in left_out],
+        "calibration": list(calibration),
         "facts": list(_facts(run, results)),
         "command": wording.clean(run.command, 2000) or "The run does not say how it was started.",
         "redraw": wording.clean(f"nox -s report -- results/{shlex.quote(run.name)}", 200),
@@ -117,7 +126,7 @@ def _section(result: Result, root: Path) -> dict[str, Any]:
         "question": wording.clean(frames.scenario.question),
         "measured": _measured(frames),
         "answer": findings.answer(frames, summary),
-        "charts": [_inline(svg, alt) for svg, alt in result.charts],
+        "charts": [inline(svg, alt) for svg, alt in result.charts],
         "columns": findings.COLUMNS,
         "rows": findings.table(frames, summary),
         "code": [shown for variant in frames.scenario.variants if (shown := _code(variant, root))],
@@ -140,7 +149,7 @@ def _measured(frames: Frames) -> str:
     return ", ".join(said) + profile
 
 
-def _inline(svg: str, alt: str) -> Markup:
+def inline(svg: str, alt: str) -> Markup:
     """The chart for the page: an image to a screen reader, with its finding as the name."""
     label = Markup(' role="img" aria-label="{}"').format(wording.clean(alt))
     return Markup(svg.replace("<svg", f"<svg{label}", 1))
@@ -189,27 +198,27 @@ def _left_out(left: LeftOut) -> str:
 
 
 def _facts(run: Run, results: Sequence[Result]) -> Iterable[tuple[str, str]]:
-    for key, value in _flat("", run.machine):
+    for key, value in flat("", run.machine):
         yield key, value
-    for key, value in _flat("git", run.git if isinstance(run.git, dict) else {}):
+    for key, value in flat("git", run.git if isinstance(run.git, dict) else {}):
         yield key, value
     for result in results:
         scenario = result.frames.scenario
         yield f"seed of {wording.clean(scenario.name, 60)}", wording.clean(scenario.seed)
 
 
-def _flat(prefix: str, mapping: dict[str, Any]) -> Iterable[tuple[str, str]]:
+def flat(prefix: str, mapping: dict[str, Any]) -> Iterable[tuple[str, str]]:
     """Nested facts as lines: ``versions uvicorn``: ``0.54``."""
     for key, value in mapping.items():
         name = f"{prefix} {key}".strip().replace("_", " ")
         if isinstance(value, dict):
-            yield from _flat(name, value)
+            yield from flat(name, value)
         elif value not in (None, "", []):
             said = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             yield wording.clean(name, 80), wording.clean(said)
 
 
-def _date(unix_s: float | None) -> str:
+def utc(unix_s: float | None) -> str:
     return "" if unix_s is None else f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d %H:%M} UTC"
 
 

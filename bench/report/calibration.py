@@ -1,0 +1,280 @@
+"""results/calibration/ as a page of its own, and as the sentences that every run's page quotes of it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import store
+from bench.analysis import calibration as measured
+from bench.analysis.calibration import AFTER, FAST, OURS, TURNS, WRK, Calibration, Ratio, read_calibration
+from bench.analysis.statistics import spread_ratio
+from bench.report import calibration_charts as charts
+from bench.report import wording
+from bench.report.page import environment, flat, inline, utc
+
+MOST_THROUGHPUT, SOME_OF_WRK, AIM_OF_WRK, MOST_CPU = 10.0, 0.7, 0.9, 0.1
+"""By FastHttpUser's requests/s at least, by wrk's at least and as an aim, by FastHttpUser's CPU a request at most: a
+generator as dear as the server that it measures measures itself."""
+MOST_LAG = 1.5
+"""By the bare loop's, which is the machine's own limit."""
+MOST_OFF_SHARE, MOST_OFF_MS = 0.02, 2.0
+"""From arithmetic, whichever is more: the histograms' own steps and a wake-up are within that."""
+MOST_NOISE = 1 / 3
+"""By that of one after another: as good as nine times the rounds."""
+
+SAME_MACHINE: dict[str, tuple[str, ...]] = {
+    "CPU model": ("cpu", "model"),
+    "cores": ("cpu", "cores_logical"),
+    "kernel": ("kernel",),
+    "Python": ("python", "version"),
+}
+"""What two fingerprints must share for a calibration to speak of a run, and where they keep it."""
+
+
+def draw_calibration(folder: Path) -> Path:
+    """Write charts/ and index.html into ``folder`` and return the page. What is missing or broken is said there.
+
+    Raises OSError when the folder cannot be written.
+    """
+    calibration = read_calibration(folder)
+    drawings = charts.draw(calibration)
+    shown = folder / "charts"
+    for drawing in drawings:
+        store.write_text(shown / f"{drawing.name}.svg", drawing.svg)
+        store.write_bytes(shown / f"{drawing.name}.png", drawing.png)
+    for gone in {*measured.PARTS} - {drawing.name for drawing in drawings}:
+        for suffix in ("svg", "png"):
+            (shown / f"{gone}.{suffix}").unlink(missing_ok=True)
+    content = _page(calibration, [(drawing.svg, drawing.alt) for drawing in drawings])
+    html = environment().get_template("calibration.html.j2").render(page=content, dash=wording.DASH)
+    store.write_text(folder / "index.html", html)
+    return folder / "index.html"
+
+
+def quote(folder: Path, machine: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a run on ``machine`` says of the calibration in ``folder``, in plain sentences; nothing if there is none.
+
+    quote(Path("results/calibration"), run.machine)
+    # ("On this machine the generator reaches 50,000 requests/s on one core (17 times less CPU …", )
+    """
+    if not folder.is_dir():
+        return ()
+    calibration = read_calibration(folder)
+    differing = _differing(calibration.machine, machine)
+    sentences = []
+    if told := _told(calibration):
+        sentences.append(f"On {'another' if differing else 'this'} machine {told}.")
+        if differing:
+            keys = "; ".join(f"{key}: {there} there, {here} here" for key, there, here in differing)
+            sentences.append(f"That is not the machine of this run, so its limits here are not known ({keys}).")
+    if calibration.troubles:
+        sentences.append(f"Of the calibration was refused: {'; '.join(map(wording.clean, calibration.troubles))}.")
+    return tuple(sentences)
+
+
+def _told(calibration: Calibration) -> str:
+    """The three figures that bound what a run can see, as far as they were measured."""
+    clauses = list(_clauses(calibration))
+    if len(clauses) > 1:
+        clauses[-1] = f"and {clauses[-1]}"
+    return (", " if len(clauses) > 2 else " ").join(clauses)
+
+
+def _clauses(calibration: Calibration) -> Iterator[str]:
+    own = [row.requests_per_s for row in calibration.generators if row.generator == OURS]
+    if own:
+        cpu = measured.cpu_ratio(calibration.generators, FAST, OURS)
+        less = f" ({cpu.median:.0f} times less CPU per request than {FAST})" if cpu and cpu.median > 1.5 else ""
+        yield f"the generator reaches {charts.three_digits(statistics.median(own))} requests/s on one core{less}"
+    lag_us = [row.p50_us for row in calibration.lag if (row.generator, row.rate_rps) == (OURS, charts.LAG_RATE_RPS)]
+    if lag_us:
+        subject = "" if own else "the generator "
+        lag = charts.us(statistics.median(lag_us))
+        yield f"{subject}sends with a median lag of {lag} at {charts.LAG_RATE_RPS:,} req/s"
+    if turns := measured.noise_spread(calibration.noise, TURNS):
+        yield f"two identical variants that take turns differ by {wording.share(turns.value)} (standard deviation)"
+
+
+def _differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(key, there, here) of what makes two machines different."""
+    pairs = {key: (_at(there, path), _at(here, path)) for key, path in SAME_MACHINE.items()}
+    return [
+        (key, wording.clean(one, 80), wording.clean(other, 80)) for key, (one, other) in pairs.items() if one != other
+    ]
+
+
+def _at(mapping: Any, path: tuple[str, ...]) -> str:
+    for key in path:
+        mapping = mapping.get(key) if isinstance(mapping, Mapping) else None
+    return "unknown" if mapping is None else str(mapping)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One line of the table: what is asked, what was measured, and whether that is enough; None: not measured."""
+
+    name: str
+    asked: str
+    figure: str
+    note: str
+    met: bool | None
+
+    @property
+    def verdict(self) -> str:
+        """In words: colour alone says nothing to many."""
+        return {True: "met", False: "not met", None: "not measured"}[self.met]
+
+
+def targets(calibration: Calibration) -> list[Target]:
+    """Everything that is asked of the harness and can be read off its calibration."""
+    rows = calibration.generators
+    return [
+        _at_least(f"Requests/s, by {FAST}'s", MOST_THROUGHPUT, measured.throughput_ratio(rows, OURS, FAST)),
+        _at_least(f"Requests/s, by {WRK}'s", SOME_OF_WRK, measured.throughput_ratio(rows, OURS, WRK), AIM_OF_WRK),
+        _at_most(f"CPU per request, by {FAST}'s", MOST_CPU, measured.cpu_ratio(rows, OURS, FAST)),
+        *(
+            _at_most(
+                f"{'p99' if p99 else 'p50'} of the lag at {charts.LAG_RATE_RPS:,} requests/s, by a bare sleep loop's",
+                MOST_LAG,
+                measured.lag_ratio(calibration.lag, charts.LAG_RATE_RPS, p99),
+            )
+            for p99 in (False, True)
+        ),
+        _freeze_target(calibration),
+        _noise_target(calibration),
+        _memory_target(calibration),
+        _overhead_target(calibration),
+    ]
+
+
+def _at_least(name: str, least: float, ratio: Ratio | None, aim: float | None = None) -> Target:
+    asked = f"at least {least:g} ×" + (f", aim {aim:g} ×" if aim else "")  # noqa: RUF001
+    return _ratio_target(name, asked, ratio, ratio is not None and ratio.median >= least)
+
+
+def _at_most(name: str, most: float, ratio: Ratio | None) -> Target:
+    return _ratio_target(name, f"at most {most:g} ×", ratio, ratio is not None and ratio.median <= most)  # noqa: RUF001
+
+
+def _ratio_target(name: str, asked: str, ratio: Ratio | None, met: bool) -> Target:
+    if ratio is None:
+        return Target(name, asked, wording.DASH, "", None)
+    return Target(name, asked, _exactly(ratio.median), _range(ratio), met)
+
+
+def _exactly(ratio: float) -> str:
+    """Digits enough to see on which side of its target it is."""
+    return f"{ratio:.{3 if ratio < 0.2 else 2}f} ×"  # noqa: RUF001
+
+
+def _range(ratio: Ratio) -> str:
+    if ratio.rounds == 1:
+        return "one round"
+    span = wording.span(_exactly(ratio.low), _exactly(ratio.high))
+    return f"median of {ratio.rounds} rounds, {span}"
+
+
+def _freeze_target(calibration: Calibration) -> Target:
+    name = "Response times of a server that freezes, against arithmetic"
+    asked = f"within {100 * MOST_OFF_SHARE:g} % or {MOST_OFF_MS:g} ms"
+    found = measured.deviations(calibration.freeze)
+    if not found:
+        return Target(name, asked, wording.DASH, "", None)
+    worst = max(found, key=lambda deviation: deviation.off_ms)
+    beyond = [d for d in found if d.off_ms > max(MOST_OFF_MS, MOST_OFF_SHARE * d.expected_ms)]
+    figure = f"{worst.off_ms:.1f} ms, {100 * worst.off_share:.2f} %"
+    note = f"the largest, at p{worst.percentile:g}"
+    if beyond:
+        note += f"; beyond: {', '.join(f'p{at:g}' for at in sorted({d.percentile for d in beyond}))}"
+    return Target(name, asked, figure, note, not beyond)
+
+
+def _noise_target(calibration: Calibration) -> Target:
+    name, asked = f"Noise of {TURNS}, by that of {AFTER}", f"at most {MOST_NOISE:.2f} ×"  # noqa: RUF001
+    turns, after = (measured.noise_spread(calibration.noise, method) for method in (TURNS, AFTER))
+    if turns is None or after is None or after.value == 0:
+        return Target(name, asked, wording.DASH, "", None)
+    ratio = turns.value / after.value
+    interval = spread_ratio(turns, after)
+    note = f"95 % interval {wording.span(*map(_exactly, interval))}, " if interval else ""
+    return Target(name, asked, _exactly(ratio), f"{note}{turns.n} rounds", ratio <= MOST_NOISE)
+
+
+def _memory_target(calibration: Calibration) -> Target:
+    rows = calibration.memory
+    growth = measured.growth_mb(rows)
+    name, asked = (
+        "Memory of the recorder",
+        f"at most {charts.MEMORY_MB:g} MB more at 10 million requests than at 100 thousand",
+    )
+    if growth is None:
+        return Target(name, asked, wording.DASH, "", None)
+    fewest, most = (charts.many(pick(row.requests for row in rows)) for pick in (min, max))
+    return Target(name, asked, f"{growth:+.1f} MB", f"from {fewest} to {most}", growth <= charts.MEMORY_MB)
+
+
+def _overhead_target(calibration: Calibration) -> Target:
+    name = "A lineup of N servers, beyond its load"
+    asked = f"at most {charts.OVERHEAD_S:g} + {charts.OVERHEAD_EACH_S:g}·N s"
+    middle = measured.overheads_s(calibration.overhead)
+    if not middle:
+        return Target(name, asked, wording.DASH, "", None)
+    worst = max(middle, key=lambda servers: middle[servers] - charts.allowed_s(servers))
+    over_s = middle[worst] - charts.allowed_s(worst)
+    note = f"of {charts.allowed_s(worst):.1f} s with {charts.servers(worst)}, the tightest; median of rounds"
+    return Target(name, asked, f"{middle[worst]:.2f} s", note, over_s <= 0)
+
+
+REASONS = {
+    "generators": "Every generator loads the same server from one core with 32 connections, in a new order in every "
+    "round; the server counts the requests. Ratios are taken within a round.",
+    "lag": "How late a request is sent after its moment in the timetable, beside a loop that does nothing but sleep to "
+    "the same timetable: the machine's own limit.",
+    "freeze": "The server stands still like a blocked event loop. What a request then takes can be computed, the lowest "
+    "percentile measured being what it takes otherwise. A closed loop stops asking during the freeze, so few of its "
+    "requests meet it.",
+    "memory": "Resident memory of a process after it has recorded so many latencies through to the files.",
+    "overhead": "Starting servers and Locust, waiting until they are ready, and stopping them.",
+    "noise": "The same app under two names. Both ways measure each variant equally long; the standard deviation is "
+    "about zero, the true difference.",
+}
+"""How each part was measured, in the words of the page."""
+
+
+def _page(calibration: Calibration, drawn: list[tuple[str, str]]) -> dict[str, Any]:
+    asked = targets(calibration)
+    rows = {part: getattr(calibration, part) for part in measured.PARTS}
+    refused = {trouble.split(".csv:")[0] for trouble in calibration.troubles}
+    missing = [part for part in measured.PARTS if not rows[part] and part not in refused]
+    judged = [target for target in asked if target.met is not None]
+    told = _told(calibration)
+    return {
+        "title": "Calibration",
+        "headline": f"{told[0].upper()}{told[1:]}" if told else "Nothing to report yet: no part was measured.",
+        "summary": f"{sum(target.met is True for target in judged)} of {len(judged)} targets met" if judged else "",
+        "targets": asked,
+        "charts": [inline(svg, alt) for svg, alt in drawn],
+        "missing": missing,
+        "troubles": [wording.clean(trouble) for trouble in calibration.troubles],
+        "parts": [_part(calibration, part) for part in measured.PARTS if rows[part]],
+        "null_server": wording.clean(calibration.null_server, 80) or "not recorded",
+        "facts": list(flat("", calibration.machine)),
+    }
+
+
+def _part(calibration: Calibration, part: str) -> dict[str, str]:
+    known = calibration.parts.get(part, {})
+    rounds, at = known.get("rounds"), known.get("measured_unix_s")
+    numbers = {row.round for row in getattr(calibration, part) if hasattr(row, "round")}
+    counted = len(numbers) or (rounds if isinstance(rounds, int) else 1)
+    when = utc(at) if isinstance(at, int | float) and 0 <= at < 1e11 else ""
+    seed = f", seed {wording.clean(known['seed'], 40)}" if "seed" in known else ""
+    return {
+        "name": part,
+        "how": REASONS[part],
+        "when": f"{counted} {'round' if counted == 1 else 'rounds'}{seed}{f', {when}' if when else ''}",
+    }
