@@ -229,7 +229,7 @@ def ordinary(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Lineup
     site = server.open("theirs")
     lineup = Lineup(folder, {"theirs": site}, rotations=2, warmup_s=0.2, measure_s=0.6)
     locust(
-        *("-f", f"bench/load/plugin.py,{folder / 'their_file.py'}", "--users", "5", "--spawn-rate", "5"),
+        *("-f", f"locustfiles/recorder.py,{folder / 'their_file.py'}", "--users", "5", "--spawn-rate", "5"),
         *("--host", site.url, "--lineup", str(lineup.path)),
     )
     return lineup

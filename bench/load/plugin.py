@@ -1,7 +1,7 @@
 """Hooks the harness into Locust: importing this module registers the listeners and the ``--lineup`` option.
 
-A locustfile gets it by importing ``bench.load``; any other is measured too, with both given to Locust:
-``locust -f bench/load/plugin.py,FILE``.
+A locustfile gets it by importing ``bench.load``; any other is measured too when ``locustfiles/recorder.py`` is given to
+Locust beside it. (This file itself must not be: Locust would load it a second time, under another name.)
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from locust import User, constant, task
 
@@ -13,6 +14,14 @@ from bench.load.request import Request
 from bench.load.timetable import ArrivalProcess, arrivals
 
 FOREVER_S = 3600.0
+
+
+@dataclass
+class _Shared:
+    """What the users of an open class have in common: one pool, from the first user's start to the last one's stop."""
+
+    users: int = 0
+    pool: OpenPool | None = None
 
 
 class HubHttpUser(User):
@@ -48,7 +57,7 @@ class HubHttpUser(User):
 
     wait_time = constant(FOREVER_S)
 
-    _pools: ClassVar[dict[type, list[Any]]] = {}
+    _shared: ClassVar[dict[type, _Shared]] = {}
 
     @task
     def _live(self) -> None:
@@ -56,26 +65,32 @@ class HubHttpUser(User):
         pass
 
     def on_start(self) -> None:
-        self._player: Player | None = None
         if self.arrival_rate is None:
-            self._player = ClosedLoop(self._conduct())
-        elif not self._class_users():
-            self._player = OpenPool(self._conduct(), self._timetable)
-        self._class_users().append(self)
-        if self._player is not None:
+            self._player: Player = ClosedLoop(self._conduct())
             self.environment.stage.join(self._player, type(self).__name__)
+            return
+        shared = self._shared.setdefault(type(self), _Shared())
+        shared.users += 1
+        if shared.users == 1:
+            shared.pool = OpenPool(self._conduct(), self._timetable)
+            self.environment.stage.join(shared.pool, type(self).__name__)
 
     def on_stop(self) -> None:
-        users = self._class_users()
-        if self in users:
-            users.remove(self)
-        stage = self.environment.stage
-        if self._player is None:
+        if self.arrival_rate is None:
+            self._leave(self._player)
             return
-        if stage is None:
-            self._player.close()
+        shared = self._shared[type(self)]
+        shared.users -= 1
+        if shared.users == 0 and shared.pool is not None:
+            self._leave(shared.pool)
+            shared.pool = None
+
+    def _leave(self, player: Player) -> None:
+        stage = self.environment.stage
+        if stage is None:  # the test has stopped already
+            player.close()
         else:
-            stage.leave(self._player)
+            stage.leave(player)
 
     def _conduct(self) -> Conduct:
         source: RequestSource = inspect.getattr_static(type(self), "request")  # a function of nothing: not to be bound
@@ -84,6 +99,3 @@ class HubHttpUser(User):
     def _timetable(self, begin: int, part: int, parts: int) -> Iterator[float]:
         assert self.arrival_rate is not None
         return arrivals(self.arrivals, self.arrival_rate, self.arrivals_seed + begin, part, parts)
-
-    def _class_users(self) -> list[Any]:
-        return self._pools.setdefault(type(self), [])
