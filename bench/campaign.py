@@ -108,17 +108,18 @@ def open_run(run: Path, plan: Plan, profile: str, options: list[str], header: Ca
             raise UsageError(f"{error}; choose another --run") from None
         if not isinstance(content.get("scenarios"), dict):
             raise UsageError(f"{path}: not a run's record, it has no scenarios; choose another --run")
+        _check_machine(run.name, content.get("machine"), header()["machine"])
     else:
         content = {"schema": store.SCHEMA, "name": run.name, "created_unix_s": time.time(), **header(), "scenarios": {}}
     entry = _entry(plan, profile)
     before = content["scenarios"].get(plan.scenario.name)
     if before is not None:
         _check_same(run.name, plan.scenario.name, before, entry)
-        entry["rounds"] = max(entry["rounds"], before["rounds"])
-    content["scenarios"][plan.scenario.name] = entry
-    sessions = [f"bench({name})" for name in content["scenarios"]]
-    content["command"] = shlex.join(["nox", "-s", *sessions, "--", *options, "--seed", str(plan.seed)])
-    store.write_json(path, content)
+    if before is None or entry["rounds"] > before["rounds"]:
+        content["scenarios"][plan.scenario.name] = entry
+        sessions = [f"bench({name})" for name in content["scenarios"]]
+        content["command"] = shlex.join(["nox", "-s", *sessions, "--", *options, "--seed", str(plan.seed)])
+        store.write_json(path, content)
 
 
 def seed_of(run: Path) -> int | None:
@@ -128,6 +129,22 @@ def seed_of(run: Path) -> int | None:
         return int(next(iter(entries))["seed"])
     except (store.BrokenFile, AttributeError, KeyError, TypeError, StopIteration):
         return None
+
+
+def _check_machine(run: str, before: Any, now: dict[str, Any]) -> None:
+    """UsageError naming the first thing that both fingerprints know and do not agree on."""
+    differing = next(_differences(before, now), None)
+    if differing is not None:
+        raise UsageError(f"run {run!r} was measured elsewhere: {differing}; choose another --run")
+
+
+def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        # Only what both have: each scenario's session has packages of its own.
+        for key in before.keys() & now.keys():
+            yield from _differences(before[key], now[key], f"{path} {key}".strip())
+    elif before != now:
+        yield f"{path} {before}, now {now}"
 
 
 COMPARED = ("load", "seed", "measure_s", "variants", "path")
@@ -172,6 +189,7 @@ def _entry(plan: Plan, profile: str) -> dict[str, Any]:
                 "file": file_of(scenario, variant.name),
                 "source": source_of(scenario, variant.name),
                 "workers": variant.workers,
+                "uvicorn_options": list(variant.uvicorn_options),
                 "law": _law(variant, load),
             }
             for variant in scenario.variants

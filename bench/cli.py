@@ -6,10 +6,9 @@ and nothing was started; 130 interrupted.
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -27,8 +26,22 @@ console = Console()
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 USERS_MOST = 1000
 """Each user has a connection, and a process usually 1,024 open files."""
-POSITIVE = click.FloatRange(min=0, min_open=True, max=1e6)
-"""An upper bound, too: 'inf' is a float."""
+
+
+class _Positive(click.FloatRange):
+    """A positive number. The upper bound refuses 'inf', which is a float; 'nan' is one, too, within any bounds."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True, max=1e6)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a positive number.", param, ctx)
+        return number
+
+
+POSITIVE = _Positive()
 
 CALIBRATED = ("generators", "lag", "freeze", "memory", "overhead", "noise")
 """The parts of calibration, in order."""
@@ -114,16 +127,24 @@ def _measure(plan: Plan, folder: Path, profile: str, options: list[str]) -> int:
     from bench.lineup import run_lineup
     from bench.progress import Show
 
-    _make_folder(folder)
+    _make_folder(folder.parent)
     with measuring_alone(folder.parent):
+        _make_folder(folder)
         open_run(folder, plan, profile, options, _header)
         store.point_latest(folder.parent, folder)
         with Show(console, plan.scenario.name) as show:
             outcome = run_campaign(
                 plan, folder, lambda lineup, watch: run_lineup(plan.scenario, lineup, folder, watch), show
             )
-    drawn = subprocess.run([sys.executable, "-m", "bench", "report", str(folder)], cwd=catalogue.ROOT, check=False)
-    return 1 if outcome.troubled else drawn.returncode
+    drawn = _draw(folder)
+    return 1 if outcome.troubled else drawn
+
+
+def _draw(folder: Path) -> int:
+    """Draw in a process of its own, on this terminal: the measuring half has no pandas. Its exit status."""
+    from bench.processes import run_in_front
+
+    return run_in_front([sys.executable, "-m", "bench", "report", str(folder)], cwd=catalogue.ROOT)
 
 
 def _make_folder(folder: Path) -> None:
@@ -179,17 +200,20 @@ def calibrate_command(parts: tuple[str, ...], rounds: int | None, seed: int, res
     from bench.campaign import measuring_alone
 
     folder = results.absolute() / "calibration"
-    _make_folder(folder)
+    _make_folder(folder.parent)
     with measuring_alone(folder.parent):
+        _make_folder(folder)
         calibrate(folder, parts or CALIBRATED, rounds, seed, lambda line: console.print(line, highlight=False))
-    sys.exit(subprocess.run([sys.executable, "-m", "bench", "report", str(folder)], cwd=catalogue.ROOT).returncode)
+    sys.exit(_draw(folder))
 
 
 def main() -> NoReturn:
     """Run a command; every error a user can make ends as one line on stderr and status 2."""
-    signal.signal(signal.SIGTERM, _terminated)
     try:
         app(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        sys.exit(2)
     except (click.ClickException, UsageError) as error:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
         print(f"error: {' '.join(message.split())}", file=sys.stderr)
@@ -198,7 +222,3 @@ def main() -> NoReturn:
         print("interrupted: finished rounds are kept; the same command with --run resumes", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
-
-
-def _terminated(*_: object) -> None:
-    raise KeyboardInterrupt

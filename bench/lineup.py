@@ -21,6 +21,7 @@ from bench.processes import (
     Cores,
     Process,
     cores_for,
+    ended,
     free_port,
     start,
     stop_all,
@@ -223,7 +224,7 @@ def _failures_noted(servers: list[_Server]) -> Iterator[None]:
     for server in servers:
         status = server.process.poll() if server.process is not None else None
         if status is not None:
-            server.failure = f"the server ended with status {status} while it was measured"
+            server.failure = f"the server {ended(status)} while it was measured"
 
 
 def _read_facts(lineup_file: Path) -> dict[str, Any]:

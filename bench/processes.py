@@ -13,6 +13,7 @@ decides what to stop and in which order.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import random
 import select
@@ -62,6 +63,10 @@ EPHEMERAL_ELSEWHERE = (32_768, 65_535)
 
 PORT_TRIES = 200
 """How many ports are tried; one in a hundred taken would be much."""
+
+
+PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal that a process gets when the thread that started it ends."""
 
 
 class CannotStart(Exception):
@@ -306,6 +311,19 @@ def ephemeral_range() -> tuple[int, int]:
         return EPHEMERAL_ELSEWHERE
 
 
+def run_in_front(argv: Sequence[str], cwd: Path) -> int:
+    """Run a program on our own terminal until it ends; its exit status. On Linux it dies with this process.
+
+    For one process without children: the guard's way has no terminal.
+    """
+    return subprocess.run(list(argv), cwd=cwd, check=False, preexec_fn=_die_with_parent).returncode
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def wait_until_ready(servers: Mapping[str, tuple[Process, str]], deadline_s: float) -> dict[str, str | None]:
     """Ask each server's URL until it answers, all side by side, for at most ``deadline_s`` seconds.
 
@@ -331,7 +349,7 @@ async def _ready(client: httpx.AsyncClient, process: Process, url: str, deadline
         await asyncio.wait((answers, exits), timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED)
         # The exit first: on a port that was taken, somebody else answers while our server has failed.
         if (status := process.poll()) is not None:
-            return f"{_ended(status)} while starting"
+            return f"{ended(status)} while starting"
         if answers.done():
             return answers.result()
         return f"{asked.seen} {deadline_s:g} s"
@@ -437,7 +455,7 @@ def _one_line(error: OSError | ValueError) -> str:
     return " ".join(str(error).split())
 
 
-def _ended(status: int) -> str:
+def ended(status: int) -> str:
     if status >= 0:
         return f"exited with status {status}"
     try:

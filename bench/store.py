@@ -20,6 +20,7 @@ RUN (run.json)
     schema, name, created_unix_s, command (str: measures the same again), machine (object: see machine.py), git, and
     scenarios: {name: {question, path, load {users, rate_rps, name}, seed, rounds, measure_s, profile,
                        variants: [{name, role, summary, file (where it was), source (its text), workers,
+                                   uvicorn_options,
                                    law: {formula, service_s, servers|null for no limit, kind, ceiling_rps, latency_s}
                                         or null}]}}
     A round counts when every variant of the scenario has its trial.json there; other rounds were cut short.
@@ -27,8 +28,8 @@ RUN (run.json)
 TRIAL (trial.json)
     schema, scenario, variant, round, load {users, rate_rps, name}, lineup (name), position (1 = first in its round),
     status ("ok" | "invalid" | "failed"), reasons (list of str, empty when ok), log_tail (str, when not ok),
-    turns: [{rotation, start_s, warm_until_s, end_s, quiet (bool: all requests had come back before the next turn),
-             late_s (how long that took)}],
+    turns: [{rotation, start_s, warm_until_s, end_s, quiet (bool: all requests had come back before the next turn;
+             null for the lineup's last, which nobody follows), late_s (how long that took)}],
     clock {perf_counter_s, unix_s}: both read at the same moment,
     timings {ready_s, overhead_s, ...}, pids {server, locust}, cores {server: [..], generator: [..]}, port,
     facts {endpoints: {endpoint: {...see FACTS}}, generator_cpu_cores_max, ...},

@@ -130,7 +130,7 @@ def timetable_was_punctual(evidence: Evidence) -> str | None:
 
 
 def fell_quiet(evidence: Evidence) -> str | None:
-    restless = [turn for turn in evidence.facts.get("turns", [])[:-1] if not turn["quiet"]]
+    restless = [turn for turn in evidence.facts.get("turns", []) if turn["quiet"] is False]
     if not restless:
         return None
     return f"requests were still unanswered {restless[0]['late_s']:.1f} s after a turn: it disturbed the next one"

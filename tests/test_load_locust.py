@@ -82,14 +82,15 @@ def spans(site: Site) -> list[tuple[float, float]]:
     return sorted((received_s, answered_s) for _, received_s, answered_s in site.books()["spans"])
 
 
-@pytest.fixture(scope="module")
-def turns(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Lineup:
-    """Two servers that took turns."""
+@pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two processes"])
+def turns(request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Lineup:
+    """Two servers that took turns, under one generator process or two workers and their master."""
     sites = {"first": server.open("first"), "second": server.open("second")}
     lineup = Lineup(tmp_path_factory.mktemp("turns"), sites, rotations=3, warmup_s=0.1, measure_s=0.25)
     locust(
         *("-f", "locustfiles/get_and_health.py", "--users", str(USERS), "--spawn-rate", str(USERS)),
         *("--host", "http://127.0.0.1", "--path", "/late/0.01", "--lineup", str(lineup.path)),
+        *(("--processes", str(request.param)) if request.param > 1 else ()),
     )
     return lineup
 
@@ -116,6 +117,8 @@ def test_the_log_holds_every_counted_request(turns: Lineup, name: str) -> None:
         kinds = turns.recorded(name)[endpoint]
         assert kinds["service"] + kinds["carried"] == row["finished"]
         assert kinds["unfinished"] + kinds["carried_unfinished"] == row["unfinished"]
+    visitors = turns.recorded(name)["GET /late/0.01"]
+    assert visitors["carried"] >= USERS - 1, "in flight when the measured part began"
     timetabled = turns.recorded(name)["GET /health"]
     assert timetabled["response"] == timetabled["lag"] == timetabled["service"] > 0
     assert turns.recorded(name)["GET /late/0.01"]["response"] == 0, "no timetable drives the visitors"
@@ -126,7 +129,7 @@ def test_the_facts_are_those_of_the_measured_parts(turns: Lineup, name: str) -> 
     facts = turns.facts(name)
     measured_s = sum(turn["end_s"] - turn["warm_until_s"] for turn in facts["turns"])
     assert len(facts["turns"]) == 3
-    assert all(turn["quiet"] for turn in facts["turns"])
+    assert all(turn["quiet"] in (True, None) for turn in facts["turns"])
     for endpoint, row in turns.counts(name, measured=True).items():
         stated = facts["endpoints"][endpoint]
         for what in ("started", "finished", "failed", "unfinished", "drained", "dropped"):
@@ -259,3 +262,23 @@ def test_an_ordinary_request_is_recorded_where_it_ended(ordinary: Lineup, endpoi
     users = 2
     assert ordinary.counts("theirs")[endpoint]["started"] == pytest.approx(inside, abs=2 * users * len(windows))
     assert inside > 5
+
+
+RATE_RPS = 200
+
+
+def test_two_processes_share_a_timetable_and_lose_no_request(server: Server, tmp_path: Path) -> None:
+    site = server.open("open")
+    lineup = Lineup(tmp_path, {"open": site}, rotations=2, warmup_s=0.3, measure_s=1.5)
+    locust(
+        *("-f", "locustfiles/get_and_health.py", "--users", "5", "--spawn-rate", "5", "--processes", "2"),
+        *("--host", "http://127.0.0.1", "--path", "/late/0.01", "--rate", str(RATE_RPS), "--lineup", str(lineup.path)),
+    )
+    counts = lineup.counts("open")
+    assert {endpoint: row["started"] for endpoint, row in counts.items()} == site.books()["received"]
+    for endpoint, row in counts.items():
+        kinds = lineup.recorded("open")[endpoint]
+        assert row["started"] == row["finished"] + row["unfinished"]
+        assert kinds["service"] + kinds["carried"] == row["finished"]
+    measured = lineup.facts("open")["endpoints"]["GET /late/0.01"]
+    assert measured["started"] == pytest.approx(RATE_RPS * measured["measured_s"], abs=4), "one rate, not one each"

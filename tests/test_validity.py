@@ -57,7 +57,7 @@ def trial(**changed: Any) -> dict[str, Any]:
     return {**facts(), **changed}
 
 
-def turns(*quiet: bool) -> dict[str, Any]:
+def turns(*quiet: bool | None) -> dict[str, Any]:
     return trial(turns=[{"quiet": was, "late_s": 2.0} for was in quiet])
 
 
@@ -87,6 +87,7 @@ TRIPPED: list[tuple[Check, Evidence, str]] = [
     (validity.timetable_was_punctual, evidence(facts(lag_p99_ms=2.8), OPEN), "sent late: lag p99 2.8 ms"),
     (validity.timetable_was_punctual, evidence(facts(lag_p99_ms=2.1, response_p50_ms=None), OPEN), "sent late"),
     (validity.fell_quiet, evidence(turns(False, True)), "still unanswered 2.0 s after a turn"),
+    (validity.fell_quiet, evidence(turns(True, False)), "still unanswered 2.0 s after a turn"),
 ]
 
 PASSED: list[tuple[Check, Evidence]] = [
@@ -112,7 +113,7 @@ PASSED: list[tuple[Check, Evidence]] = [
     (validity.timetable_was_punctual, evidence(facts(lag_p99_ms=2.0, response_p50_ms=1.0), OPEN)),
     (validity.timetable_was_punctual, evidence(facts(lag_p99_ms=None), OPEN)),
     (validity.timetable_was_punctual, evidence(facts(lag_p99_ms=50.0), CLOSED)),
-    (validity.fell_quiet, evidence(turns(True, False))),  # after the last nobody comes
+    (validity.fell_quiet, evidence(turns(True, None))),  # after the last nobody comes
 ]
 
 

@@ -140,7 +140,7 @@ class Conductor:
         self._wait(lambda: len(self._quiet[number]) == len(self._joined))
         late_s = perf_counter() - end_s
         self._lead(act="close", turn=number, end_s=end_s)
-        quiet = all(self._quiet[number].values())
+        quiet = None if last else all(self._quiet[number].values())
         warm_s = end_s if warm_until_s is None else warm_until_s
         return TurnRecord(turn["variant"], turn["rotation"], start_s, warm_s, end_s, quiet, late_s)
 

@@ -49,7 +49,8 @@ class TurnRecord:
     start_s: float
     warm_until_s: float
     end_s: float
-    quiet: bool
+    quiet: bool | None
+    """Whether all had come back before the next turn; None for the lineup's last."""
     late_s: float
 
 

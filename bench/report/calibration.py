@@ -234,8 +234,8 @@ REASONS = {
     "round; the server counts the requests. Ratios are taken within a round.",
     "lag": "How late a request is sent after its moment in the timetable, beside a loop that does nothing but sleep to "
     "the same timetable: the machine's own limit.",
-    "freeze": "The server stands still like a blocked event loop. What a request then takes can be computed, the lowest "
-    "percentile measured being what it takes otherwise. A closed loop stops asking during the freeze, so few of its "
+    "freeze": "The server stands still like a blocked event loop. What a request then takes can be computed, the "
+    "lowest percentile measured being what it takes otherwise. A closed loop stops asking during the freeze, so few of its "
     "requests meet it.",
     "memory": "Resident memory of a process after it has recorded so many latencies through to the files.",
     "overhead": "Starting servers and Locust, waiting until they are ready, and stopping them.",
@@ -247,14 +247,15 @@ REASONS = {
 
 def _page(calibration: Calibration, drawn: list[tuple[str, str]]) -> dict[str, Any]:
     asked = targets(calibration)
-    rows = {part: getattr(calibration, part) for part in measured.PARTS}
+    rows = _rows_of(calibration)
     refused = {trouble.split(".csv:")[0] for trouble in calibration.troubles}
     missing = [part for part in measured.PARTS if not rows[part] and part not in refused]
     judged = [target for target in asked if target.met is not None]
     told = _told(calibration)
     return {
         "title": "Calibration",
-        "headline": f"{told[0].upper()}{told[1:]}" if told else "Nothing to report yet: no part was measured.",
+        "headline": _headline(calibration) or "Nothing to report yet",
+        "told": f"On this machine {told}." if told else "",
         "summary": f"{sum(target.met is True for target in judged)} of {len(judged)} targets met" if judged else "",
         "targets": asked,
         "charts": [inline(svg, alt) for svg, alt in drawn],
@@ -264,6 +265,20 @@ def _page(calibration: Calibration, drawn: list[tuple[str, str]]) -> dict[str, A
         "null_server": wording.clean(calibration.null_server, 80) or "not recorded",
         "facts": list(flat("", calibration.machine)),
     }
+
+
+def _headline(calibration: Calibration) -> str:
+    """How fast the generator is and how small a difference can be seen."""
+    told = []
+    if own := [row.requests_per_s for row in calibration.generators if row.generator == OURS]:
+        told.append(f"{charts.three_digits(statistics.median(own))} requests/s from one core")
+    if turns := measured.noise_spread(calibration.noise, TURNS):
+        told.append(f"identical variants {wording.share(turns.value)} apart")
+    return " and ".join(told) or ("Some parts were measured" if any(_rows_of(calibration).values()) else "")
+
+
+def _rows_of(calibration: Calibration) -> dict[str, tuple[Any, ...]]:
+    return {part: getattr(calibration, part) for part in measured.PARTS}
 
 
 def _part(calibration: Calibration, part: str) -> dict[str, str]:

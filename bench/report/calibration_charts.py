@@ -19,6 +19,8 @@ from bench.analysis.statistics import Spread
 from bench.report import charts, wording
 from bench.report.charts import FAINT, FIXES, GRID, INK, SHADE, TRAPS, Drawing
 
+Chart = Callable[[Calibration], Figure | None]
+
 BLUE, ORANGE, GREY = FIXES[0], TRAPS[0], "#6b6b6b"
 
 LAG_RATE_RPS = 1000
@@ -43,7 +45,7 @@ def generators(calibration: Calibration) -> Figure | None:
     server = f", against {wording.clean(calibration.null_server, 40)}" if calibration.null_server else ""
     top_in = charts._titled(figure, generators_title(calibration), f"one core{server} · ○ one round · ┃ median")
     left_in = 0.3 + max(charts._width_in(_name(name), 11, name == OURS) for name in names)
-    each_in = (charts.WIDTH_IN - left_in - 0.3) / 2
+    each_in = (charts.WIDTH_IN - left_in - 0.45) / 2
     panels = []
     for place, unit in enumerate(("requests per second (log scale)", "µs of CPU per request (log scale)")):
         start_in = left_in + place * (each_in + 0.25)
@@ -79,7 +81,7 @@ def generators_title(calibration: Calibration) -> str:
     if not own:
         return "Requests per second on one core"
     ratios = {name: measured.throughput_ratio(rows, OURS, name) for name in (FAST, WRK)}
-    told = "".join(f", {times(ratio.median)} {name}" for name, ratio in ratios.items() if ratio)
+    told = "".join(f", {times(ratio.median)}\N{NO-BREAK SPACE}{name}" for name, ratio in ratios.items() if ratio)
     cpu_us = statistics.median(row.cpu_us_per_request for row in own)
     share = measured.cpu_ratio(rows, OURS, FAST)
     part = f", {_part(share.median)}" if share else ""
@@ -115,7 +117,7 @@ def lag(calibration: Calibration) -> Figure | None:
         lag_title(calibration),
         "lag: sent − due · ● median of p50 · ◆ median of p99 · ○ ◇ one round",  # noqa: RUF001
     )
-    axes = charts._axes(figure, left_in=1.75, right_in=1.35, bottom_in=0.72, top_in=top_in)
+    axes = charts._axes(figure, left_in=1.75, right_in=1.45, bottom_in=0.72, top_in=top_in)
     _rows_axis(axes, 0)
     place = 0.0
     ticks: list[float] = []
@@ -183,7 +185,7 @@ def lag_title(calibration: Calibration) -> str:
     if p50 is None or p99 is None:
         return "How late requests are sent"
     of = f"{times(p50.median)} a bare sleep loop's at p50, {times(p99.median)} at p99"
-    return f"Sending {LAG_RATE_RPS:,} requests/s, {OURS} is late by {of}"
+    return f"At {LAG_RATE_RPS:,} requests/s {OURS}'s lag is {of}"
 
 
 def freeze(calibration: Calibration) -> Figure | None:
@@ -320,7 +322,7 @@ def overhead(calibration: Calibration) -> Figure | None:
     top_in = charts._titled(
         figure, overhead_title(calibration), "seconds beyond warm-up and measurement · ○ one round · ● median"
     )
-    axes = charts._axes(figure, left_in=0.85, right_in=1.75, bottom_in=0.75, top_in=top_in)
+    axes = charts._axes(figure, left_in=0.85, right_in=1.95, bottom_in=0.75, top_in=top_in)
     middle = measured.overheads_s(rows)
     numbers = list(middle)
     allowed = [allowed_s(number) for number in numbers]
@@ -433,7 +435,7 @@ def noise_title(calibration: Calibration) -> str:
     return f"{told}: {times(turns.value / after.value)} the noise"
 
 
-CHARTS: tuple[Callable[[Calibration], Figure | None], ...] = (generators, lag, freeze, memory, overhead, noise)
+CHARTS: tuple[Chart, ...] = (generators, lag, freeze, memory, overhead, noise)
 """In the page's order, each by its part's name."""
 
 
