@@ -28,6 +28,7 @@ from bench.processes import (
     tail,
     wait_until_ready,
 )
+from bench.server import launch
 from bench.validity import Evidence, judge
 
 READY_WITHIN_S = 15.0
@@ -116,7 +117,7 @@ def _start_servers(
                 server_command(scenario, server.variant, server.port),
                 name=name,
                 log=server.log,
-                env=clean_environment(),
+                env=server_environment(scenario, server.variant, folders[name]),
                 cwd=ROOT,
                 cores=course.cores.server if course.cores else None,
             )
@@ -126,14 +127,24 @@ def _start_servers(
 
 
 def server_command(scenario: Scenario, variant: Variant, port: int) -> list[str]:
-    """The command that serves a variant, as anybody could type it."""
+    """The command that serves a variant, as anybody could type it (with ``server_environment``)."""
+    served = launch.FACTORY_WORDS if variant.probed else (app_of(scenario, variant.name),)
     return [
-        *(sys.executable, "-m", "uvicorn", app_of(scenario, variant.name)),
+        *(sys.executable, "-m", "uvicorn", *served),
         *("--app-dir", str(app_dir_of(scenario))),
         *("--host", "127.0.0.1", "--port", str(port), "--no-access-log"),
         *(("--workers", str(variant.workers)) if variant.workers > 1 else ()),
         *variant.uvicorn_options,
     ]
+
+
+def server_environment(scenario: Scenario, variant: Variant, folder: Path) -> dict[str, str]:
+    """What a variant's server runs with: the probe is in it, and writes into ``folder``."""
+    if not variant.probed:
+        return clean_environment()
+    return launch.environment(
+        clean_environment(), app_of(scenario, variant.name), folder, code=(app_dir_of(scenario),)
+    )
 
 
 def _start_locust(
@@ -176,7 +187,7 @@ def locust_command(scenario: Scenario, lineup: Lineup, lineup_file: Path) -> lis
 
 def clean_environment() -> dict[str, str]:
     """Our environment without what would change a server or the load behind the harness's back."""
-    skipped = ("LOCUST_", "UVICORN_")
+    skipped = ("LOCUST_", "UVICORN_", "LOOP_PROBE_")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(skipped) and k != "WEB_CONCURRENCY"}
     return {**kept, "PYTHONUNBUFFERED": "1"}
 
@@ -238,7 +249,7 @@ def _read_facts(lineup_file: Path) -> dict[str, Any]:
 def _record(scenario: Scenario, lineup: Lineup, server: _Server, folder: Path, course: _Course) -> Trial:
     name = server.variant.name
     facts = course.facts.get(name, {})
-    status, reasons = _verdict(scenario, lineup, server, facts, course)
+    status, reasons = _verdict(scenario, lineup, server, facts, course, folder)
     log = course.locust_log if status == "failed" and server.failure is None else server.log
     log_tail = tail(log) if status != "ok" else ""
     trial = Trial(scenario.name, name, lineup.round, lineup.load, status, reasons, log_tail, facts)
@@ -270,7 +281,7 @@ def _record(scenario: Scenario, lineup: Lineup, server: _Server, folder: Path, c
 
 
 def _verdict(
-    scenario: Scenario, lineup: Lineup, server: _Server, facts: dict[str, Any], course: _Course
+    scenario: Scenario, lineup: Lineup, server: _Server, facts: dict[str, Any], course: _Course, folder: Path
 ) -> tuple[Status, tuple[str, ...]]:
     if server.failure is not None:
         return "failed", (server.failure,)
@@ -281,4 +292,7 @@ def _verdict(
     planned_s = sum(turn.measure_s for turn in lineup.turns if turn.variant == server.variant.name)
     evidence = Evidence(facts, f"GET {scenario.path}", lineup.load, server.variant.law, planned_s)
     reasons = judge(evidence)
+    if server.variant.probed:
+        missing = launch.missing_telemetry(folder, facts.get("turns", []), server.variant.workers)
+        reasons += (missing,) if missing else ()
     return ("invalid", reasons) if reasons else ("ok", ())

@@ -29,6 +29,8 @@ class Variant:
     uvicorn_options: tuple[str, ...] = ()
     file: str = ""
     """Name of another variant whose file it runs: for variants that differ only in how they are served, and twins."""
+    probed: bool = True
+    """Whether the probe is in its server. Only who measures the probe's own cost goes without."""
 
     @property
     def module(self) -> str:

@@ -61,8 +61,9 @@ COUNTS (counts.csv), one row per interval and endpoint
 SERVER (server-<pid>.csv), one row every 100 ms and worker process, written by the probe
     at_s, lag_ms (the loop's latest sign of life: how late it was, or how long it is overdue by now), lag_max_ms (the
     largest since the row before, the overdue one included), tokens_borrowed, tokens_total, tokens_waiting (anyio's
-    threadpool; empty until the app has one), threads, cpu_s (of the process, since its start), rss_mb, connections,
-    in_flight (requests; both empty where uvicorn does not tell). CATEGORIES says what analysis makes of them.
+    threadpool; empty until the app has one), threads (Python's, the probe's not among them), cpu_s (of the process,
+    since its start), loop_cpu_s (of the loop's thread alone; empty on macOS), rss_mb, connections, in_flight (requests;
+    both empty where uvicorn does not tell). CATEGORIES says what analysis makes of them.
 
 STALLS (stalls-<pid>.csv), one row a piece of a stall, at least every 100 ms while it lasts
     at_s (when the piece began), stall (number of the stall; its pieces add up), kind (one of STALL_KINDS), stalled_ms,
@@ -114,6 +115,7 @@ SERVER_COLUMNS = (
     "tokens_waiting",
     "threads",
     "cpu_s",
+    "loop_cpu_s",
     "rss_mb",
     "connections",
     "in_flight",
@@ -159,6 +161,9 @@ INTERVAL_S = 1.0
 
 TRIAL_FILES = ("requests.hlog", "counts.csv")
 """What the load generator writes into a trial's folder."""
+
+PROBE_FILES = ("server-*.csv", "stalls-*.csv")
+"""What the probe writes there, two files a worker process, until the server has stopped."""
 
 
 class BrokenFile(Exception):
@@ -216,9 +221,10 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def file_sizes(folder: Path, names: tuple[str, ...] = TRIAL_FILES) -> dict[str, int]:
-    """Sizes in bytes of the files among ``names`` that are there, for ``trial.json``."""
-    return {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
+def file_sizes(folder: Path, names: tuple[str, ...] = (*TRIAL_FILES, *PROBE_FILES)) -> dict[str, int]:
+    """Sizes in bytes of the files that match ``names`` (patterns, as of glob) and are there, for ``trial.json``."""
+    found = [path for name in names for path in sorted(folder.glob(name)) if path.is_file()]
+    return {path.name: path.stat().st_size for path in found}
 
 
 def check_files(folder: Path, sizes: dict[str, int]) -> None:

@@ -99,7 +99,7 @@ Running = tuple[Path, subprocess.CompletedProcess[str]]
 @pytest.mark.parametrize(
     ("variant", "status", "reason", "log"),
     [
-        ("dies", "failed", "the server ended with status 7 while it was measured", "this was the last request"),
+        ("dies", "failed", "the server exited with status 7 while it was measured", "this was the last request"),
         ("killed", "failed", "while it was measured", "this was the last request"),
         ("answers_500", "invalid", "requests to GET /report failed (status x ", "ZeroDivisionError"),
         ("hangs_up", "invalid", "requests to GET /report failed (closed x ", "Uvicorn running"),
@@ -153,7 +153,7 @@ def test_the_command_says_so_and_ends_with_status_1(running: Running) -> None:
 def test_the_page_shows_what_failed_and_why(running: Running) -> None:
     run, _ = running
     page = (run / "index.html").read_text()
-    for words in ("the server ended with status 7", "this was the last request", "requests to GET /report failed"):
+    for words in ("the server exited with status 7", "this was the last request", "requests to GET /report failed"):
         assert words in page, words
 
 

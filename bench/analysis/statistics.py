@@ -238,7 +238,7 @@ def spread_about_zero(values: Sequence[float], confidence: float = CONFIDENCE) -
 
 
 def spread_ratio(one: Spread, other: Spread, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-    """95 % interval of the ratio of two true standard deviations, by the F distribution; None where one has one value."""
+    """95 % interval of the ratio of two standard deviations, by the F distribution; None where one has one value."""
     from scipy.special import fdtri
 
     if one.n < 2 or other.n < 2 or other.value == 0:

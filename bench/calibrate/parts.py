@@ -1,4 +1,4 @@
-"""What calibration measures: a function for each part, giving tidy rows. What is compared takes turns in every round."""
+"""What calibration measures: one function a part, giving tidy rows. What is compared takes turns in every round."""
 
 from __future__ import annotations
 

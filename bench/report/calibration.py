@@ -166,15 +166,15 @@ def _ratio_target(name: str, asked: str, ratio: Ratio | None, met: bool) -> Targ
     return Target(name, asked, _exactly(ratio.median), _range(ratio), met)
 
 
-def _exactly(ratio: float) -> str:
-    """Digits enough to see on which side of its target it is."""
-    return f"{ratio:.{3 if ratio < 0.2 else 2}f} ×"  # noqa: RUF001
+def _exactly(ratio: float, like: float | None = None) -> str:
+    """Digits enough to see on which side of its target it is; as many as ``like`` has."""
+    return f"{ratio:.{3 if (like or ratio) < 0.2 else 2}f} ×"  # noqa: RUF001
 
 
 def _range(ratio: Ratio) -> str:
     if ratio.rounds == 1:
         return "one round"
-    span = wording.span(_exactly(ratio.low), _exactly(ratio.high))
+    span = wording.span(_exactly(ratio.low, ratio.median), _exactly(ratio.high, ratio.median))
     return f"median of {ratio.rounds} rounds, {span}"
 
 
@@ -200,7 +200,7 @@ def _noise_target(calibration: Calibration) -> Target:
         return Target(name, asked, wording.DASH, "", None)
     ratio = turns.value / after.value
     interval = spread_ratio(turns, after)
-    note = f"95 % interval {wording.span(*map(_exactly, interval))}, " if interval else ""
+    note = f"95 % interval {wording.span(*(_exactly(end, ratio) for end in interval))}, " if interval else ""
     return Target(name, asked, _exactly(ratio), f"{note}{turns.n} rounds", ratio <= MOST_NOISE)
 
 
@@ -235,8 +235,8 @@ REASONS = {
     "lag": "How late a request is sent after its moment in the timetable, beside a loop that does nothing but sleep to "
     "the same timetable: the machine's own limit.",
     "freeze": "The server stands still like a blocked event loop. What a request then takes can be computed, the "
-    "lowest percentile measured being what it takes otherwise. A closed loop stops asking during the freeze, so few of its "
-    "requests meet it.",
+    "lowest percentile measured being what it takes otherwise. A closed loop stops asking during the freeze, so few "
+    "of its requests meet it.",
     "memory": "Resident memory of a process after it has recorded so many latencies through to the files.",
     "overhead": "Starting servers and Locust, waiting until they are ready, and stopping them.",
     "noise": "The same app under two names. Both ways measure each variant equally long; the standard deviation is "
@@ -273,7 +273,7 @@ def _headline(calibration: Calibration) -> str:
     if own := [row.requests_per_s for row in calibration.generators if row.generator == OURS]:
         told.append(f"{charts.three_digits(statistics.median(own))} requests/s from one core")
     if turns := measured.noise_spread(calibration.noise, TURNS):
-        told.append(f"identical variants {wording.share(turns.value)} apart")
+        told.append(f"identical variants {wording.share(turns.value)} apart".replace(" %", "\N{NO-BREAK SPACE}%"))
     return " and ".join(told) or ("Some parts were measured" if any(_rows_of(calibration).values()) else "")
 
 

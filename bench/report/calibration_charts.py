@@ -86,7 +86,7 @@ def generators_title(calibration: Calibration) -> str:
     share = measured.cpu_ratio(rows, OURS, FAST)
     part = f", {_part(share.median)}" if share else ""
     rate = f"{three_digits(_median_rate(calibration, OURS))} requests/s on one core"
-    return f"{OURS}: {rate}{told}; {us(cpu_us)} of CPU each{part}"
+    return f"{OURS}: {rate}{told}; {us(cpu_us)} of CPU{part}"
 
 
 def _median_rate(calibration: Calibration, name: str) -> float:
@@ -466,7 +466,7 @@ _PARTS = {
 def _part(share: float) -> str:
     """``a seventeenth`` for 0.06; what is no such part, as a per cent."""
     nearest = round(1 / share)
-    return _PARTS.get(nearest, f"{wording.share(share)} of {FAST}'s")
+    return _PARTS.get(nearest, f"{wording.share(share)}")
 
 
 def us(value: float) -> str:
@@ -518,8 +518,10 @@ def _log_limits(axes: Axes, wide: bool = False) -> None:
         float(value) for line in axes.lines if line.get_marker() != "None" for value in np.asarray(line.get_xdata())
     ]
     low, high = min(drawn) / 1.5, max(drawn) * 1.5
+    widen = max(1.0, math.sqrt(10 * low / high))  # to a decade at least: labels of less are no round numbers
+    low, high = low / widen, high * widen
     axes.set_xlim(low, high)
     decades = math.log10(high / low)
-    few, some = (1.2, 2.5) if wide else (0.8, 1.4)
+    few, some = (1.2, 2.5) if wide else (0.0, 1.4)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < few else (1, 3) if decades < some else (1,)))
     axes.xaxis.set_minor_locator(NullLocator())
