@@ -53,6 +53,21 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What the probe sees of a variant's server under load: lags evenly spread, or, of a loop that is held for
+    ``held_s`` at a time, rising until then."""
+
+    lag_ms: tuple[float, float] = (0.1, 2.0)
+    held_s: float = 0.0
+    cores: float = 0.3
+    borrowed: tuple[int, int] | None = None
+    waiting: int = 0
+    line: int = 0
+    leaf: str = ""
+    kind: str = "loop"
+
+
+@dataclass(frozen=True)
 class Way:
     """How one variant behaves in the simulation."""
 
@@ -65,6 +80,8 @@ class Way:
     health_s: tuple[float, float] = (0.002, 0.009)
     """The health check takes between these, evenly spread."""
     source: str = field(default="")
+    seen: Seen | None = None
+    """None: a server that nobody watched."""
 
 
 def line(histogram: Histogram) -> str:
@@ -119,13 +136,21 @@ def write_trial(
     turns: Sequence[Mapping[str, Any]] = (),
     status: str = "ok",
     load: str = f"users-{USERS}",
+    server: Mapping[int, Sequence[Mapping[str, Any]]] | None = None,
+    stalls: Mapping[int, Sequence[Mapping[str, Any]]] | None = None,
     **more: Any,
 ) -> Path:
-    """One trial's folder, trial.json last. ``more`` overrides entries of trial.json."""
+    """One trial's folder, trial.json last. ``more`` overrides entries of trial.json.
+
+    ``server`` and ``stalls`` are the probe's rows by worker; each worker in ``server`` has both files.
+    """
     folder = store.trial_folder(run, scenario_name, variant, load, number)
     base = f"#[BaseTime: {UNIX_MINUS_PERF_S:.3f} (seconds since epoch)]\n"
     store.write_text(folder / "requests.hlog", base + "".join(line(histogram) for histogram in histograms))
     store.write_text(folder / "counts.csv", counts_csv(counts))
+    for pid, rows in (server or {}).items():
+        store.write_text(folder / f"server-{pid}.csv", table_csv(store.SERVER_COLUMNS, rows))
+        store.write_text(folder / f"stalls-{pid}.csv", table_csv(store.STALLS_COLUMNS, (stalls or {}).get(pid, ())))
     content = {
         "schema": store.SCHEMA,
         "scenario": scenario_name,
@@ -139,6 +164,7 @@ def write_trial(
         "log_tail": "",
         "turns": list(turns),
         "clock": {"perf_counter_s": 0.0, "unix_s": UNIX_MINUS_PERF_S},
+        "cores": {"server": [0], "generator": [1]},
         "facts": {"endpoints": {}, "generator_cpu_cores_max": 0.25},
         "files": store.file_sizes(folder),
     }
@@ -154,11 +180,23 @@ def turn(start_s: float, warm_until_s: float, end_s: float, rotation: int = 1) -
 
 def counts_csv(rows: Iterable[Mapping[str, Any]]) -> str:
     """Rows of counts.csv; what a row leaves out is 0."""
+    return table_csv(store.COUNTS_COLUMNS, rows, 0)
+
+
+def table_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], missing: object = "") -> str:
+    """Rows of any of the tables; what a row leaves out is ``missing``."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, store.COUNTS_COLUMNS, restval=0, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, restval=missing, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def beats(begin_s: float, end_s: float, cores: float = 0.3, **gauges: Any) -> list[dict[str, Any]]:
+    """Rows of server-<pid>.csv, one every 100 ms, of a server that uses ``cores`` throughout."""
+    every = [begin_s + 0.1 * i for i in range(round((end_s - begin_s) / 0.1) + 1)]
+    usual = {"lag_ms": 0.5, "lag_max_ms": 1.0, "threads": 1, "rss_mb": 60.0, "connections": 32, "in_flight": 32}
+    return [usual | {"at_s": f"{at:.6f}", "cpu_s": f"{1 + cores * (at - begin_s):.6f}"} | gauges for at in every]
 
 
 TRAP_SOURCE = """import time
@@ -177,10 +215,37 @@ AWAITED_SOURCE = TRAP_SOURCE.replace("import time", "import asyncio").replace("t
 DEF_SOURCE = TRAP_SOURCE.replace("async def", "def")
 
 WAYS = (
-    Way("blocking_call", "trap", "time.sleep in async def", blocked_loop(WAIT_S), 0.0003, (1.5, 8.0), TRAP_SOURCE),
-    Way("awaited", "fix", "await asyncio.sleep", awaited(WAIT_S), 0.004, source=AWAITED_SOURCE),
-    Way("plain_def", "fix", "time.sleep in plain def", threadpool(WAIT_S), 0.006, (0.003, 0.014), DEF_SOURCE),
-    Way("run_in_threadpool", "fix", "run_in_threadpool", threadpool(WAIT_S), 0.0075, (0.003, 0.016), DEF_SOURCE),
+    Way(
+        "blocking_call",
+        "trap",
+        "time.sleep in async def",
+        blocked_loop(WAIT_S),
+        0.0003,
+        (1.5, 8.0),
+        TRAP_SOURCE,
+        Seen(held_s=1.6, cores=0.012, line=10, leaf="time.sleep"),
+    ),
+    Way("awaited", "fix", "await asyncio.sleep", awaited(WAIT_S), 0.004, source=AWAITED_SOURCE, seen=Seen(cores=0.24)),
+    Way(
+        "plain_def",
+        "fix",
+        "time.sleep in plain def",
+        threadpool(WAIT_S),
+        0.006,
+        (0.003, 0.014),
+        DEF_SOURCE,
+        Seen((0.1, 6.0), cores=0.42, borrowed=(28, 32)),
+    ),
+    Way(
+        "run_in_threadpool",
+        "fix",
+        "run_in_threadpool",
+        threadpool(WAIT_S),
+        0.0075,
+        (0.003, 0.016),
+        DEF_SOURCE,
+        Seen((0.1, 7.0), cores=0.45, borrowed=(28, 32)),
+    ),
 )
 
 
@@ -218,7 +283,96 @@ def simulate_trial(run: Path, name: str, way: Way, number: int, draws: random.Ra
     parts = ((start_s, warm_until_s), (warm_until_s, end_s))
     histograms, rows = _record(requests, parts)
     turns = [turn(start_s, warm_until_s, end_s)]
-    return write_trial(run, name, way.name, number, histograms=histograms, counts=rows, turns=turns)
+    server, stalls = _watch(way, [(start_s, end_s)], draws) if way.seen else (None, None)
+    return write_trial(
+        run, name, way.name, number, histograms=histograms, counts=rows, turns=turns, server=server, stalls=stalls
+    )
+
+
+MANY = (
+    Way("blocks", "trap", "requests.get in async def", None, seen=Seen(held_s=0.3, cores=0.05, line=9, leaf="x.get")),
+    Way(
+        "crowded",
+        "trap",
+        "60 users on 40 threads",
+        None,
+        0.02,
+        seen=Seen(cores=0.5, borrowed=(40, 40), waiting=20, line=7, leaf="sqlite3.connect", kind="threadpool"),
+    ),
+    Way("unwatched", "baseline", "nobody watched this one", None),
+    *WAYS[1:],
+)
+
+
+def turns_run(run: Path, ways: Sequence[Way] = MANY, rotations: int = 8) -> Path:
+    """One round whose variants take turns: one turn of warm-up, then ``rotations`` of 0.5 s, 0.1 s of it warm-up."""
+    write_run(run, {"blocking": scenario(ways, rounds=1, question="What do these cost?")})
+    for place, way in enumerate(ways):
+        draws = random.Random(f"turns/{way.name}")
+        starts = [100 + 0.55 * (rotation * len(ways) + place) for rotation in range(rotations + 1)]
+        turns = [turn(at, at + (0.1 if i else 0.5), at + 0.5, rotation=i) for i, at in enumerate(starts)]
+        histograms = [part for one in turns for part in _of_turn(way, one, draws)]
+        counts = [
+            {"start_s": t["warm_until_s"], "end_s": t["end_s"], "endpoint": ENDPOINT, "measured": 1, "finished": 200}
+            for t in turns[1:]
+        ]
+        load = [(t["start_s"], t["end_s"]) for t in turns]
+        server, stalls = _watch(way, load, draws) if way.seen else (None, None)
+        write_trial(
+            run,
+            "blocking",
+            way.name,
+            1,
+            histograms=histograms,
+            counts=counts,
+            turns=turns,
+            server=server,
+            stalls=stalls,
+        )
+    return run
+
+
+def _of_turn(way: Way, one: Mapping[str, Any], draws: random.Random) -> list[Histogram]:
+    low_us = 53_000 + 1e6 * way.extra_s + (6e5 if way.role == "trap" else 0)
+    found = []
+    for begin_s, end_s in ((one["start_s"], one["warm_until_s"]), (one["warm_until_s"], one["end_s"])):
+        if end_s - begin_s > 0.01:
+            values = Counter(round(low_us * draws.uniform(1, 1.2)) for _ in range(200))
+            health = Counter(round(1e6 * draws.uniform(*way.health_s)) for _ in range(4))
+            found += [Histogram(ENDPOINT, "service", begin_s, end_s - begin_s, values)]
+            found += [Histogram(HEALTH, "response", begin_s, end_s - begin_s, health)]
+    return found
+
+
+PID = 4321
+Watched = dict[int, list[dict[str, Any]]]
+
+
+def _watch(way: Way, load: Sequence[tuple[float, float]], draws: random.Random) -> tuple[Watched, Watched]:
+    """The probe's rows: from half a second before the first turn of the load until half a second after the last."""
+    assert way.seen
+    seen, cpu_s, start_s = way.seen, 1.0, load[0][0]
+    rows, stalls = [], []
+    for i, row in enumerate(beats(start_s - 0.5, load[-1][1] + 0.5)):
+        at_s = float(row["at_s"])
+        loaded = any(begin_s < at_s <= end_s for begin_s, end_s in load)
+        cpu_s += 0.1 * (seen.cores * draws.uniform(0.97, 1.03) if loaded else 0.005)
+        held_s = (at_s - start_s) % seen.held_s if seen.held_s and loaded else 0.0
+        lag_ms = 1e3 * held_s if held_s else draws.uniform(*seen.lag_ms)
+        row |= {
+            "lag_ms": f"{lag_ms:.3f}",
+            "lag_max_ms": f"{max(lag_ms, 1e3 * seen.held_s if held_s < 0.1 and loaded else 0):.3f}",
+        }
+        row |= {"cpu_s": f"{cpu_s:.6f}", "rss_mb": f"{61 + 0.01 * i:.2f}", "in_flight": USERS if loaded else 0}
+        if seen.borrowed:
+            borrowed = draws.randint(*seen.borrowed) if loaded else 0
+            row |= {"tokens_borrowed": borrowed, "tokens_total": 40, "tokens_waiting": seen.waiting if loaded else 0}
+        if seen.line and loaded:
+            place = {"file": f"apps/blocking/{way.name}.py", "line": seen.line, "function": "report", "leaf": seen.leaf}
+            piece = {"at_s": f"{at_s - 0.1:.6f}", "stall": 1, "kind": seen.kind, "stalled_ms": 97.0, "samples": 10}
+            stalls.append(piece | place)
+        rows.append(row)
+    return {PID: rows}, {PID: stalls}
 
 
 def _variant(way: Way) -> dict[str, Any]:

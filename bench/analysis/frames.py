@@ -24,6 +24,7 @@ from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
 
 from bench import store
+from bench.analysis import server
 from bench.analysis.statistics import Floats, Latencies, add, latencies
 from bench.model import HEALTH_PATH
 
@@ -37,6 +38,20 @@ REFUSED = "refused"
 """A trial whose files cannot be trusted to be whole. Not a status that a trial can have itself."""
 
 LATENCY_COLUMNS = ("variant", "round", "endpoint", "kind", "start_s", "end_s", "measured", "value_us", "count")
+TRIAL_COLUMNS = (
+    "variant",
+    "round",
+    "origin_s",
+    "measured_s",
+    "generator_cpu_cores",
+    "server_cpu_cores",
+    "loop_cpu_cores",
+    "workers",
+    "cores",
+)
+TURN_COLUMNS = ("variant", "round", "rotation", "start_s", "warm_until_s", "end_s")
+SERVER_COLUMNS = ("variant", "round", "measured", "at_s", *server.LAGS, *server.SUMS)
+STALL_COLUMNS = ("variant", "round", "measured_ms", *server.STALL_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -127,17 +142,24 @@ class Frames:
     """All that was measured of one scenario.
 
     ``trials``: one row a trial that is evidence: variant, round, origin_s (the first measured moment on the trial's
-    own clock), measured_s, generator_cpu_cores (NaN where unknown).
+    own clock), measured_s; and NaN where unknown: generator_cpu_cores, server_cpu_cores (over the measured parts),
+    loop_cpu_cores (of them, by the loops' own threads), workers (that were watched) and cores (that the server had).
+    ``turns``: one row a turn of such a trial.
     ``counts``: store.COUNTS_COLUMNS with variant and round before them.
     ``latencies``: LATENCY_COLUMNS; one row per interval and histogram bucket. Values are the *highest equivalent*
     value of the bucket, in us, as HdrHistogram's own tools print them (at most 0.1 % above the truth).
-    In both, start_s and end_s are seconds after the trial's first measured moment: warm-up is negative.
+    ``server``: what the probe saw, a row a moment, workers put together (server.merged); ``stalls``: the pieces of
+    stalls, with measured_ms: how much of each lies within the measured parts. Both lack trials without telemetry.
+    In all of them times are seconds after the trial's first measured moment: warm-up is negative.
     """
 
     scenario: ScenarioInfo
     trials: pd.DataFrame
     counts: pd.DataFrame
     latencies: pd.DataFrame
+    turns: pd.DataFrame
+    server: pd.DataFrame
+    stalls: pd.DataFrame
     troubles: tuple[Trouble, ...]
     left_out: tuple[LeftOut, ...]
 
@@ -162,6 +184,11 @@ class Frames:
     def rounds(self, variant: str) -> tuple[int, ...]:
         """The rounds in which ``variant`` gave evidence, ascending."""
         return tuple(sorted(int(n) for n in self.trials.loc[self.trials["variant"] == variant, "round"]))
+
+    def watched_rounds(self, variant: str) -> tuple[int, ...]:
+        """Those of them in which its server was watched by the probe, with samples of the measured parts."""
+        rows = self.server[(self.server["variant"] == variant) & self.server["measured"]]
+        return tuple(sorted(int(number) for number in rows["round"].unique()))
 
     def endpoints(self) -> tuple[str, ...]:
         """The endpoints that were asked, the scenario's own first."""
@@ -217,9 +244,7 @@ def read_run(folder: Path) -> Run:
 def read_scenario(run: Run, scenario: ScenarioInfo) -> Frames:
     """Read every trial of ``scenario``'s complete rounds."""
     complete, left_out = _rounds(run.folder, scenario)
-    trials: list[dict[str, Any]] = []
-    counts: list[pd.DataFrame] = []
-    histograms: list[pd.DataFrame] = []
+    measured: list[Measured] = []
     troubles: list[Trouble] = []
     for number in complete:
         for variant in scenario.variants:
@@ -227,17 +252,18 @@ def read_scenario(run: Run, scenario: ScenarioInfo) -> Frames:
             outcome = _trial(run.folder, folder, scenario.name, variant.name, number)
             if isinstance(outcome, Trouble):
                 troubles.append(outcome)
-                continue
-            trials.append(outcome[0])
-            counts.append(outcome[1])
-            histograms.append(outcome[2])
+            else:
+                measured.append(outcome)
     return Frames(
-        scenario,
-        pd.DataFrame(trials, columns=["variant", "round", "origin_s", "measured_s", "generator_cpu_cores"]),
-        _joined(counts, ("variant", "round", *store.COUNTS_COLUMNS)),
-        _joined(histograms, LATENCY_COLUMNS),
-        tuple(troubles),
-        left_out,
+        scenario=scenario,
+        trials=pd.DataFrame([one.row for one in measured], columns=list(TRIAL_COLUMNS)),
+        counts=_joined([one.counts for one in measured], ("variant", "round", *store.COUNTS_COLUMNS)),
+        latencies=_joined([one.latencies for one in measured], LATENCY_COLUMNS),
+        turns=_joined([one.turns for one in measured], TURN_COLUMNS),
+        server=_joined([one.server for one in measured if one.server is not None], SERVER_COLUMNS),
+        stalls=_joined([one.stalls for one in measured if one.stalls is not None], STALL_COLUMNS),
+        troubles=tuple(troubles),
+        left_out=left_out,
     )
 
 
@@ -246,7 +272,8 @@ def trial_files(run: Run, scenario: ScenarioInfo) -> Iterator[Path]:
     for number in _rounds(run.folder, scenario)[0]:
         for variant in scenario.variants:
             folder = store.trial_folder(run.folder, scenario.name, variant.name, scenario.load, number)
-            yield from (folder / name for name in ("trial.json", *store.TRIAL_FILES) if (folder / name).is_file())
+            names = ("trial.json", *store.TRIAL_FILES, *store.PROBE_FILES)
+            yield from (path for name in names for path in sorted(folder.glob(name)) if path.is_file())
 
 
 def decode(payload: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -330,7 +357,16 @@ def _rounds(folder: Path, scenario: ScenarioInfo) -> tuple[tuple[int, ...], tupl
     return complete, tuple(LeftOut(scenario.name, number, missing) for number, missing in lacking.items() if missing)
 
 
-Measured = tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]
+@dataclass(frozen=True)
+class Measured:
+    """One trial that is evidence, as its parts of the Frames. ``server`` and ``stalls`` are None without telemetry."""
+
+    row: dict[str, Any]
+    counts: pd.DataFrame
+    latencies: pd.DataFrame
+    turns: pd.DataFrame
+    server: pd.DataFrame | None
+    stalls: pd.DataFrame | None
 
 
 def _trial(run: Path, folder: Path, scenario: str, variant: str, number: int) -> Measured | Trouble:
@@ -339,12 +375,13 @@ def _trial(run: Path, folder: Path, scenario: str, variant: str, number: int) ->
         trial = store.read_json(folder / "trial.json")
         if trial.get("status") not in STATUSES:
             raise store.BrokenFile(f"{folder / 'trial.json'}: status {trial.get('status')!r} is not one of {STATUSES}")
-        store.check_files(folder, _sizes(folder, trial))
+        sizes = _sizes(folder, trial)
+        store.check_files(folder, sizes)
         if trial["status"] != "ok":
             reasons = tuple(str(reason) for reason in trial.get("reasons") or ("no reason given",))
             log_tail = str(trial.get("log_tail") or "")
             return Trouble(scenario, variant, number, trial["status"], reasons, log_tail, where)
-        return _evidence(folder, trial, variant, number)
+        return _evidence(folder, trial, variant, number, server.read_telemetry(folder, sizes))
     except store.BrokenFile as error:
         return Trouble(scenario, variant, number, REFUSED, (str(error).replace(f"{run}/", ""),), "", where)
 
@@ -361,7 +398,9 @@ def _sizes(folder: Path, trial: dict[str, Any]) -> dict[str, int]:
     return sizes
 
 
-def _evidence(folder: Path, trial: dict[str, Any], variant: str, number: int) -> Measured:
+def _evidence(
+    folder: Path, trial: dict[str, Any], variant: str, number: int, telemetry: server.Telemetry | None
+) -> Measured:
     parts = _measured_parts(folder, trial)
     origin_s = min(start for start, _ in parts)
     row = {
@@ -370,13 +409,59 @@ def _evidence(folder: Path, trial: dict[str, Any], variant: str, number: int) ->
         "origin_s": origin_s,
         "measured_s": sum(end - start for start, end in parts),
         "generator_cpu_cores": _fact(folder, trial, "generator_cpu_cores_max"),
+        "cores": _cores(trial),
     }
     counts = _read_counts(folder / "counts.csv", origin_s)
     histograms = _read_histograms(folder / "requests.hlog", origin_s, parts)
-    for table in (counts, histograms):
-        table.insert(0, "variant", variant)
-        table.insert(1, "round", number)
-    return row, counts, histograms
+    samples = stalls = None
+    if telemetry is not None:
+        row |= _of_telemetry(telemetry, parts)
+        samples, stalls = _cut(telemetry, origin_s, parts)
+    measured = Measured(row, counts, histograms, _turns(trial, origin_s), samples, stalls)
+    for table in (measured.counts, measured.latencies, measured.turns, samples, stalls):
+        if table is not None:
+            table.insert(0, "variant", variant)
+            table.insert(1, "round", number)
+    return measured
+
+
+def _of_telemetry(telemetry: server.Telemetry, parts: list[tuple[float, float]]) -> dict[str, float]:
+    return {
+        "server_cpu_cores": server.used_cores(telemetry.samples, "cpu_s", parts),
+        "loop_cpu_cores": server.used_cores(telemetry.samples, "loop_cpu_s", parts),
+        "workers": float(telemetry.samples["worker"].nunique()),
+    }
+
+
+def _cut(
+    telemetry: server.Telemetry, origin_s: float, parts: list[tuple[float, float]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What the probe saw, with what lies within the measured parts told from what does not."""
+    samples = server.merged(telemetry.samples)
+    at_s = samples["at_s"].to_numpy(float)
+    measured = np.zeros(len(at_s), dtype=bool)
+    for start, end in parts:
+        measured |= (at_s >= start) & (at_s <= end)
+    samples.insert(0, "measured", measured)
+    stalls = telemetry.stalls.copy()
+    stalls.insert(0, "measured_ms", server.within_ms(stalls, parts))
+    samples["at_s"] -= origin_s
+    stalls["at_s"] -= origin_s
+    return samples, stalls
+
+
+def _turns(trial: dict[str, Any], origin_s: float) -> pd.DataFrame:
+    """The turns in their order; _measured_parts has looked at them before."""
+    edges = [[float(turn[edge]) - origin_s for edge in TURN_COLUMNS[3:]] for turn in trial["turns"]]
+    rows = [(rotation, *row) for rotation, row in enumerate(edges)]
+    return pd.DataFrame(rows, columns=list(TURN_COLUMNS[2:]))
+
+
+def _cores(trial: dict[str, Any]) -> float:
+    """How many cores the server had to itself; NaN where the trial does not say."""
+    cores = trial.get("cores")
+    listed = cores.get("server") if isinstance(cores, dict) else None
+    return float(len(listed)) if isinstance(listed, list) and listed else float("nan")
 
 
 def _fact(folder: Path, trial: dict[str, Any], name: str) -> float:
@@ -394,10 +479,10 @@ def _measured_parts(folder: Path, trial: dict[str, Any]) -> list[tuple[float, fl
     A turn that is warm-up from end to end, as a server's first, has no such part.
     """
     try:
-        turns = [(float(turn["warm_until_s"]), float(turn["end_s"])) for turn in trial["turns"]]
+        edges = [[float(turn[edge]) for edge in TURN_COLUMNS[3:]] for turn in trial["turns"]]
     except (KeyError, TypeError, ValueError) as error:
         raise store.BrokenFile(f"{folder / 'trial.json'}: turns: {_said(error)}") from None
-    parts = [(start, end) for start, end in turns if end - start > EDGE_S]
+    parts = [(warm_until, end) for _, warm_until, end in edges if end - warm_until > EDGE_S]
     if not parts:
         raise store.BrokenFile(f"{folder / 'trial.json'}: no turn has a measured part, though the trial is ok")
     return parts

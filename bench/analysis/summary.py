@@ -10,6 +10,12 @@ How a figure comes about, by metric:
     failures, unfinished    requests over all rounds; unfinished: never answered, not even after the turn
     ceiling_rps             the law's; exact, no interval
     generator_cpu_cores     the most that the load generator used in a sample; mean over rounds
+    loop_lag_p50_ms ...     of the largest lag in each 100 ms of the measured parts, all rounds together
+    loop_lag_max_ms         the largest of all
+    threads_borrowed_max    of anyio's threadpool, the most at a moment; likewise threads_waiting_max
+    server_cpu_cores        CPU seconds a second of the server's workers together; mean over rounds
+    server_cpu_per_request_ms   the same by requests finished, of every endpoint; mean over rounds
+    server_rss_max_mb       the most that the workers held together
 """
 
 from __future__ import annotations
@@ -20,10 +26,15 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
+
 from bench import store
 from bench.analysis.frames import HEALTH_ENDPOINT, Frames
 from bench.analysis.statistics import (
     Bounded,
+    Survival,
+    latencies,
     log_interval,
     maximum,
     mean_interval,
@@ -91,6 +102,19 @@ def throughputs_rps(frames: Frames, variant: str, endpoint: str) -> dict[int, fl
     }
 
 
+def cpu_per_request_ms(frames: Frames, variant: str) -> dict[int, float]:
+    """The server's CPU time by requests finished, health checks among them, by round; where both are known."""
+    trials = frames.trials[frames.trials["variant"] == variant]
+    counts = frames.counts[(frames.counts["variant"] == variant) & (frames.counts["measured"] == 1)]
+    finished = counts.groupby("round")["finished"].sum()
+    rounds = zip(trials["round"], trials["server_cpu_cores"], trials["measured_s"], strict=True)
+    return {
+        int(number): 1e3 * float(cores) * float(measured_s) / float(finished[number])
+        for number, cores, measured_s in rounds
+        if not math.isnan(cores) and finished.get(number, 0) > 0
+    }
+
+
 def to_csv(summaries: Iterable[Summary]) -> str:
     """The text of summary.csv, with store.SUMMARY_COLUMNS. What cannot be had is empty, never 0."""
     text = io.StringIO()
@@ -121,6 +145,10 @@ def _of_variant(frames: Frames, variant: str) -> Iterator[Figure]:
         yield from _counted(frames, variant, endpoint)
     yield from _ceiling(frames, variant)
     yield from _generator(frames, variant)
+    if frames.watched_rounds(variant):
+        yield from _loop_lag(frames, variant)
+        yield from _largest(frames, variant)
+        yield from _server_cpu(frames, variant)
 
 
 def _figure(frames: Frames, variant: str, endpoint: str, metric: str, unit: str, value: float) -> Figure:
@@ -193,3 +221,59 @@ def _generator(frames: Frames, variant: str) -> Iterator[Figure]:
     if interval is not None:
         figure = _figure(frames, variant, "", "generator_cpu_cores", "cores", interval.mean)
         yield _with(figure, interval.low, interval.high)
+
+
+def _watched(frames: Frames, variant: str) -> pd.DataFrame:
+    return frames.server[(frames.server["variant"] == variant) & frames.server["measured"]]
+
+
+def _of_server(frames: Frames, variant: str, metric: str, unit: str, value: float) -> Figure:
+    rounds = len(frames.watched_rounds(variant))
+    return Figure(frames.scenario.name, variant, frames.scenario.load, "", metric, unit, value, trials=rounds)
+
+
+def _loop_lag(frames: Frames, variant: str) -> Iterator[Figure]:
+    rows = _watched(frames, variant)
+    curve = _lag_curve(rows)
+    curves = [_lag_curve(part) for _, part in rows.groupby("round")]
+    for name, share in PERCENTILES.items():
+        found = percentile(curve, share)
+        if found is not None:
+            low, high = _rounds_interval(found, [percentile(each, share) for each in curves])
+            yield _with(_of_server(frames, variant, f"loop_lag_{name}_ms", "ms", found.value / 1e3), low, high)
+    if curve.total:
+        yield _of_server(frames, variant, "loop_lag_max_ms", "ms", curve.end_us / 1e3)
+
+
+def _lag_curve(rows: pd.DataFrame) -> Survival:
+    lag_us = rows["lag_max_ms"].dropna().to_numpy(float) * 1e3
+    return survival(latencies(lag_us, np.ones(len(lag_us)), np.empty(0), np.empty(0)))
+
+
+def _largest(frames: Frames, variant: str) -> Iterator[Figure]:
+    rows = _watched(frames, variant)
+    for metric, unit, column in LARGEST:
+        known = rows[column].dropna()
+        if len(known):
+            yield _of_server(frames, variant, metric, unit, float(known.max()))
+
+
+LARGEST = (
+    ("threads_borrowed_max", "threads", "tokens_borrowed"),
+    ("threads_waiting_max", "requests", "tokens_waiting"),
+    ("threads_total", "threads", "tokens_total"),
+    ("server_rss_max_mb", "MB", "rss_mb"),
+)
+"""Metric, unit and column of what is told by its largest value, which has no interval."""
+
+
+def _server_cpu(frames: Frames, variant: str) -> Iterator[Figure]:
+    cores = frames.trials.loc[frames.trials["variant"] == variant, "server_cpu_cores"]
+    values = {
+        ("server_cpu_cores", "cores"): [float(used) for used in cores if not math.isnan(used)],
+        ("server_cpu_per_request_ms", "ms"): list(cpu_per_request_ms(frames, variant).values()),
+    }
+    for (metric, unit), each in values.items():
+        interval = mean_interval(each)
+        if interval is not None:
+            yield _with(_of_server(frames, variant, metric, unit, interval.mean), interval.low, interval.high)

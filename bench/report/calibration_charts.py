@@ -16,8 +16,8 @@ from bench import laws
 from bench.analysis import calibration as measured
 from bench.analysis.calibration import AFTER, BARE, FAST, OURS, TURNS, WRK, Calibration
 from bench.analysis.statistics import Spread
-from bench.report import charts, wording
-from bench.report.charts import FAINT, FIXES, GRID, INK, SHADE, TRAPS, Drawing
+from bench.report import canvas, wording
+from bench.report.canvas import FAINT, FIXES, GRID, INK, SHADE, TRAPS, Drawing
 
 Chart = Callable[[Calibration], Figure | None]
 
@@ -41,18 +41,18 @@ def generators(calibration: Calibration) -> Figure | None:
     if not rows:
         return None
     names = sorted({row.generator for row in rows}, key=lambda name: -_median_rate(calibration, name))[:ROWS_SHOWN]
-    figure = charts._figure(2.15 + 0.65 * len(names))
+    figure = canvas.blank(2.15 + 0.65 * len(names))
     server = f", against {wording.clean(calibration.null_server, 40)}" if calibration.null_server else ""
-    top_in = charts._titled(figure, generators_title(calibration), f"one core{server} · ○ one round · ┃ median")
-    left_in = 0.3 + max(charts._width_in(_name(name), 11, name == OURS) for name in names)
-    each_in = (charts.WIDTH_IN - left_in - 0.45) / 2
+    top_in = canvas.titled(figure, generators_title(calibration), f"one core{server} · ○ one round · ┃ median")
+    left_in = 0.3 + max(canvas.text_width_in(_name(name), 11, name == OURS) for name in names)
+    each_in = (canvas.WIDTH_IN - left_in - 0.45) / 2
     panels = []
     for place, unit in enumerate(("requests per second (log scale)", "µs of CPU per request (log scale)")):
         start_in = left_in + place * (each_in + 0.25)
-        panel = charts._axes(
+        panel = canvas.axes_in(
             figure,
             left_in=start_in,
-            right_in=charts.WIDTH_IN - start_in - each_in + 0.85,
+            right_in=canvas.WIDTH_IN - start_in - each_in + 0.85,
             bottom_in=0.72,
             top_in=top_in + 0.1,
         )
@@ -111,13 +111,13 @@ def lag(calibration: Calibration) -> Figure | None:
     if not rows:
         return None
     rates = sorted({row.rate_rps for row in rows})[:ROWS_SHOWN]
-    figure = charts._figure(1.95 + 1.15 * len(rates))
-    top_in = charts._titled(
+    figure = canvas.blank(1.95 + 1.15 * len(rates))
+    top_in = canvas.titled(
         figure,
         lag_title(calibration),
         "lag: sent − due · ● median of p50 · ◆ median of p99 · ○ ◇ one round",  # noqa: RUF001
     )
-    axes = charts._axes(figure, left_in=1.75, right_in=1.45, bottom_in=0.72, top_in=top_in)
+    axes = canvas.axes_in(figure, left_in=1.75, right_in=1.45, bottom_in=0.72, top_in=top_in)
     _rows_axis(axes, 0)
     place = 0.0
     ticks: list[float] = []
@@ -194,13 +194,13 @@ def freeze(calibration: Calibration) -> Figure | None:
     opened, closed = measured.open_response(rows), measured.closed_service(rows)
     if not opened:
         return None
-    figure = charts._figure(4.7)
+    figure = canvas.blank(4.7)
     first = opened[0]
     subtitle = (
         f"a server that stands still {first.freeze_s:g} s in every {first.every_s:g}, {first.offered_rps:g} requests/s"
     )
-    top_in = charts._titled(figure, freeze_title(calibration), f"{subtitle}; every round drawn")
-    axes = charts._axes(figure, left_in=1.0, right_in=0.3, bottom_in=0.75, top_in=top_in + 0.1)
+    top_in = canvas.titled(figure, freeze_title(calibration), f"{subtitle}; every round drawn")
+    axes = canvas.axes_in(figure, left_in=1.0, right_in=0.3, bottom_in=0.75, top_in=top_in + 0.1)
     axes.set_xscale("log")
     curve = np.geomspace(2, 1 / (1 - max(row.percentile for row in opened) / 100), 300)
     base_ms = measured.unfrozen_ms(opened)
@@ -278,11 +278,11 @@ def memory(calibration: Calibration) -> Figure | None:
     rows = sorted(calibration.memory, key=lambda row: row.requests)
     if not rows:
         return None
-    figure = charts._figure(4.7)
-    top_in = charts._titled(
+    figure = canvas.blank(4.7)
+    top_in = canvas.titled(
         figure, memory_title(calibration), f"the process that records; grey: what {MEMORY_MB:g} MB more would be"
     )
-    axes = charts._axes(figure, left_in=0.95, right_in=0.35, bottom_in=0.75, top_in=top_in)
+    axes = canvas.axes_in(figure, left_in=0.95, right_in=0.35, bottom_in=0.75, top_in=top_in)
     requests, resident = [row.requests for row in rows], [row.resident_mb for row in rows]
     axes.set_xscale("log")
     axes.axhspan(resident[0], resident[0] + MEMORY_MB, color=SHADE, lw=0, zorder=0)
@@ -318,11 +318,11 @@ def overhead(calibration: Calibration) -> Figure | None:
     rows = calibration.overhead
     if not rows:
         return None
-    figure = charts._figure(4.3)
-    top_in = charts._titled(
+    figure = canvas.blank(4.3)
+    top_in = canvas.titled(
         figure, overhead_title(calibration), "seconds beyond warm-up and measurement · ○ one round · ● median"
     )
-    axes = charts._axes(figure, left_in=0.85, right_in=1.95, bottom_in=0.75, top_in=top_in)
+    axes = canvas.axes_in(figure, left_in=0.85, right_in=1.95, bottom_in=0.75, top_in=top_in)
     middle = measured.overheads_s(rows)
     numbers = list(middle)
     allowed = [allowed_s(number) for number in numbers]
@@ -350,7 +350,7 @@ def overhead(calibration: Calibration) -> Figure | None:
 def _end_labels(figure: Figure, axes: Axes, ends: dict[str, float]) -> None:
     low, high = axes.get_ylim()
     height_in = axes.get_position().height * figure.get_figheight()
-    places = charts.spread([(end - low) / (high - low) for end in ends.values()], 0.22 / height_in, 0.03, 0.97)
+    places = canvas.spread([(end - low) / (high - low) for end in ends.values()], 0.22 / height_in, 0.03, 0.97)
     for (name, end), place in zip(ends.items(), places, strict=True):
         text = f"{name}: {end:.1f} s" if name == "measured" else name
         bold = "bold" if name == "measured" else "normal"
@@ -379,11 +379,11 @@ def noise(calibration: Calibration) -> Figure | None:
     shown = [(method, spread) for method, spread in found.items() if spread]
     if not shown:
         return None
-    figure = charts._figure(2.1 + 1.1 * len(shown))
-    top_in = charts._titled(
+    figure = canvas.blank(2.1 + 1.1 * len(shown))
+    top_in = canvas.titled(
         figure, noise_title(calibration), "two identical variants; ○ one round · bar: ± one standard deviation about 0"
     )
-    axes = charts._axes(figure, left_in=1.95, right_in=1.75, bottom_in=0.72, top_in=top_in)
+    axes = canvas.axes_in(figure, left_in=1.95, right_in=1.75, bottom_in=0.72, top_in=top_in)
     _rows_axis(axes, len(shown))
     for row, (method, spread) in enumerate(shown):
         own = [r for r in rows if r.method == method]
@@ -442,11 +442,11 @@ CHARTS: tuple[Chart, ...] = (generators, lag, freeze, memory, overhead, noise)
 def draw(calibration: Calibration) -> list[Drawing]:
     """Every chart that has data."""
     drawings = []
-    with charts._style():
+    with canvas.style():
         for chart in CHARTS:
             figure = chart(calibration)
             if figure is not None:
-                drawings.append(charts._rendered(chart.__name__, f"calibration-{chart.__name__}", figure))
+                drawings.append(canvas.rendered(chart.__name__, f"calibration-{chart.__name__}", figure))
     return drawings
 
 
@@ -496,7 +496,7 @@ def servers(number: int) -> str:
 
 
 def _name(generator: str) -> str:
-    return charts.fit(wording.clean(generator, wording.NAME_LIMIT), 1.6, bold=generator == OURS)
+    return canvas.fit(wording.clean(generator, wording.NAME_LIMIT), 1.6, bold=generator == OURS)
 
 
 def _offsets(n: int) -> np.ndarray[Any, np.dtype[np.float64]]:

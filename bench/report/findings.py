@@ -5,8 +5,11 @@ Every sentence is computed; where a number cannot be had the sentence says so or
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench.analysis import server
+from bench.analysis.diagnosis import diagnosis
 from bench.analysis.frames import HEALTH_ENDPOINT, Frames, VariantInfo
 from bench.analysis.statistics import samples_needed
 from bench.analysis.summary import PERCENTILES, Figure, Summary
@@ -52,6 +55,26 @@ COLUMNS = (
     "failures",
     "never answered",
 )
+
+
+SERVER_COLUMNS = (
+    "diagnosis",
+    "loop lag p90",
+    "loop lag max",
+    "threads borrowed",
+    "CPU cores",
+    "CPU a request",
+    "memory",
+)
+"""Of the second table: what the probe saw in the servers."""
+
+NO_TELEMETRY = "no telemetry"
+
+LATE_MS = 25.0
+"""A loop that is late by less has not stalled: the probe's own threshold."""
+
+ALIKE = 1.05
+"""Factor between the dearest and the cheapest request below which they cost the same: the margin of 5 %."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +189,62 @@ def health_title(frames: Frames, summary: Summary) -> str:
     return f"Half of the health checks take longer than {words}" if words else ""
 
 
+def loop_title(frames: Frames, summary: Summary) -> str:
+    """For example: time.sleep in async def holds the loop for up to 1.6 s at a time, all of the time; ...
+
+    Empty where no server was watched.
+    """
+    lags = {v.name: lag for v in frames.variants if (lag := summary.value(v.name, "", "loop_lag_max_ms")) is not None}
+    if not lags:
+        return ""
+    ranked = sorted((v for v in frames.variants if v.name in lags), key=lambda variant: -lags[variant.name])
+    worst, longest = ranked[0], wording.duration(lags[ranked[0].name])
+    if lags[worst.name] < LATE_MS:
+        queue = _queue(frames, summary)
+        return f"{queue}{'no' if queue else 'No'} loop is ever late by more than {longest}"
+    held, kept = (stalled_share(frames, worst.name, kinds) for kinds in (("loop",), ("gil",)))
+    verb = "keeps the loop waiting" if kept > held else "holds the loop"
+    often = f", {_of_the_time(held + kept)}" if held + kept else ""
+    title = f"{_what(worst)} {verb} for up to {longest} at a time{often}"
+    if len(ranked) == 1:
+        return title
+    others = "the other" if len(ranked) == 2 else "the others"
+    return f"{title}; {others} for {wording.duration(lags[ranked[1].name])} at most"
+
+
+def cpu_title(frames: Frames, summary: Summary) -> str:
+    """For example: A request costs 0.28 ms of CPU with ..., 0.62 ms with ..."""
+    metric = "server_cpu_per_request_ms"
+    costs = {v.name: cost for v in frames.variants if (cost := summary.value(v.name, "", metric)) is not None}
+    ranked = sorted((v for v in frames.variants if v.name in costs), key=lambda variant: costs[variant.name])
+    if not ranked:
+        return "CPU a request"
+    low, high = (wording.duration(costs[variant.name]) for variant in (ranked[0], ranked[-1]))
+    if len(ranked) == 1:
+        return f"{_what(ranked[0])}: a request costs {low} of CPU"
+    if costs[ranked[-1].name] < ALIKE * costs[ranked[0].name]:
+        return f"A request costs the same CPU with all of them: {wording.span(low, high)}"
+    return f"A request costs {low} of CPU with {_what(ranked[0])}, {high} with {_what(ranked[-1])}"
+
+
+def stalled_share(frames: Frames, variant: str, kinds: tuple[str, ...] = server.LOOP_KINDS) -> float:
+    """The share of the measured time, of an average worker, for which stalls of ``kinds`` lasted."""
+    trials = frames.trials[(frames.trials["variant"] == variant) & frames.trials["workers"].notna()]
+    watched_s = float((trials["measured_s"] * trials["workers"]).sum())
+    rows = frames.stalls[(frames.stalls["variant"] == variant) & frames.stalls["kind"].isin(kinds)]
+    return min(1.0, float(rows["measured_ms"].sum()) / 1e3 / watched_s) if watched_s else 0.0
+
+
+def server_table(frames: Frames, summary: Summary) -> tuple[Row, ...]:
+    """What the probe saw, one row a variant that has evidence; empty where it saw none of them."""
+    if not any(frames.watched_rounds(variant.name) for variant in frames.variants):
+        return ()
+    return tuple(
+        Row(wording.name_of(v), wording.summary_of(v), v.role, _server_cells(frames, summary, v))
+        for v in frames.variants
+    )
+
+
 def answered(frames: Frames, variant: str, endpoint: str) -> str:
     """``0 of 64 answered in 6.4 s`` where nothing was; empty where something was, or nothing was asked."""
     observed = frames.pooled_latencies(variant, endpoint)
@@ -188,6 +267,45 @@ def _cells(frames: Frames, summary: Summary, variant: VariantInfo) -> tuple[Cell
         _count_cell(frames, summary, variant, "failures"),
         _count_cell(frames, summary, variant, "unfinished"),
     )
+
+
+def _server_cells(frames: Frames, summary: Summary, variant: VariantInfo) -> tuple[Cell, ...]:
+    found = diagnosis(frames, summary, variant.name)
+    if found is None:
+        return tuple(Cell(wording.DASH, NO_TELEMETRY) for _ in SERVER_COLUMNS)
+    return (
+        Cell(found.category),
+        _lag_cell(frames, summary, variant),
+        _server_cell(summary, variant, "loop_lag_max_ms", wording.latency),
+        _threads_cell(summary, variant),
+        _server_cell(summary, variant, "server_cpu_cores", wording.with_half_width),
+        _server_cell(summary, variant, "server_cpu_per_request_ms", lambda f: f"{wording.with_half_width(f)} ms"),
+        _server_cell(summary, variant, "server_rss_max_mb", lambda f: f"{wording.count(f.value)} MB"),
+    )
+
+
+def _server_cell(summary: Summary, variant: VariantInfo, metric: str, said: Callable[[Figure], str]) -> Cell:
+    figure = summary.get(variant.name, "", metric)
+    return Cell(wording.DASH, "too few samples") if figure is None else Cell(said(figure))
+
+
+def _lag_cell(frames: Frames, summary: Summary, variant: VariantInfo) -> Cell:
+    figure = summary.get(variant.name, "", "loop_lag_p90_ms")
+    if figure is not None:
+        return Cell(wording.latency(figure))
+    rows = frames.server[(frames.server["variant"] == variant.name) & frames.server["measured"]]
+    needed = samples_needed(PERCENTILES["p90"])
+    return Cell(wording.DASH, f"needs {wording.count(needed)} samples, has {wording.count(len(rows))}")
+
+
+def _threads_cell(summary: Summary, variant: VariantInfo) -> Cell:
+    borrowed, total, waiting = (
+        summary.value(variant.name, "", f"threads_{name}") for name in ("borrowed_max", "total", "waiting_max")
+    )
+    if borrowed is None:
+        return Cell(wording.DASH, "no threadpool in use")
+    note = f"{wording.count(waiting)} waiting" if waiting else ""
+    return Cell(wording.count(borrowed) + (f" of {wording.count(total)}" if total else ""), note)
 
 
 def _no_evidence(frames: Frames, variant: VariantInfo) -> tuple[Cell, ...]:
@@ -240,6 +358,18 @@ def _count_cell(frames: Frames, summary: Summary, variant: VariantInfo, metric: 
 def _too_few(frames: Frames, variant: VariantInfo, endpoint: str, share: float) -> str:
     total = frames.pooled_latencies(variant.name, endpoint).total
     return f"needs {wording.count(samples_needed(share))} requests, has {wording.count(total)}"
+
+
+def _queue(frames: Frames, summary: Summary) -> str:
+    """``Up to 60 requests wait for a thread with ...; ``; empty where none does."""
+    waiting = {v.name: summary.value(v.name, "", "threads_waiting_max") or 0.0 for v in frames.variants}
+    most = max(frames.variants, key=lambda variant: waiting[variant.name])
+    count = waiting[most.name]
+    return f"With {_what(most)}, up to {wording.count(count)} requests wait for a thread; " if count else ""
+
+
+def _of_the_time(share: float) -> str:
+    return "all of the time" if share >= 0.995 else f"{wording.share(share)} of the time"
 
 
 def _rps(frames: Frames, summary: Summary, variant: VariantInfo) -> Figure | None:

@@ -1,7 +1,8 @@
 """index.html: one self-contained file that needs nothing else, no script and no network.
 
 Everything that comes from a run (names, questions, log lines) goes through wording.clean and the template's
-autoescape. Only two things enter as markup: our own charts' SVG and the highlighted code, both escaped by their makers.
+autoescape. Only three things enter as markup: our own charts' SVG, our own advice, and the highlighted code, all of
+them escaped by their makers.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from markupsafe import Markup, escape
 from bench.analysis.frames import Frames, LeftOut, Run, Trouble, VariantInfo
 from bench.analysis.summary import Summary
 from bench.report import findings, wording
+from bench.report.server_section import server_section
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -129,6 +131,7 @@ def _section(result: Result, root: Path) -> dict[str, Any]:
         "charts": [inline(svg, alt) for svg, alt in result.charts],
         "columns": findings.COLUMNS,
         "rows": findings.table(frames, summary),
+        "server": server_section(frames, summary, root),
         "code": [shown for variant in frames.scenario.variants if (shown := _code(variant, root))],
     }
 

@@ -1,0 +1,50 @@
+"""The two files, appended to as things are seen, whole lines at a time: what was seen up to a SIGKILL is there."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable
+
+SERVER_COLUMNS = (
+    "at_s",
+    "lag_ms",
+    "lag_max_ms",
+    "tokens_borrowed",
+    "tokens_total",
+    "tokens_waiting",
+    "threads",
+    "cpu_s",
+    "loop_cpu_s",
+    "rss_mb",
+    "connections",
+    "in_flight",
+)
+STALLS_COLUMNS = ("at_s", "stall", "kind", "stalled_ms", "file", "line", "function", "leaf", "samples")
+"""Both as the harness's store.py documents them, which cannot be imported here. A test compares them."""
+
+
+class Table:
+    """A CSV file under way."""
+
+    def __init__(self, path: str, columns: tuple[str, ...]) -> None:
+        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self.write([columns])
+
+    def write(self, rows: Iterable[Iterable[object]]) -> None:
+        """Append rows in one go. A float is written to a microsecond (or a millionth of whatever it is)."""
+        lines = io.StringIO()
+        csv.writer(lines, lineterminator="\n").writerows([_text(cell) for cell in row] for row in rows)
+        if text := lines.getvalue():
+            os.write(self._handle, text.encode("utf-8", "backslashreplace"))
+
+    def close(self) -> None:
+        """Give the file back."""
+        os.close(self._handle)
+
+
+def _text(cell: object) -> str:
+    if cell is None:
+        return ""
+    return f"{cell:.6f}".rstrip("0").rstrip(".") if isinstance(cell, float) else str(cell)

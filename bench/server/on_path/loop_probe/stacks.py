@@ -1,0 +1,222 @@
+"""What a thread is doing, in a word: the deepest line of the app's own code, and the call that it is in.
+
+Only code objects, positions and globals are looked at. Locals are not: reading them from outside would keep objects
+alive that the app has let go.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dis
+import linecache
+import os
+import re
+import sys
+import sysconfig
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+from .settings import HERE
+
+INSTALLED = ("site-packages", "dist-packages")
+DEEPEST = 400
+"""Frames looked at, from the leaf: beyond is recursion."""
+REMEMBERED = 4096
+"""Code positions remembered. An app has dozens; one that makes code as it goes must not fill the memory."""
+LONGEST_LEAF = 80
+ENTERING = ("BEFORE_WITH", "LOAD_SPECIAL")
+WAITING_MODULES = ("threading", "queue", "selectors", "socket", "ssl", "subprocess", "concurrent.futures.thread")
+WAITING_CALLS = ("acquire", "wait", "sleep", "select", "poll", "accept", "connect", "recv", "recv_into", "join")
+"""Where a thread waits and runs nothing, for systems that do not tell its CPU time."""
+
+
+class Charge(NamedTuple):
+    """Whom a piece of time is charged to. Empty file: no code of the app's own is on the stack."""
+
+    file: str
+    line: int
+    function: str
+    leaf: str
+
+
+class Place(NamedTuple):
+    """One frame, as it was: frames themselves move on."""
+
+    code: CodeType
+    position: int
+    names: dict[str, Any]
+
+
+Stack = list[Place]
+"""Leaf first."""
+
+
+def stack_of(frame: FrameType | None) -> Stack:
+    """The frames of a thread. Takes no lock and gives the interpreter to nobody, so that they are of one moment."""
+    stack: Stack = []
+    while frame is not None and len(stack) < DEEPEST:
+        stack.append(Place(frame.f_code, frame.f_lasti, frame.f_globals))
+        frame = frame.f_back
+    return stack
+
+
+class OwnCode:
+    """Tells the app's own code from everybody else's, and names what a stack is doing there."""
+
+    def __init__(self, folders: tuple[str, ...]) -> None:
+        self._folders = [os.path.join(folder, "") for folder in folders]
+        paths = sysconfig.get_paths()
+        self._others = [os.path.join(os.path.realpath(paths[name]), "") for name in ("stdlib", "purelib", "platlib")]
+        self._others.append(os.path.join(HERE, ""))
+        self._files: dict[str, str] = {}
+        self._calls: dict[tuple[CodeType, int], tuple[int, str]] = {}
+
+    def file(self, filename: str) -> str:
+        """The path as its own folder sees it, such as ``apps/shop.py``; empty when it is not the app's own code."""
+        known = self._files.get(filename)
+        if known is None:
+            known = self._files[filename] = self._file(filename)
+        return known
+
+    def charge(self, stack: Stack) -> Charge:
+        """Whom to charge for what a thread is doing."""
+        index = next((i for i, place in enumerate(stack) if self.file(place.code.co_filename)), None)
+        if index is None:
+            return Charge("", 0, "", _qualified(stack[0]) if stack else "")
+        place = stack[index]
+        leaf = _qualified(stack[index - 1]) if index else self.call(place)
+        for around in stack[index + 1 :]:
+            if not _is_part(place.code) or around.code.co_filename != place.code.co_filename:
+                break
+            place = around
+            leaf = leaf or self.call(place)
+        return Charge(self.file(place.code.co_filename), self._located(place)[0], place.code.co_name, leaf)
+
+    def call(self, place: Place) -> str:
+        """The call without a frame (C code) that a frame is in, such as ``time.sleep``; empty when it is in none."""
+        return self._located(place)[1]
+
+    def waits(self, stack: Stack) -> bool:
+        """Whether a thread seems to wait for something. A guess from names, where CPU time is not to be had."""
+        if not stack:
+            return True
+        if stack[0].names.get("__name__") in WAITING_MODULES:
+            return True
+        return self.call(stack[0]).rpartition(".")[2] in WAITING_CALLS
+
+    def _file(self, filename: str) -> str:
+        if filename.startswith("<"):
+            return ""
+        path = os.path.realpath(filename)
+        if any(part in INSTALLED for part in path.split(os.sep)) or path.startswith(tuple(self._others)):
+            return ""
+        for folder in self._folders:
+            if path.startswith(folder):
+                return path[len(folder) :]
+        return ""
+
+    def _located(self, place: Place) -> tuple[int, str]:
+        key = (place.code, place.position)
+        known = self._calls.get(key)
+        if known is None:
+            if len(self._calls) >= REMEMBERED:
+                self._calls.clear()
+            known = self._calls[key] = _line_of(place), _call_at(place)
+        return known
+
+
+def _is_part(code: CodeType) -> bool:
+    """Whether it is a comprehension or generator expression: a part of the function around it to who reads it."""
+    return code.co_name in ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
+
+
+def _qualified(place: Place) -> str:
+    """A function as its users know it: ``psycopg.Cursor.execute``, ``json.decoder.JSONDecoder.decode``."""
+    module = str(place.names.get("__name__", ""))
+    if any(part in INSTALLED for part in place.code.co_filename.split(os.sep)):
+        module = module.partition(".")[0]  # what a package's files are called within is nobody's business
+    name = getattr(place.code, "co_qualname", place.code.co_name).replace(".<locals>", "")
+    return f"{module}.{name}"[:LONGEST_LEAF]
+
+
+def _line_of(place: Place) -> int:
+    line = place.code.co_firstlineno
+    for offset, starts in dis.findlinestarts(place.code):
+        if offset > place.position:
+            break
+        line = starts or line
+    return line
+
+
+def _call_at(place: Place) -> str:
+    if place.position < 0:
+        return ""
+    opname = dis.opname[place.code.co_code[place.position]]
+    if not opname.startswith(("CALL", "PRECALL")) and opname not in ENTERING and opname != "FOR_ITER":
+        return ""
+    expression = _expression(place)
+    if expression is None:
+        return ""
+    if opname == "FOR_ITER":
+        return f"{_named(expression, place.names)}.__next__"[:LONGEST_LEAF]
+    if opname in ENTERING:
+        return f"{_named(expression, place.names)}.__enter__"[:LONGEST_LEAF]
+    if isinstance(expression, ast.Call):
+        return _named(expression.func, place.names)[:LONGEST_LEAF]
+    return ""
+
+
+def _expression(place: Place) -> ast.expr | None:
+    """The source of the one instruction that a frame is at."""
+    text = _text(place)
+    try:
+        return ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _text(place: Place) -> str:
+    filename = place.code.co_filename
+    if not hasattr(place.code, "co_positions"):  # before Python 3.11 there are lines only
+        call = re.search(r"[\w.]+\(", linecache.getline(filename, _line_of(place)))
+        return f"{call[0]})" if call else ""
+    positions = list(place.code.co_positions())
+    first, last, begins, ends = positions[place.position // 2]
+    if first is None or last is None or begins is None or ends is None:
+        return ""
+    lines = [linecache.getline(filename, number).encode() for number in range(first, last + 1)]
+    lines[-1] = lines[-1][:ends]  # columns count bytes
+    lines[0] = lines[0][begins:]
+    return b"".join(lines).decode(errors="replace")
+
+
+def _named(expression: ast.expr, names: dict[str, Any]) -> str:
+    """A function's name by where it comes from (``from time import sleep``: ``time.sleep``), else as it is written."""
+    attributes: list[str] = []
+    root = expression
+    while isinstance(root, ast.Attribute):
+        attributes.insert(0, root.attr)
+        root = root.value
+    if not isinstance(root, ast.Name):
+        return ast.unparse(expression)
+    known = names.get(root.id, getattr(builtins, root.id, None))
+    return ".".join([_origin(known, root.id), *attributes])
+
+
+def _origin(known: object, written: str) -> str:
+    if known is None:
+        return written
+    if isinstance(known, ModuleType):
+        return known.__name__
+    if not isinstance(known, (BuiltinFunctionType, FunctionType, type)):
+        known = type(known)
+    module = known.__module__ or ""
+    if not module or module == "builtins":
+        return written if not isinstance(known, type) else known.__qualname__
+    return f"{module.partition('.')[0]}.{known.__qualname__}"
+
+
+def frames() -> dict[int, FrameType]:
+    """The frame that each thread is in, by its identifier."""
+    return sys._current_frames()

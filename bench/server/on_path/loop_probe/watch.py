@@ -1,0 +1,343 @@
+"""The thread beside the loop: asks it for signs of life, looks at it when they do not come, and writes what it saw.
+
+What it costs decides how it works. Nothing is done per request. The thread wakes up 50 times a second; whether it also
+wakes the loop depends: a loop that is seen waiting for something to do, in a process that uses next to no CPU, is well,
+and is asked once a row only.
+
+C code that keeps the interpreter lock to itself (json.loads of a large text, a regular expression) stops this thread
+too. When that ends, the lock is handed over right behind the call, before anything else of that thread runs: this
+thread wakes up late, finds the loop's thread still at that line, and charges it for as long as it was late itself.
+(``faulthandler.dump_traceback_later`` would see it meanwhile. It reads the stacks of threads without holding the lock:
+where this thread was late because forty others compete for it, they run meanwhile, and such a reader can crash the app.
+It is also the app's to use: there is one a process.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from asyncio import AbstractEventLoop
+from asyncio.base_events import BaseEventLoop
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, NamedTuple, TypeVar
+
+from .files import SERVER_COLUMNS, STALLS_COLUMNS, Table
+from .gauges import Meter, OwnDelay, find_server, tokens
+from .ledger import Charges, Ledger
+from .settings import Settings
+from .stacks import OwnCode, Stack, frames, stack_of
+
+BEAT_S = 0.020
+"""How often the thread looks. A stall is found within one beat; each costs some 50 to 80 us of the loop's core."""
+LOOK_S = 0.010
+"""How often it looks while an answer is due: stacks of a stall of 50 ms are seen three times."""
+ROW_S = 0.100
+"""As store.py promises."""
+IDLE_CPU_SHARE = 0.1
+"""A process that used less of a core since the last look has nobody who keeps the interpreter from its loop."""
+OTHERS_CPU_SHARE = 0.3
+"""Others that used less of a core did not starve the loop: a thread that competes for the lock gets half of it."""
+LATE_S = 2.5 * BEAT_S
+"""A look so long after the one before is late: something kept this thread from running, too."""
+COMPETES_EVERY_S = 0.020
+"""A thread that competes for the interpreter wakes up every 5 ms (sys.getswitchinterval) to ask for it; on a busy
+machine later. One that sleeps in a call (a clock, a socket, a lock) does not."""
+
+_RUN_ONCE: CodeType = BaseEventLoop._run_once.__code__  # type: ignore[attr-defined]
+T = TypeVar("T")
+_QUEUES = ("threading", "queue")
+
+
+def attach(settings: Settings) -> None:
+    """Watch the loop that runs now. A failure is said in the log once; the app goes on without it."""
+    try:
+        loop = asyncio.get_running_loop()
+        Watch(settings, loop, find_server(sys._getframe())).start()
+    except Exception as error:
+        _say_failed(error)
+
+
+class Use(NamedTuple):
+    """CPU time used until a moment, by the process and by the loop's thread (None where that is not to be had)."""
+
+    at_s: float
+    cpu_s: float
+    loop_cpu_s: float | None
+
+    def since(self, before: Use) -> tuple[float, float | None]:
+        """Shares of a core that both used since then."""
+        passed_s = max(self.at_s - before.at_s, 1e-6)
+        used = (self.cpu_s - before.cpu_s) / passed_s
+        if self.loop_cpu_s is None or before.loop_cpu_s is None:
+            return used, None
+        return used, (self.loop_cpu_s - before.loop_cpu_s) / passed_s
+
+
+class Watch:
+    """One loop under watch. To be made on its thread."""
+
+    def __init__(self, settings: Settings, loop: AbstractEventLoop, server: Any) -> None:
+        folder, pid = Path(settings.folder), os.getpid()
+        self._loop = loop
+        self._loop_thread = threading.get_ident()
+        self._uvicorn = server
+        self._own = OwnCode(settings.code)
+        self._ledger = Ledger(settings.threshold_s)
+        self._samples = Table(str(folder / f"server-{pid}.csv"), SERVER_COLUMNS)
+        self._stalls = Table(str(folder / f"stalls-{pid}.csv"), STALLS_COLUMNS)
+        self._meter = Meter()
+        self._threshold_s = settings.threshold_s
+        self._off = False
+        self._thread = threading.Thread(target=self._run, name="loop-probe", daemon=True)
+        # Shared with the loop's thread: single reads and writes only, which need no lock.
+        self._sent_s: float | None = None
+        self._answers: deque[tuple[float, float]] = deque()
+        self._runner: CodeType | None = None
+        # The watching thread's own.
+        now_s = time.perf_counter()
+        self._row_due_s = now_s
+        self._row_s = now_s
+        self._asked_s = 0.0
+        self._lag_s = 0.0
+        self._lag_max_s = 0.0
+        self._looked = self._asked = Use(now_s, time.process_time(), self._meter.loop_cpu_s())
+        self._places: dict[int, tuple[CodeType, int, int]] = {}
+        self._caught: dict[int, Stack] = {}
+        self._schedule = self._meter.loop_schedule()
+        self._asked_late = False
+        self._seen: list[tuple[CodeType, int]] = []
+
+    def start(self) -> None:
+        """Begin. A forked child of the app has no such thread, and leaves the files alone."""
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._leave_to_parent)
+        self._thread.start()
+
+    def _leave_to_parent(self) -> None:
+        if self._off:
+            return
+        self._off = True
+        for opened in (self._samples, self._stalls, self._meter):
+            opened.close()
+
+    # On the loop's thread
+
+    def _answer(self) -> None:
+        sent_s, now_s = self._sent_s, time.perf_counter()
+        if sent_s is None or self._off:
+            return
+        self._answers.append((sent_s, now_s))
+        if self._runner is None:
+            caller = sys._getframe().f_back
+            self._runner = caller.f_code if caller is not None else None
+        if now_s - sent_s < self._threshold_s:
+            self._sent_s = None
+            return
+        # In a stall the next beat follows at once: a loop that is blocked in every turn is seen without a gap.
+        self._sent_s = now_s
+        self._loop.call_soon(self._answer)
+
+    # On the watching thread
+
+    def _run(self) -> None:
+        due_s = time.perf_counter()
+        try:
+            self._own_delay = OwnDelay()
+            self._own_delay.read_s()
+            while not self._off and self._loop.is_running():
+                due_s = self._look(due_s)
+                pause_s = due_s - time.perf_counter()
+                if pause_s > 0:
+                    time.sleep(pause_s)
+            if not self._off:
+                self._stalls.write(self._ledger.rows())
+        except Exception as error:
+            if not self._off and not self._loop.is_closed():
+                _say_failed(error)
+
+    def _look(self, due_s: float) -> float:
+        """One look, which was due at ``due_s``; returns when the next one is due.
+
+        A beat counts from when it was due: a thread that is kept from asking is no sign of life.
+        """
+        now_s = time.perf_counter()
+        threads = frames()
+        loop_frame = threads.get(self._loop_thread)
+        if loop_frame is None:
+            return now_s + BEAT_S
+        caller = loop_frame.f_back
+        waits = self._waits(loop_frame.f_code, caller.f_code if caller is not None else None)
+        stacks, self._caught = self._caught, {}
+        if not stacks and now_s - (self._sent_s or due_s) >= LOOK_S:
+            # Before anything else: whatever reads a file lets the others run on, and their stacks change.
+            stacks = {ident: stack_of(frame) for ident, frame in threads.items()}
+        use = Use(now_s, time.process_time(), self._meter.loop_cpu_s())
+        used, _ = use.since(self._looked)
+        before, self._looked = self._looked, use
+        late = now_s - before.at_s > LATE_S
+        self._take_answers(before)
+        if self._sent_s is None and self._must_ask(waits, used, now_s):
+            # A look that comes late asks as if it had come in time: what was used meanwhile counts.
+            self._asked, self._asked_late = (before, True) if now_s - due_s >= LOOK_S else (use, False)
+            self._schedule = self._releasing(self._meter.loop_schedule)
+            self._asked_s = now_s
+            self._sent_s = min(due_s, now_s)
+            self._releasing(self._loop.call_soon_threadsafe, self._answer)
+        sent_s = self._sent_s
+        overdue = sent_s is not None and now_s - sent_s >= LOOK_S
+        if sent_s is not None and overdue and stacks:
+            quiet = late and (used < OTHERS_CPU_SHARE or self._own_delay.read_s() >= (now_s - before.at_s) / 2)
+            self._sample(sent_s, use, stacks, quiet)
+        else:
+            self._seen, self._places = [], {}
+        if now_s >= self._row_due_s:
+            self._write_row(use, threads)
+        return now_s + (LOOK_S if overdue else BEAT_S)
+
+    def _releasing(self, operation: Callable[..., T], *arguments: object) -> T:
+        """Call what lets other threads run meanwhile.
+
+        When it takes long to come back, one of them has kept the interpreter and has handed it over just now: this is
+        the moment to see which, and where.
+        """
+        begun_s = time.perf_counter()
+        result = operation(*arguments)
+        if not self._caught and time.perf_counter() - begun_s >= LOOK_S:
+            self._caught = {ident: stack_of(frame) for ident, frame in frames().items()}
+        return result
+
+    def _must_ask(self, waits: bool, used: float, now_s: float) -> bool:
+        return not waits or used > IDLE_CPU_SHARE or now_s - self._asked_s >= ROW_S - BEAT_S / 2
+
+    def _waits(self, code: CodeType, caller: CodeType | None) -> bool:
+        """Whether the loop's thread is where a loop waits for something to do.
+
+        On asyncio that is a selector's select. uvloop has no frames: the deepest one is whoever runs the loop, which is
+        also where an answer is called from.
+        """
+        if caller is _RUN_ONCE:
+            return code.co_name == "select"
+        return code is self._runner
+
+    def _take_answers(self, before: Use) -> None:
+        while self._answers:
+            sent_s, answered_s = self._answers.popleft()
+            self._lag_s = answered_s - sent_s
+            self._lag_max_s = max(self._lag_max_s, self._lag_s)
+            if self._lag_s < self._threshold_s:
+                self._ledger.forget()
+                continue
+            schedule = self._releasing(self._meter.loop_schedule)
+            self._ledger.answered(sent_s, answered_s, schedule.delayed_s - self._schedule.delayed_s)
+            self._schedule, self._asked, self._asked_late = schedule, before, True
+
+    def _sample(self, sent_s: float, use: Use, stacks: dict[int, Stack], quiet: bool) -> None:
+        """See who holds the loop up, and charge them.
+
+        ``quiet``: this thread came late, but not because somebody kept the interpreter; the machine was busy.
+        """
+        self._lag_max_s = max(self._lag_max_s, use.at_s - sent_s)
+        if not self._serves():
+            self._ledger.forget()
+            return
+        stack = stacks.pop(self._loop_thread)
+        stacks.pop(threading.get_ident(), None)
+        used, loop_used = use.since(self._asked)
+        others_used = used - (loop_used or 0.0)
+        starving = self._running(stacks) if others_used >= OTHERS_CPU_SHARE else []
+        place = [(each.code, each.position) for each in stack]
+        stuck = place == self._seen and self._own.call(stack[0]) != ""
+        self._seen = place
+        waits = self._waits(stack[0].code, stack[1].code if len(stack) > 1 else None)
+        schedule = self._releasing(self._meter.loop_schedule)
+        slices = schedule.slices - self._schedule.slices
+        blocked = not self._asked_late and slices < (use.at_s - self._asked.at_s) / COMPETES_EVERY_S
+        kind = "" if quiet and not stuck else kind_of(waits, loop_used, others_used, bool(starving), blocked)
+        charges: Charges = ()
+        if kind == "loop":
+            charges = ((kind, self._own.charge(stack), 1.0),)
+        elif kind == "gil":
+            charges = tuple((kind, self._own.charge(other), 1 / len(starving)) for other in starving)
+        self._ledger.overdue(sent_s, use.at_s, charges, schedule.delayed_s - self._schedule.delayed_s)
+
+    def _serves(self) -> bool:
+        """Whether anybody is kept waiting: not while the app starts up (and imports), nor while it shuts down."""
+        server = self._uvicorn
+        return server is None or (server.started and not server.should_exit)
+
+    def _running(self, stacks: dict[int, Stack]) -> list[Stack]:
+        """Stacks of the threads that run, or would: those that moved since the last look, or else all that do not wait.
+
+        Their CPU time would tell, but reading it means files: each lets all the others have a go with the interpreter,
+        and a look at forty of them takes seconds.
+        """
+        ready = {ident: s for ident, s in stacks.items() if s and not self._own.waits(s) and not _idles(s)}
+        places = {ident: (stack[0].code, stack[0].position, len(stack)) for ident, stack in ready.items()}
+        before, self._places = self._places, places
+        moved = [ready[ident] for ident, place in places.items() if before.get(ident, place) != place]
+        return moved or list(ready.values())
+
+    def _write_row(self, use: Use, threads: dict[int, FrameType]) -> None:
+        now_s = use.at_s
+        sent_s, pool = self._sent_s, tokens(self._loop)
+        overdue_s = now_s - sent_s if sent_s is not None else 0.0
+        lag_s = overdue_s if overdue_s > LOOK_S else self._lag_s
+        state = getattr(self._uvicorn, "server_state", None)
+        if pool is not None and pool.waiting and pool.borrowed >= pool.total and self._serves():
+            self._charge_holders(now_s)
+        else:
+            self._ledger.has_tokens()
+        row = (
+            *(now_s, lag_s * 1000, max(lag_s, self._lag_max_s) * 1000),
+            *(pool or (None, None, None)),
+            *(len(threads) - 1, use.cpu_s, use.loop_cpu_s, self._releasing(self._meter.rss_mb)),
+            *((len(state.connections), len(state.tasks)) if state is not None else (None, None)),
+        )
+        self._own_delay.read_s()
+        self._releasing(self._samples.write, [row])
+        if rows := self._ledger.rows():
+            self._releasing(self._stalls.write, rows)
+        self._lag_max_s = 0.0
+        self._row_s = now_s
+        self._row_due_s = max(self._row_due_s + ROW_S, now_s + ROW_S / 2)
+
+    def _charge_holders(self, now_s: float) -> None:
+        """The threadpool is exhausted: who holds its tokens?"""
+        workers = {t.ident for t in threading.enumerate() if type(t).__module__.startswith("anyio.")}
+        stacks = [stack_of(frame) for ident, frame in frames().items() if ident in workers]
+        holders = [stack for stack in stacks if not _idles(stack)]
+        charges = tuple(("threadpool", self._own.charge(stack), 1 / len(holders)) for stack in holders)
+        self._ledger.exhausted(self._row_s, now_s, charges, 1)
+
+
+def kind_of(waits: bool, loop_used: float | None, others_used: float, others_run: bool, blocked: bool) -> str:
+    """Why the loop is late: "loop" (its own thread is held), "gil" (it is kept from running), or "" (nobody's fault).
+
+    ``loop_used`` and ``others_used`` are shares of a core since the loop was asked, of its thread (None: not known) and
+    of all others; ``blocked``: the loop's thread slept all the time, which one that competes for the interpreter does
+    not.
+    """
+    starves = others_run and others_used >= OTHERS_CPU_SHARE
+    if waits:
+        return "gil" if starves else ""
+    if not starves or blocked or loop_used is None or loop_used >= others_used:
+        return "loop"
+    return "gil"
+
+
+def _idles(stack: Stack) -> bool:
+    """Whether a worker thread waits for work: it is in its queue, with no code but the libraries' own on its stack."""
+    modules = [str(place.names.get("__name__", "")) for place in stack]
+    if not all(module.startswith(("anyio.", "concurrent.futures.", *_QUEUES)) for module in modules):
+        return False
+    return not modules or modules[0] in _QUEUES or stack[0].code.co_name == "_worker"  # concurrent.futures has no queue
+
+
+def _say_failed(error: Exception) -> None:
+    os.write(2, f"loop_probe: failed: {type(error).__name__}: {error}\n".encode(errors="backslashreplace"))

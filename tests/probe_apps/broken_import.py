@@ -1,0 +1,3 @@
+"""Fails while it is imported."""
+
+app = 1 / 0
