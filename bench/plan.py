@@ -52,7 +52,7 @@ def _round(scenario: Scenario, load: Load, number: int, measure_s: float, seed: 
 
 
 def _groups(scenario: Scenario, load: Load, together: bool) -> list[list[Variant]]:
-    sharing = [v for v in scenario.variants if together and _fits_a_turn(predicted_latency_s(v, load))]
+    sharing = [v for v in scenario.variants if together and not v.alone and _fits_a_turn(predicted_latency_s(v, load))]
     alone = [[v] for v in scenario.variants if v not in sharing]
     return [*alone, sharing] if sharing else alone
 
