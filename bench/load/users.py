@@ -46,6 +46,9 @@ class HubHttpUser(User):
     max_connections: ClassVar[int] = 500
     """Open model: arrivals beyond so many in flight are dropped and counted. Half of the usual 1,024 open files."""
 
+    pool_type: ClassVar[type[OpenPool]] = OpenPool
+    """Open model: what plays the timetable."""
+
     wait_time = constant(FOREVER_S)
 
     _pools: ClassVar[dict[type, list[Any]]] = {}
@@ -60,7 +63,7 @@ class HubHttpUser(User):
         if self.arrival_rate is None:
             self._player = ClosedLoop(self._conduct())
         elif not self._class_users():
-            self._player = OpenPool(self._conduct(), self._timetable)
+            self._player = self.pool_type(self._conduct(), self._timetable)
         self._class_users().append(self)
         if self._player is not None:
             self.environment.stage.join(self._player, type(self).__name__)

@@ -12,6 +12,7 @@ harness: ``failure`` tells why, the trials that needed it are *failed*, and the 
 from __future__ import annotations
 
 import importlib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -65,8 +66,11 @@ class Services:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for service in reversed(self._services.values()):
-            service.stop()
+        for name, service in reversed(self._services.items()):
+            try:
+                service.stop()
+            except ServiceFailed as failed:  # the user's own server is gone: nothing of ours runs, so say it and go on
+                print(f"the service {name} {failed}", file=sys.stderr)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -78,8 +82,9 @@ class Services:
         for name, service in self._services.items():
             try:
                 if name not in self._up or name in self._failures or _ended(service):
-                    self._up.discard(name)
-                    service.stop()
+                    if name in self._up:
+                        self._up.discard(name)
+                        service.stop()
                     service.start()
                     self._up.add(name)
                 service.fresh()
