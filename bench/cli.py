@@ -73,6 +73,8 @@ def run_command(
     if narrowed is None:
         console.print(f"{scenario}: passed over, it has no variant called {' or '.join(variants)}")
         return
+    if users is not None and whole.rate_rps is not None:
+        raise UsageError(f"--users does not go with {scenario}: its load comes by a timetable, use --rate")
     folder = results.absolute() / _run_name(name)
     load = Load(rate_rps=rate) if rate is not None else Load(users=users) if users is not None else whole.load
     plan = _plan(narrowed, load, PROFILES[profile], rounds, measure_s, seed, folder)

@@ -112,6 +112,8 @@ class Scenario:
     """Modules of bench/services/ whose servers it needs."""
     packages: str = ""
     """The dependency group in pyproject.toml that its variants need besides."""
+    warmup_s: float = 0.0
+    """Of a variant alone: longer than usual, where more than a server has to come up to speed."""
     parallel: bool = False
     """It is about parallelism: on two cores the servers get both, and share one with the load generator."""
     claims: tuple[Claim, ...] = ()

@@ -39,6 +39,7 @@ SCENARIO = Scenario(
     endpoint="job done",
     locustfile="locustfiles/submit_and_poll.py",
     rate_rps=16,
+    warmup_s=2.0,  # the first job makes the brokers' clients connect, which takes a second
     parallel=True,
     services=("valkey",),
     packages="jobs",
