@@ -34,6 +34,8 @@ READY_WITHIN_S = 15.0
 """A server that has not answered by then never will: starting takes 1 s, on a busy machine 3."""
 SLACK_S = 20.0
 """Locust may take so much longer than its turns, for starting, draining and writing, before it counts as hung."""
+COMPANION_READY_WITHIN_S = 15.0
+"""Likewise for what runs beside a server: Celery takes 3 s."""
 LOOK_EVERY_S = 0.05
 
 
@@ -167,16 +169,22 @@ def _start_companions(folders: dict[str, Path], course: _Course, running: list[P
 
 
 def _wait_companions(course: _Course) -> None:
-    until_s = time.perf_counter() + READY_WITHIN_S
+    until_s = time.perf_counter() + COMPANION_READY_WITHIN_S
     for server in course.servers:
         for process, companion in zip(server.beside, server.variant.beside, strict=False):
-            while companion.ready not in process.log.read_text(encoding="utf-8", errors="replace"):
-                ended = process.poll() is not None
-                if ended or time.perf_counter() > until_s:
-                    what = "ended while starting" if ended else f"was not ready within {READY_WITHIN_S:g} s"
-                    server.failure, server.failure_log = f"{companion.name} {what}", process.log
-                    break
-                time.sleep(LOOK_EVERY_S)
+            if server.failure is None and (reason := _wait_said(process, companion.ready, until_s)):
+                server.failure, server.failure_log = f"{companion.name} {reason}", process.log
+
+
+def _wait_said(process: Process, word: str, until_s: float) -> str | None:
+    """None once ``word`` stands in the log of ``process``, else why it never will."""
+    while word not in process.log.read_text(encoding="utf-8", errors="replace"):
+        if process.poll() is not None:
+            return "ended while starting"
+        if time.perf_counter() > until_s:
+            return f"was not ready within {COMPANION_READY_WITHIN_S:g} s"
+        time.sleep(LOOK_EVERY_S)
+    return None
 
 
 def server_command(scenario: Scenario, variant: Variant, port: int) -> list[str]:

