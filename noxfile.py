@@ -34,7 +34,8 @@ def install(session: nox.Session, *groups: str) -> None:
 @nox.parametrize("scenario", [nox.param(name, id=name) for name in catalogue.names()])
 def bench(session: nox.Session, scenario: str) -> None:
     """Measure one scenario and draw it: -- --profile quick|standard|thorough --variant NAME --rounds N --run NAME …"""
-    install(session)
+    packages = catalogue.load(scenario).packages
+    install(session, *([packages] if packages else []))
     named = [] if any(arg.split("=")[0] == "--run" for arg in session.posargs) else ["--run", RUN]
     session.run("python", "-m", "bench", "run", scenario, *named, *session.posargs, **PATIENTLY)
 

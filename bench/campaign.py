@@ -50,10 +50,13 @@ class Outcome:
 Measure = Callable[[Lineup, Callable[[str], None]], list[Trial]]
 
 
-def run_campaign(plan: Plan, run: Path, measure: Measure, watch: Watch) -> Outcome:
+def run_campaign(
+    plan: Plan, run: Path, measure: Measure, watch: Watch, fresh: Callable[[], None] = lambda: None
+) -> Outcome:
     """Measure every round of ``plan`` that ``run`` does not have yet.
 
-    A round that was cut short is measured again whole, so that its comparisons stay paired.
+    A round that was cut short is measured again whole, so that its comparisons stay paired. ``fresh`` is called before
+    each: it puts the services that the scenario needs back to their first state.
     """
     missing = [made for made in plan.rounds if not round_is_complete(run, plan, made.number)]
     kept = len(plan.rounds) - len(missing)
@@ -61,6 +64,7 @@ def run_campaign(plan: Plan, run: Path, measure: Measure, watch: Watch) -> Outco
     trials: list[Trial] = []
     for made in missing:
         _forget(run, plan, made.number)
+        fresh()
         for lineup in made.lineups:
             watch.lineup(lineup)
             measured = measure(lineup, watch.phase)
@@ -147,7 +151,7 @@ def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
         yield f"{path} {before}, now {now}"
 
 
-COMPARED = ("load", "seed", "measure_s", "variants", "path")
+COMPARED = ("load", "seed", "measure_s", "variants", "path", "endpoint")
 """What must be the same for two rounds to be rounds of one measurement."""
 
 
@@ -176,6 +180,9 @@ def _entry(plan: Plan, profile: str) -> dict[str, Any]:
     return {
         "question": scenario.question,
         "path": scenario.path,
+        "endpoint": scenario.endpoint,
+        "services": list(scenario.services),
+        "parallel": scenario.parallel,
         "load": load.as_json(),
         "seed": plan.seed,
         "rounds": len(plan.rounds),

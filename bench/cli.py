@@ -86,8 +86,10 @@ def run_command(
     if narrowed is None:
         console.print(f"{scenario}: passed over, it has no variant called {' or '.join(variants)}")
         return
+    if users is not None and whole.rate_rps is not None:
+        raise UsageError(f"--users does not go with {scenario}: its load comes by a timetable, use --rate")
     folder = results.absolute() / _run_name(name)
-    load = Load(rate_rps=rate) if rate is not None else Load(users=users or whole.users)
+    load = Load(rate_rps=rate) if rate is not None else Load(users=users) if users is not None else whole.load
     plan = _plan(narrowed, load, PROFILES[profile], rounds, measure_s, seed, folder)
     options = {"--profile": profile, "--rounds": rounds, "--users": users, "--rate": rate, "--measure-s": measure_s}
     words = [str(word) for pair in options.items() if pair[1] is not None for word in pair]
@@ -125,16 +127,25 @@ def _plan(
 def _measure(plan: Plan, folder: Path, profile: str, options: list[str]) -> int:
     from bench.campaign import measuring_alone, open_run, run_campaign
     from bench.lineup import run_lineup
+    from bench.processes import cores_for
     from bench.progress import Show
+    from bench.services import Services
+    from bench.store import logs_folder
 
     _make_folder(folder.parent)
     with measuring_alone(folder.parent):
         _make_folder(folder)
         open_run(folder, plan, profile, options, _header)
         store.point_latest(folder.parent, folder)
-        with Show(console, plan.scenario.name) as show:
+        scenario, cores = plan.scenario, cores_for(plan.scenario.parallel)
+        services = Services(scenario.services, logs_folder(folder, scenario.name), cores.server if cores else None)
+        with services, Show(console, scenario.name) as show:
             outcome = run_campaign(
-                plan, folder, lambda lineup, watch: run_lineup(plan.scenario, lineup, folder, watch), show
+                plan,
+                folder,
+                lambda lineup, watch: run_lineup(scenario, lineup, folder, watch, services),
+                show,
+                services.fresh,
             )
     drawn = _draw(folder)
     return 1 if outcome.troubled else drawn

@@ -63,19 +63,87 @@ def awaited(wait_s: float) -> Law:
     return Law("N/S", wait_s, math.inf)
 
 
+def one_after_another(*waits_s: float) -> Law:
+    """Several awaits in a row: their waits add up, and still every request in flight waits at the same time."""
+    return Law(f"N/({' + '.join(_symbols(waits_s))})", math.fsum(waits_s), math.inf)
+
+
+def overlapped(*waits_s: float) -> Law:
+    """Several awaits at once (``gather``, ``TaskGroup``): a request takes as long as the longest of them."""
+    return Law(f"N/max({', '.join(_symbols(waits_s))})", max(waits_s), math.inf)
+
+
 def threadpool(wait_s: float, tokens: int = ANYIO_TOKENS) -> Law:
-    """A blocking call on a worker thread, in plain ``def`` or ``run_in_threadpool``: as many at once as tokens."""
+    """A blocking call on a worker thread, in plain ``def`` or ``run_in_threadpool``: as many at once as tokens.
+
+    A synchronous dependency takes a token as well, whatever the endpoint is. Source of the number: anyio's
+    documentation, "Working with threads" (the default limiter has 40 tokens, one limiter for every event loop).
+    """
     return Law(f"min(N, {tokens})/S", wait_s, tokens)
 
 
+def background_tasks(wait_s: float, tokens: int = ANYIO_TOKENS) -> Law:
+    """Synchronous functions in ``BackgroundTasks``: accepted at once, but *done* at the threadpool's rate.
+
+    The law is that of the work, not of the accepting: what arrives faster than T/S stays behind as backlog.
+    """
+    return Law(f"T/S, T = {tokens}", wait_s, tokens)
+
+
+def blocked_workers(wait_s: float, workers: int) -> Law:
+    """``workers`` processes, each with a blocked loop: so many requests at once, if each has a connection to serve.
+
+    A keep-alive connection stays with the worker that accepted it, so this bound is only reached where no worker stands
+    idle; ``busy_workers`` says how many to expect.
+    """
+    return Law("W/S", wait_s, workers)
+
+
+def busy_workers(workers: int, connections: int) -> float:
+    """Workers expected to have any of ``connections`` that were placed at random: W(1 - (1 - 1/W)^N).
+
+    The mean number of occupied boxes; source: Feller, "An Introduction to Probability Theory and Its Applications",
+    volume 1, 3rd edition, section IX.2 (a sum of indicators).
+
+        busy_workers(4, 4)     # 2.73: one of four workers stands idle, and some of another
+        busy_workers(4, 32)    # 4.00
+    """
+    return float(workers * (1 - (1 - 1 / workers) ** connections))
+
+
+def gil_bound(cpu_s: float) -> Law:
+    """Python code that computes, in ``async def`` or in threads: the GIL lets one of them at a time, so 1/c.
+
+    Source: Beazley, "Understanding the Python GIL", PyCon 2010. Handing the GIL about costs more still.
+    """
+    return Law("1/c", cpu_s, 1, "cpu")
+
+
+def gil_released(cpu_s: float, cores: int) -> Law:
+    """C code in threads that lets the GIL go while it computes: at most one request a core; less what holds it.
+
+    By Amdahl's law the share of c spent with the GIL held bounds it further, and that share is not known beforehand.
+    """
+    return Law("min(N, cores)/c", cpu_s, cores, "cpu")
+
+
+def process_pool(cpu_s: float, processes: int, cores: int) -> Law:
+    """Computing in a pool of ``processes``, each with a GIL of its own: as many at once as there are cores for."""
+    return Law(f"min(N, {processes}, cores)/c", cpu_s, min(processes, cores), "cpu")
+
+
+def _symbols(waits_s: tuple[float, ...]) -> list[str]:
+    return [f"S{number}" for number, _ in enumerate(waits_s, start=1)]
+
+
 def frozen_response_ms(percentile: float, base_ms: float, freeze_s: float, every_s: float) -> float:
-    """Response time that ``percentile`` % keep to, of a server that stands still for ``freeze_s`` in every ``every_s``.
+    """Response time within which a server answers ``percentile`` % if it stands still ``freeze_s`` in ``every_s``.
 
     Arrivals are even, so the share freeze_s / every_s of them meets the freeze, and each waits for what is left of it:
     evenly between nothing and the whole freeze. The others take ``base_ms``. What the server needs to work off its
     queue afterwards is left out.
 
-        frozen_response_ms(90, 0.3, freeze_s=1, every_s=5)    # 500: a fifth meets the freeze, half of it waits longer
+        frozen_response_ms(90, 0.3, freeze_s=1, every_s=5)    # 500: half of the fifth that meets the freeze waits on
     """
     beyond = (1 - percentile / 100) / (freeze_s / every_s)
     return base_ms if beyond >= 1 else max(base_ms, (1 - beyond) * freeze_s * 1000)

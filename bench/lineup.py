@@ -29,12 +29,15 @@ from bench.processes import (
     wait_until_ready,
 )
 from bench.server import launch
+from bench.services import Services
 from bench.validity import Evidence, judge
 
 READY_WITHIN_S = 15.0
 """A server that has not answered by then never will: starting takes 1 s, on a busy machine 3."""
 SLACK_S = 20.0
 """Locust may take so much longer than its turns, for starting, draining and writing, before it counts as hung."""
+COMPANION_READY_WITHIN_S = 15.0
+"""Likewise for what runs beside a server: Celery takes 3 s."""
 LOOK_EVERY_S = 0.05
 
 
@@ -44,7 +47,10 @@ class _Server:
     port: int
     log: Path
     process: Process | None = None
+    beside: list[Process] = field(default_factory=list)
     failure: str | None = None
+    failure_log: Path | None = None
+    """Where the reason is to be found, if not in the server's own log."""
     ready_s: float | None = None
 
     @property
@@ -57,6 +63,7 @@ class _Course:
     """How a lineup went, filled in as it goes."""
 
     cores: Cores | None
+    services: Services
     servers: list[_Server] = field(default_factory=list)
     locust_log: Path = Path()
     locust_pid: int | None = None
@@ -66,14 +73,19 @@ class _Course:
 
 
 def run_lineup(
-    scenario: Scenario, lineup: Lineup, run: Path, watch: Callable[[str], None] = lambda _: None
+    scenario: Scenario,
+    lineup: Lineup,
+    run: Path,
+    watch: Callable[[str], None] = lambda _: None,
+    services: Services | None = None,
 ) -> list[Trial]:
     """Measure one lineup and write ``trial.json`` for each of its variants; returns them in the lineup's order.
 
-    ``watch`` hears what is going on in a word: starting, loading, stopping. What cannot be measured ends as a failed
-    trial with its reason; only the harness's own errors and KeyboardInterrupt come out, with everything stopped.
+    ``watch`` hears what is going on in a word: starting, loading, stopping. ``services`` are those that the scenario
+    needs, in their fresh state. What cannot be measured ends as a failed trial with its reason; only the harness's own
+    errors and KeyboardInterrupt come out, with everything stopped.
     """
-    course = _Course(cores_for(parallel=False))
+    course = _Course(cores_for(scenario.parallel), services or Services((), run))
     folders = {name: _fresh_folder(run, lineup, name) for name in lineup.variants}
     running: list[Process] = []
     begun_s = time.perf_counter()
@@ -81,7 +93,9 @@ def run_lineup(
         watch("starting")
         locust, lineup_file = _start_locust(scenario, lineup, run, course, running)
         _start_servers(scenario, lineup, folders, course, running)
+        _start_companions(folders, course, running)
         _wait_ready(course)
+        _wait_companions(course)
         course.timings["ready_s"] = time.perf_counter() - begun_s
         ready = [server for server in course.servers if server.failure is None]
         if ready and locust is not None:
@@ -109,21 +123,71 @@ def _fresh_folder(run: Path, lineup: Lineup, variant: str) -> Path:
 def _start_servers(
     scenario: Scenario, lineup: Lineup, folders: dict[str, Path], course: _Course, running: list[Process]
 ) -> None:
+    missing = course.services.failure()
     for name in lineup.variants:
         server = _Server(scenario.variant(name), free_port(), folders[name] / "server.log")
         course.servers.append(server)
+        if missing is not None:
+            server.failure, server.failure_log = missing.reason, missing.log
+            continue
         try:
             server.process = start(
                 server_command(scenario, server.variant, server.port),
                 name=name,
                 log=server.log,
-                env=server_environment(scenario, server.variant, folders[name]),
+                env={**server_environment(scenario, server.variant, folders[name]), **_handed_over(server, course)},
                 cwd=ROOT,
                 cores=course.cores.server if course.cores else None,
             )
             running.append(server.process)
         except CannotStart as error:
             server.failure = str(error)
+
+
+def _handed_over(server: _Server, course: _Course) -> dict[str, str]:
+    """Where its services are, and what its variant sets."""
+    return {**course.services.environment, **dict(server.variant.environment)}
+
+
+def _start_companions(folders: dict[str, Path], course: _Course, running: list[Process]) -> None:
+    for server in course.servers:
+        if server.process is None:
+            continue
+        for companion in server.variant.beside:
+            program, *arguments = companion.command
+            try:
+                process = start(
+                    [sys.executable if program == "python" else program, *arguments],
+                    name=companion.name,
+                    log=folders[server.variant.name] / f"{companion.name}.log",
+                    env={**clean_environment(), **_handed_over(server, course)},
+                    cwd=ROOT,
+                    cores=course.cores.server if course.cores else None,
+                )
+            except CannotStart as error:
+                server.failure = str(error)
+                break
+            server.beside.append(process)
+            running.append(process)
+
+
+def _wait_companions(course: _Course) -> None:
+    until_s = time.perf_counter() + COMPANION_READY_WITHIN_S
+    for server in course.servers:
+        for process, companion in zip(server.beside, server.variant.beside, strict=False):
+            if server.failure is None and (reason := _wait_said(process, companion.ready, until_s)):
+                server.failure, server.failure_log = f"{companion.name} {reason}", process.log
+
+
+def _wait_said(process: Process, word: str, until_s: float) -> str | None:
+    """None once ``word`` stands in the log of ``process``, else why it never will."""
+    while word not in process.log.read_text(encoding="utf-8", errors="replace"):
+        if process.poll() is not None:
+            return "ended while starting"
+        if time.perf_counter() > until_s:
+            return f"was not ready within {COMPANION_READY_WITHIN_S:g} s"
+        time.sleep(LOOK_EVERY_S)
+    return None
 
 
 def server_command(scenario: Scenario, variant: Variant, port: int) -> list[str]:
@@ -180,6 +244,8 @@ def locust_command(scenario: Scenario, lineup: Lineup, lineup_file: Path) -> lis
         *(sys.executable, "-m", "locust", "--locustfile", scenario.locustfile, "--headless", "--only-summary"),
         *("--users", str(users), "--spawn-rate", str(users), "--host", "http://127.0.0.1"),
         *("--path", scenario.path, "--health-path", HEALTH_PATH),
+        *(("--method", scenario.method) if scenario.method != "GET" else ()),
+        *(("--body", scenario.body) if scenario.body else ()),
         *(("--rate", f"{load.rate_rps:g}") if load.rate_rps is not None else ()),
         *("--lineup", str(lineup_file)),
     ]
@@ -218,24 +284,33 @@ def _write_lineup(path: Path, lineup: Lineup, ready: list[_Server], folders: dic
 
 def _wait_loaded(locust: Process, lineup: Lineup, ready: list[_Server], course: _Course) -> None:
     until_s = time.perf_counter() + lineup.load_s + SLACK_S
-    with _failures_noted(ready):
+    with _failures_noted(ready, course.services):
         while locust.wait(LOOK_EVERY_S) is None:
             if time.perf_counter() > until_s:
                 course.generator_failure = f"locust did not end within {lineup.load_s + SLACK_S:.0f} s"
                 return
             if all(server.process is None or server.process.poll() is not None for server in ready):
                 return
+            if course.services.failure() is not None:
+                return
         if (status := locust.poll()) != 0:
             course.generator_failure = f"locust ended with status {status}"
 
 
 @contextmanager
-def _failures_noted(servers: list[_Server]) -> Iterator[None]:
+def _failures_noted(servers: list[_Server], services: Services) -> Iterator[None]:
     yield
+    missing = services.failure()
     for server in servers:
         status = server.process.poll() if server.process is not None else None
-        if status is not None:
+        if missing is not None:
+            server.failure, server.failure_log = missing.reason, missing.log
+        elif status is not None:
             server.failure = f"the server {ended(status)} while it was measured"
+        for process in server.beside:
+            if server.failure is None and (status := process.poll()) is not None:
+                server.failure = f"{process.name} {ended(status)} while it was measured"
+                server.failure_log = process.log
 
 
 def _read_facts(lineup_file: Path) -> dict[str, Any]:
@@ -250,7 +325,7 @@ def _record(scenario: Scenario, lineup: Lineup, server: _Server, folder: Path, c
     name = server.variant.name
     facts = course.facts.get(name, {})
     status, reasons = _verdict(scenario, lineup, server, facts, course, folder)
-    log = course.locust_log if status == "failed" and server.failure is None else server.log
+    log = course.locust_log if status == "failed" and server.failure is None else server.failure_log or server.log
     log_tail = tail(log) if status != "ok" else ""
     trial = Trial(scenario.name, name, lineup.round, lineup.load, status, reasons, log_tail, facts)
     content = {
@@ -290,7 +365,7 @@ def _verdict(
     if not facts:
         return "failed", ("locust left no facts of this trial",)
     planned_s = sum(turn.measure_s for turn in lineup.turns if turn.variant == server.variant.name)
-    evidence = Evidence(facts, f"GET {scenario.path}", lineup.load, server.variant.law, planned_s)
+    evidence = Evidence(facts, scenario.endpoint, lineup.load, server.variant.law, planned_s)
     reasons = judge(evidence)
     if server.variant.probed:
         missing = launch.missing_telemetry(folder, facts.get("turns", []), server.variant.workers)

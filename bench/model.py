@@ -17,6 +17,17 @@ HEALTH_EVERY_S = 0.1
 
 
 @dataclass(frozen=True)
+class Companion:
+    """A program that a variant needs beside its server, in the same environment and on the same cores."""
+
+    name: str
+    command: tuple[str, ...]
+    """``python`` in front is the interpreter that runs the server."""
+    ready: str
+    """It is ready once this stands in its log."""
+
+
+@dataclass(frozen=True)
 class Variant:
     """One way to write the endpoint: the file ``apps/<scenario>/<name>.py`` with a FastAPI ``app``."""
 
@@ -31,11 +42,53 @@ class Variant:
     """Name of another variant whose file it runs: for variants that differ only in how they are served, and twins."""
     probed: bool = True
     """Whether the probe is in its server. Only who measures the probe's own cost goes without."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """Variables that its server gets besides: ``(("OMP_NUM_THREADS", "1"),)``."""
+    beside: tuple[Companion, ...] = ()
+    """Programs that run beside its server, started and stopped with it: a queue's workers."""
+    alone: bool = False
+    """It does not fall quiet when its turn ends (work goes on behind it), so it gets a lineup of its own."""
 
     @property
     def module(self) -> str:
         """Name of its file in the scenario's folder, without ``.py``."""
         return self.file or self.name
+
+
+Relation = Literal["above", "below", "equivalent"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``metric`` of ``variant`` is above (below, equivalent to) ``factor`` times that of ``other``.
+
+        Comparison("throughput_rps", "awaited", "above", "blocking_call", factor=10)
+        Comparison("latency_p50_ms", "blocking_call", "above", 1000, endpoint="GET /health")
+
+    ``metric`` is one of summary.csv's. ``other`` is a variant of the scenario, or a number in the metric's unit.
+    ``endpoint`` is named as in summary.csv; empty is the scenario's own, or none for a metric of the server.
+    """
+
+    metric: str
+    variant: str
+    relation: Relation
+    other: str | float
+    factor: float = 1.0
+    endpoint: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement that the measurement puts to the test.
+
+    Confirmed when every comparison holds beyond its uncertainty, refuted when one is contradicted beyond it,
+    inconclusive otherwise.
+    """
+
+    name: str
+    statement: str
+    """One sentence in plain words."""
+    comparisons: tuple[Comparison, ...]
 
 
 @dataclass(frozen=True)
@@ -50,8 +103,33 @@ class Scenario:
     users: int = 32
     locustfile: str = "locustfiles/get_and_health.py"
     """How its users behave, relative to the repository."""
+    method: str = "GET"
+    body: str = ""
+    """JSON that is sent along, for a method that takes some."""
+    endpoint: str = ""
+    """What its laws and verdicts are about, as Locust names it; by default the method and the path."""
+    rate_rps: float | None = None
+    """Arrivals a second by a timetable, in place of looping users."""
+    services: tuple[str, ...] = ()
+    """Modules of bench/services/ whose servers it needs."""
+    packages: str = ""
+    """The dependency group in pyproject.toml that its variants need besides."""
+    warmup_s: float = 0.0
+    """Of a variant alone: longer than usual, where more than a server has to come up to speed."""
+    parallel: bool = False
+    """It is about parallelism: on two cores the servers get both, and share one with the load generator."""
+    claims: tuple[Claim, ...] = ()
     folder: str = ""
     """Where its variants' files are; the catalogue fills it in."""
+
+    def __post_init__(self) -> None:
+        if not self.endpoint:
+            object.__setattr__(self, "endpoint", f"{self.method} {self.path}")
+
+    @property
+    def load(self) -> Load:
+        """What its servers are asked, unless the command line says otherwise."""
+        return Load(users=self.users) if self.rate_rps is None else Load(rate_rps=self.rate_rps)
 
     def variant(self, name: str) -> Variant:
         """The variant called ``name``; KeyError when there is none."""

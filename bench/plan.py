@@ -52,7 +52,7 @@ def _round(scenario: Scenario, load: Load, number: int, measure_s: float, seed: 
 
 
 def _groups(scenario: Scenario, load: Load, together: bool) -> list[list[Variant]]:
-    sharing = [v for v in scenario.variants if together and _fits_a_turn(predicted_latency_s(v, load))]
+    sharing = [v for v in scenario.variants if together and not v.alone and _fits_a_turn(predicted_latency_s(v, load))]
     alone = [[v] for v in scenario.variants if v not in sharing]
     return [*alone, sharing] if sharing else alone
 
@@ -69,13 +69,13 @@ def _lineup(
     scenario: Scenario, load: Load, number: int, index: int, group: list[Variant], measure_s: float, seed: int
 ) -> Lineup:
     names = tuple(variant.name for variant in group)
-    turns = _one_turn(group[0], load, measure_s) if len(group) == 1 else _turns(group, load, measure_s, seed)
+    turns = _one_turn(scenario, group[0], load, measure_s) if len(group) == 1 else _turns(group, load, measure_s, seed)
     return Lineup(scenario.name, number, index, names, load, turns, seed)
 
 
-def _one_turn(variant: Variant, load: Load, measure_s: float) -> tuple[Turn, ...]:
+def _one_turn(scenario: Scenario, variant: Variant, load: Load, measure_s: float) -> tuple[Turn, ...]:
     latency_s = predicted_latency_s(variant, load) or 0.0
-    warmup_s = max(WARMUP_S, LATENCIES_WARMUP * latency_s)
+    warmup_s = max(WARMUP_S, scenario.warmup_s, LATENCIES_WARMUP * latency_s)
     return (Turn(variant.name, 1, warmup_s, max(measure_s, LATENCIES_MEASURED * latency_s), latency_s),)
 
 

@@ -18,6 +18,8 @@ from bench.load import HubHttpUser, Request
 @events.init_command_line_parser.add_listener
 def _options(parser):
     parser.add_argument("--path", default="/", help="what the users ask for")
+    parser.add_argument("--method", default="GET", help="how they ask for it")
+    parser.add_argument("--body", default="", help="JSON that they send along")
     parser.add_argument("--health-path", default="/health", help="what the load balancer asks for")
     parser.add_argument("--rate", type=float, default=0.0, help="arrivals a second instead of looping users; 0: loop")
 
@@ -37,5 +39,6 @@ class Visitor(HubHttpUser):
 def _configure(environment, **_):
     options = environment.parsed_options
     LoadBalancer.request = Request(options.health_path)
-    Visitor.request = Request(options.path)
+    headers = (("Content-Type", "application/json"),) if options.body else ()
+    Visitor.request = Request(options.path, options.method, headers, options.body.encode())
     Visitor.arrival_rate = options.rate or None

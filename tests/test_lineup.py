@@ -13,7 +13,7 @@ import pytest
 from harness import UGLY, bench, lives, reasons, trial, trial_folder
 
 from bench import catalogue, lineup
-from bench.model import Lineup, Load, Scenario, Trial, Turn
+from bench.model import Companion, Lineup, Load, Scenario, Trial, Turn
 from bench.plan import make_plan
 
 
@@ -248,3 +248,41 @@ def test_the_users_own_settings_of_the_tools_change_nothing(monkeypatch: pytest.
     passed: dict[str, Any] = lineup.clean_environment()
     assert not [name for name in passed if name.startswith(("LOCUST", "UVICORN", "WEB_"))]
     assert passed["DATABASE_URL"] == "postgresql://theirs"
+
+
+# What runs beside a server
+
+SPEAKS = "import os, time; print(os.environ['WORD'], flush=True); time.sleep({after_s}); raise SystemExit({status})"
+
+
+def beside(after_s: float, status: int, ready: str) -> Scenario:
+    """``fine`` with a companion that says ready and ends after so long."""
+    scenario = catalogue.load("ugly_run", UGLY)
+    companion = Companion("worker", ("python", "-c", SPEAKS.format(after_s=after_s, status=status)), ready)
+    fine = replace(scenario.variant("fine"), beside=(companion,), environment=(("WORD", "at your service"),))
+    return replace(scenario, variants=(fine,))
+
+
+def test_a_companion_runs_beside_its_server_in_the_same_environment(tmp_path: Path) -> None:
+    scenario = beside(600, 0, "at your service")
+    assert measured(scenario, short(scenario, "fine"), tmp_path)["fine"].status != "failed"
+    assert (trial_folder(tmp_path, "ugly_run", "fine") / "worker.log").read_text().startswith("at your service\n")
+
+
+@pytest.mark.parametrize(
+    ("after_s", "ready", "reason"),
+    [
+        (0.0, "never said", "worker ended while starting"),
+        (600, "never said", "worker was not ready within 2 s"),
+        (1.0, "at your service", "worker ended with status 3 while it was measured"),
+    ],
+)
+def test_a_companion_that_fails_fails_the_trial_with_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after_s: float, ready: str, reason: str
+) -> None:
+    monkeypatch.setattr(lineup, "COMPANION_READY_WITHIN_S", 2.0)
+    scenario = beside(after_s, 3, ready)
+    longer = replace(short(scenario, "fine"), turns=(Turn("fine", 1, warmup_s=0.2, measure_s=2.0),))
+    found = measured(scenario, longer, tmp_path)["fine"]
+    assert (found.status, found.reasons) == ("failed", (reason,))
+    assert found.log_tail.startswith("at your service")

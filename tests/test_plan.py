@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -160,6 +161,20 @@ def test_a_variant_without_a_law_is_alone() -> None:
 
 def test_all_are_alone_when_taking_turns_is_switched_off() -> None:
     assert all(len(lineup.variants) == 1 for lineup in lineups(make_plan(FOUR, USERS_32, 2, 1, 1, together=False)))
+
+
+def test_a_variant_that_does_not_fall_quiet_is_alone() -> None:
+    restless = Variant("restless", "fix", "restless", awaited(0.05), alone=True)
+    quick = scenario(a=awaited(0.05), b=awaited(0.05))
+    some = replace(quick, variants=(*quick.variants, restless))
+    together = {frozenset(lineup.variants) for lineup in lineups(make_plan(some, USERS_32, 1, 1, 1))}
+    assert together == {frozenset({"restless"}), frozenset({"a", "b"})}
+
+
+def test_a_scenario_may_ask_for_a_longer_warm_up_of_what_is_alone() -> None:
+    slow = replace(scenario(slow=None), warmup_s=2.5)
+    (made,) = lineups(make_plan(slow, USERS_32, 1, 1, 1))
+    assert [turn.warmup_s for turn in made.turns] == [2.5]
 
 
 @pytest.mark.parametrize(("wait_s", "shares"), [(0.19, True), (0.21, False)])

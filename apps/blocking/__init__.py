@@ -1,7 +1,7 @@
 """One blocking call inside ``async def``, and the three ways to undo it."""
 
 from bench.laws import awaited, blocked_loop, threadpool
-from bench.model import Scenario, Variant
+from bench.model import Claim, Comparison, Scenario, Variant
 
 WAIT_S = 0.05
 
@@ -15,5 +15,39 @@ SCENARIO = Scenario(
         Variant("awaited", "fix", "await asyncio.sleep", law=awaited(WAIT_S)),
         Variant("plain_def", "fix", "time.sleep in plain def", law=threadpool(WAIT_S)),
         Variant("run_in_threadpool", "fix", "await run_in_threadpool", law=threadpool(WAIT_S)),
+    ),
+    claims=(
+        Claim(
+            "blocking_freezes_everybody",
+            "A blocking call inside async def stalls every request on the server, health checks included.",
+            (
+                Comparison("throughput_rps", "blocking_call", "below", "awaited", factor=0.1),
+                Comparison("latency_p50_ms", "blocking_call", "above", "awaited", factor=10, endpoint="GET /health"),
+            ),
+        ),
+        Claim(
+            "awaiting_frees_the_loop",
+            "Awaiting an asynchronous equivalent costs its own caller the wait, and nobody else anything.",
+            (
+                Comparison("latency_p50_ms", "awaited", "below", 1000 * WAIT_S, factor=1.5),
+                Comparison("latency_p50_ms", "awaited", "below", 100, endpoint="GET /health"),
+            ),
+        ),
+        Claim(
+            "plain_def_frees_the_loop",
+            "Deleting async moves the blocking call to a worker thread, and the loop is free again.",
+            (
+                Comparison("throughput_rps", "plain_def", "above", "blocking_call", factor=10),
+                Comparison("latency_p50_ms", "plain_def", "below", 100, endpoint="GET /health"),
+            ),
+        ),
+        Claim(
+            "three_fixes_are_equally_good",
+            "While threads suffice, awaiting, plain def and run_in_threadpool serve as many requests.",
+            (
+                Comparison("throughput_rps", "plain_def", "equivalent", "awaited"),
+                Comparison("throughput_rps", "run_in_threadpool", "equivalent", "awaited"),
+            ),
+        ),
     ),
 )

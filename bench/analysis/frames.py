@@ -89,7 +89,7 @@ class ScenarioInfo:
     @property
     def endpoint(self) -> str:
         """The endpoint that the users ask for, named as in Locust."""
-        return f"GET {self.path}"
+        return str(self.declared.get("endpoint") or f"GET {self.path}")
 
     @property
     def kind(self) -> str:

@@ -12,12 +12,12 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, ClassVar
 
 from gevent import get_hub
 
 from bench.load.alarm import alarm
-from bench.load.connection import Connection
+from bench.load.connection import Connection, Owner
 from bench.load.records import SAMPLE_ERROR_CHARS, Channel
 from bench.load.request import Request, Target
 
@@ -208,12 +208,24 @@ class ClosedLoop:
             self._pause = None
 
 
+class Pooled(Connection):
+    """A connection that knows which server it leads to."""
+
+    __slots__ = ("target",)
+
+    def __init__(self, target: Target, owner: Owner) -> None:
+        super().__init__(target.address, owner)
+        self.target = target
+
+
 class OpenPool:
     """Sends each request when it is due, on a connection that is free or new: late ones at once, none after another.
 
     Where ``max_connections`` are all in flight, the arrival is dropped and counted: a cap keeps an overloaded server
     from growing the pool, and its own lag, without end.
     """
+
+    connection_type: ClassVar[type[Pooled]] = Pooled
 
     def __init__(self, conduct: Conduct, timetable: Callable[[int, int, int], Iterator[float]]) -> None:
         """``timetable(n, part, parts)`` gives the arrivals of the n-th ``begin``, or of one part of them."""
@@ -350,19 +362,11 @@ class OpenPool:
             return free.pop()
         if len(self._busy) >= self._conduct.max_connections:
             return None
-        return _Pooled(self._target, self)
+        return self.connection_type(self._target, self)
 
     def _give_back(self, connection: Connection) -> None:
-        assert isinstance(connection, _Pooled)
+        assert isinstance(connection, Pooled)
         self._free[connection.target].append(connection)
-
-
-class _Pooled(Connection):
-    __slots__ = ("target",)
-
-    def __init__(self, target: Target, owner: OpenPool) -> None:
-        super().__init__(target.address, owner)
-        self.target = target
 
 
 Player = ClosedLoop | OpenPool

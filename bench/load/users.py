@@ -55,6 +55,9 @@ class HubHttpUser(User):
     max_connections: ClassVar[int] = 500
     """Open model: arrivals beyond so many in flight are dropped and counted. Half of the usual 1,024 open files."""
 
+    pool_type: ClassVar[type[OpenPool]] = OpenPool
+    """Open model: what plays the timetable."""
+
     wait_time = constant(FOREVER_S)
 
     _shared: ClassVar[dict[type, _Shared]] = {}
@@ -72,7 +75,7 @@ class HubHttpUser(User):
         shared = self._shared.setdefault(type(self), _Shared())
         shared.users += 1
         if shared.users == 1:
-            shared.pool = OpenPool(self._conduct(), self._timetable)
+            shared.pool = self.pool_type(self._conduct(), self._timetable)
             self.environment.stage.join(shared.pool, type(self).__name__)
 
     def on_stop(self) -> None:

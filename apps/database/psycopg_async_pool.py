@@ -1,0 +1,35 @@
+"""The same driver's asynchronous side, awaited, on a pool of as many connections."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from psycopg_pool import AsyncConnectionPool
+
+SOLD = "SELECT sum(copies), pg_sleep(0.04)::text FROM sales WHERE book_id <= %s + 99"
+
+pool = AsyncConnectionPool(os.environ["DATABASE_URL"], min_size=8, max_size=8, open=False)
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async with pool:
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.post("/books/{book_id}/views")
+async def view(book_id: int) -> dict[str, str | int]:
+    async with pool.connection() as connection:
+        title = await (await connection.execute("SELECT title FROM books WHERE id = %s", (book_id,))).fetchall()
+        sold = await (await connection.execute(SOLD, (book_id,))).fetchall()
+        await connection.execute("INSERT INTO views (book_id) VALUES (%s)", (book_id,))
+    return {"title": title[0][0], "sold": sold[0][0]}
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    return {"status": "ok"}

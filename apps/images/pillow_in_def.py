@@ -1,0 +1,25 @@
+"""Pillow on worker threads: its C code lets the GIL go while it computes."""
+
+import io
+from pathlib import Path
+
+from fastapi import FastAPI, Response
+from PIL import Image
+
+app = FastAPI()
+
+
+def thumbnail() -> bytes:
+    photo = Image.open(Path(__file__).with_name("photo.jpg"))
+    photo.reduce(4).save(found := io.BytesIO(), "JPEG")
+    return found.getvalue()
+
+
+@app.get("/thumbnail", response_class=Response)
+def report() -> Response:
+    return Response(thumbnail(), media_type="image/jpeg")
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    return {"status": "ok"}

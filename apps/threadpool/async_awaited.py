@@ -1,0 +1,18 @@
+"""An awaited wait takes no thread and no token."""
+
+import asyncio
+
+from fastapi import FastAPI
+
+app = FastAPI()
+
+
+@app.get("/report")
+async def report() -> dict[str, str]:
+    await asyncio.sleep(0.08)
+    return {"report": "ready"}
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    return {"status": "ok"}

@@ -1,0 +1,23 @@
+"""The endpoint is ``async def``, the dependency that blocks is not: it takes one of the 40 tokens all the same."""
+
+import time
+from typing import Annotated
+
+from fastapi import Depends, FastAPI
+
+app = FastAPI()
+
+
+def state() -> str:
+    time.sleep(0.08)
+    return "ready"
+
+
+@app.get("/report")
+async def report(state: Annotated[str, Depends(state)]) -> dict[str, str]:
+    return {"report": state}
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    return {"status": "ok"}

@@ -1,0 +1,28 @@
+"""The same with 200 tokens, set when the app starts: the limiter belongs to the running loop."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from anyio.to_thread import current_default_thread_limiter
+from fastapi import FastAPI
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    current_default_thread_limiter().total_tokens = 200
+    yield
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.get("/report")
+def report() -> dict[str, str]:
+    time.sleep(0.08)
+    return {"report": "ready"}
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    return {"status": "ok"}

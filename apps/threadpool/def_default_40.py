@@ -1,0 +1,18 @@
+"""A blocking call in plain ``def`` with the threadpool as it comes: 40 tokens, so 40 requests at a time."""
+
+import time
+
+from fastapi import FastAPI
+
+app = FastAPI()
+
+
+@app.get("/report")
+def report() -> dict[str, str]:
+    time.sleep(0.08)
+    return {"report": "ready"}
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    return {"status": "ok"}

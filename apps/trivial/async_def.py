@@ -1,0 +1,15 @@
+"""A body that does nothing worth mentioning, on the event loop itself."""
+
+from fastapi import FastAPI
+
+app = FastAPI()
+
+
+@app.get("/books")
+async def books() -> list[str]:
+    return ["Dune", "Emma", "Ulysses"]
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    return {"status": "ok"}

@@ -1,0 +1,18 @@
+"""The fix in one worker: the wait is awaited."""
+
+import asyncio
+
+from fastapi import FastAPI
+
+app = FastAPI()
+
+
+@app.get("/report")
+async def report() -> dict[str, str]:
+    await asyncio.sleep(0.05)
+    return {"report": "ready"}
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    return {"status": "ok"}

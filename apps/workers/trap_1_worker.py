@@ -1,0 +1,18 @@
+"""The trap, for any number of workers: each has one loop, and the call holds it."""
+
+import time
+
+from fastapi import FastAPI
+
+app = FastAPI()
+
+
+@app.get("/report")
+async def report() -> dict[str, str]:
+    time.sleep(0.05)
+    return {"report": "ready"}
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    return {"status": "ok"}

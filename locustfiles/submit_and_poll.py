@@ -1,0 +1,46 @@
+"""Clients who submit jobs by a timetable and poll for each until it is done, and a load balancer that looks at /health.
+
+By hand, against an app that is already running:
+
+    locust -f locustfiles/submit_and_poll.py --host http://127.0.0.1:8000 --rate 20 --users 2
+
+``POST /jobs`` is the time until a job was accepted, ``job done`` the time until a poll found it done.
+"""
+
+from __future__ import annotations
+
+from locust import events
+
+from bench.load import HubHttpUser, Request
+from bench.load.jobs import JobUser
+
+
+@events.init_command_line_parser.add_listener
+def _options(parser):
+    parser.add_argument("--path", default="/jobs", help="where jobs are submitted")
+    parser.add_argument("--method", default="POST", help="how they are submitted")
+    parser.add_argument("--body", default="", help="JSON that describes a job")
+    parser.add_argument("--health-path", default="/health", help="what the load balancer asks for")
+    parser.add_argument("--rate", type=float, default=10.0, help="jobs a second")
+
+
+class LoadBalancer(HubHttpUser):
+    """Asks every 100 ms whether the server lives, from an absolute timetable, and waits for no earlier answer."""
+
+    fixed_count = 1
+    arrival_rate = 10.0
+
+
+class Clients(JobUser):
+    """Submit, whoever is still waiting for a result."""
+
+    arrival_rate = 10.0
+
+
+@events.test_start.add_listener
+def _configure(environment, **_):
+    options = environment.parsed_options
+    headers = (("Content-Type", "application/json"),) if options.body else ()
+    LoadBalancer.request = Request(options.health_path)
+    Clients.request = Request(options.path, options.method, headers, options.body.encode())
+    Clients.arrival_rate = options.rate
