@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,10 +17,13 @@ from matplotlib.figure import Figure
 
 from bench.analysis.frames import Frames, read_run, read_scenario
 from bench.analysis.summary import Summary, summarise
-from bench.report import charts
-from bench.report.charts import CHARTS, Drawing, draw, looks, spread
+from bench.report import canvas, charts, timeline
+from bench.report.canvas import Drawing, looks, spread
+from bench.report.charts import CHARTS, draw
 
 Analysed = tuple[Frames, Summary]
+
+WAITING = synthetic.Seen((0.001, 80_000.0), cores=123.4, borrowed=(99_999, 100_000), waiting=12_345)
 
 
 def analysed(run: Path) -> Analysed:
@@ -77,7 +81,11 @@ def test_every_chart_is_drawn_with_a_finding_for_its_title(drawings: dict[str, D
         r"time\.sleep in async def: (19\.\d|20\.\d) requests/s, the fixes 5\d\d to 5\d\d", drawings["throughput"].alt
     )
     assert "health checks take longer than" in drawings["health"].alt
-    assert drawings["over_time"].alt.startswith("Steady: over time no median moves by more than")
+    assert drawings["timeline"].alt.startswith(
+        "time.sleep in async def holds the loop for up to 1.6\N{NO-BREAK SPACE}s"
+    )
+    assert "others for 7.0\N{NO-BREAK SPACE}ms at most" in drawings["timeline"].alt
+    assert re.match(r"A request costs 0\.4\d.ms of CPU with await asyncio\.sleep, 0\.8\d.ms", drawings["cpu_cost"].alt)
 
 
 def test_svg_is_well_formed_text_with_ids_of_its_own(drawings: dict[str, Drawing]) -> None:
@@ -117,15 +125,55 @@ def test_no_label_is_clipped_and_none_overlaps(blocking: Analysed, chart: charts
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: str(chart.__name__))
 def test_long_and_odd_names_stay_legible(tmp_path: Path, chart: charts.Chart) -> None:
     ways = [
-        synthetic.Way("w" * 60, "trap", "a summary that goes on and on without coming to an end", None),
-        synthetic.Way("$x_1$ <b>", "fix", "$\\frac{1}{2}$ & more", None),
+        synthetic.Way("w" * 60, "trap", "a summary that goes on and on without coming to an end", None, seen=WAITING),
+        synthetic.Way("$x_1$ <b>", "fix", "$\\frac{1}{2}$ & more", None, seen=synthetic.Seen()),
         *(synthetic.Way(f"way_{i}", "fix", "一二三\u202e", None, extra_s=0.003 + i * 1e-5) for i in range(3)),
     ]
     assert_legible(chart, analysed(synthetic.blocking_run(tmp_path, rounds=1, ways=ways)))
 
 
+@pytest.mark.parametrize("chart", [charts.timeline, charts.cpu_cost], ids=lambda chart: str(chart.__name__))
+def test_variants_that_take_turns_stay_legible(tmp_path: Path, chart: charts.Chart) -> None:
+    assert_legible(chart, analysed(synthetic.turns_run(tmp_path)))
+
+
+def test_without_telemetry_the_timeline_tells_how_steady_latency_was(tmp_path: Path) -> None:
+    ways = [replace(way, seen=None) for way in synthetic.WAYS]
+    data = analysed(synthetic.blocking_run(tmp_path, rounds=2, ways=ways))
+    drawn = {drawing.name: drawing.alt for drawing in draw(*data)}
+    assert "cpu_cost" not in drawn
+    assert drawn["timeline"].startswith("Steady: over time no median moves by more than")
+    assert_legible(charts.timeline, data)
+
+
+def test_a_timeline_is_thinned_and_keeps_its_worst(tmp_path: Path) -> None:
+    """Ten minutes have 6,000 samples; the one that is late must be seen."""
+    turns = [synthetic.turn(0, 1, 600)]
+    rows = synthetic.beats(0, 600)
+    rows[3000] |= {"lag_max_ms": 777.0}
+    histograms = [synthetic.Histogram(synthetic.ENDPOINT, "service", i, 1, {50_000: 30}) for i in range(600)]
+    run = synthetic.write_run(tmp_path, {"blocking": synthetic.scenario(synthetic.WAYS[1:2], rounds=1)})
+    synthetic.write_trial(run, "blocking", "awaited", 1, histograms=histograms, turns=turns, server={1: rows})
+    data = analysed(run)
+    track = timeline._track(data[0], data[0].variants[0], 1)
+    assert track.lag is not None
+    assert len(track.lag[0]) <= timeline.POINTS_SHOWN
+    assert np.nanmax(track.lag[1]) == 777
+    assert max(len(x) for x, _ in track.latency.values()) <= 2 * timeline.POINTS_SHOWN
+
+
+def test_turns_are_put_together_and_lines_broken_between_them(tmp_path: Path) -> None:
+    """Nine turns of 0.5 s, the first all warm-up: 4.5 s under load of which the first half second lies before 0."""
+    frames, _ = analysed(synthetic.turns_run(tmp_path))
+    track = timeline._track(frames, frames.scenario.variant("awaited"), 1)
+    assert [turn.x_s for turn in track.turns] == pytest.approx([-0.6 + 0.5 * i for i in range(9)])
+    assert track.lag is not None
+    assert np.isnan(track.lag[0]).sum() == 8
+    assert np.nanmax(track.lag[0]) <= 3.9 + 1e-9
+
+
 def assert_legible(chart: charts.Chart, data: Analysed) -> None:
-    with charts._style():
+    with canvas.style():
         figure = chart(*data)
         assert figure is not None
         boxes = text_boxes(figure)
@@ -181,11 +229,11 @@ def test_no_evidence_no_chart(tmp_path: Path) -> None:
     ],
 )
 def test_titles_are_balanced_and_keep_units(title: str, lines: list[str]) -> None:
-    assert charts._balanced(title) == lines
+    assert canvas.balanced(title) == lines
 
 
 def test_fit_clips_only_what_has_no_room() -> None:
-    assert charts.fit("blocking_call", 3) == "blocking_call"
-    clipped = charts.fit("w" * 60, 1)
+    assert canvas.fit("blocking_call", 3) == "blocking_call"
+    clipped = canvas.fit("w" * 60, 1)
     assert clipped.endswith("…")
     assert 3 < len(clipped) < 15

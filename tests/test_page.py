@@ -19,6 +19,7 @@ from rich.console import Console
 
 from bench import store
 from bench.report import draw, wording
+from bench.report.charts import CHARTS
 from bench.report.terminal import ScenarioTable
 
 GOLDEN = Path(__file__).parent / "golden" / "index.html"
@@ -231,7 +232,7 @@ def test_a_second_scenario_joins_the_page(tmp_path: Path) -> None:
     synthetic.write_run(tmp_path, {name: synthetic.scenario(ways, rounds=1) for name in ("blocking", "other")})
     synthetic.blocking_trials(tmp_path, rounds=1, ways=ways, name="other")
     html = html_of(tmp_path)
-    assert html.count("<svg") == 8
+    assert html.count("<svg") == 2 * len(CHARTS)
     assert 'href="#scenario-other"' in html
     assert (tmp_path / "charts" / "blocking-health.png").stat().st_mtime_ns == first
     ids = re.findall(r'\bid="([^"]+)"', html)

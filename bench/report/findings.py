@@ -278,7 +278,7 @@ def _server_cells(frames: Frames, summary: Summary, variant: VariantInfo) -> tup
         _lag_cell(frames, summary, variant),
         _server_cell(summary, variant, "loop_lag_max_ms", wording.latency),
         _threads_cell(summary, variant),
-        _server_cell(summary, variant, "server_cpu_cores", wording.with_half_width),
+        _server_cell(summary, variant, "server_cpu_cores", lambda f: f"{f.value:.2f}"),
         _server_cell(summary, variant, "server_cpu_per_request_ms", lambda f: f"{wording.with_half_width(f)} ms"),
         _server_cell(summary, variant, "server_rss_max_mb", lambda f: f"{wording.count(f.value)} MB"),
     )
