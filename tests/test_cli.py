@@ -24,8 +24,8 @@ def line(done: subprocess.CompletedProcess[str]) -> str:
     [
         ("nonsense", ["'nonsense'", "blocking"]),
         ("../apps", ["'../apps'", "blocking"]),
-        ("blocking --variant nonsense", ["'nonsense'", "awaited, blocking_call, plain_def, run_in_threadpool"]),
-        ("blocking --variant awaited --variant nonsense", ["'nonsense'", "awaited, blocking_call"]),
+        ("blocking --variant nonsense", ["'nonsense'", "awaited", "blocking_call", "plain_def", "run_in_threadpool"]),
+        ("blocking --variant awaited --variant nonsense", ["'nonsense'", "awaited", "blocking_call"]),
         ("blocking --profile nonsense", ["'nonsense'", "'quick', 'standard', 'thorough'"]),
         ("blocking --rounds -1", ["--rounds", "-1", "1<=x"]),
         ("blocking --rounds 0", ["--rounds", "0", "1<=x"]),

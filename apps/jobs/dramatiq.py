@@ -17,7 +17,7 @@ dramatiq.set_broker(RedisBroker(url=os.environ["REDIS_URL"], middleware=[Results
 @dramatiq.actor(store_results=True)
 def work() -> str:
     digest = b""
-    for _ in range(160_000):
+    for _ in range(240_000):
         digest = sha256(digest).digest()
     return digest.hex()
 

@@ -11,7 +11,7 @@ results: dict[str, str] = {}
 
 def work() -> str:
     digest = b""
-    for _ in range(160_000):
+    for _ in range(240_000):
         digest = sha256(digest).digest()
     return digest.hex()
 

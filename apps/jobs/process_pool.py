@@ -13,7 +13,7 @@ jobs: dict[str, Future[str]] = {}
 
 def work() -> str:
     digest = b""
-    for _ in range(160_000):
+    for _ in range(240_000):
         digest = sha256(digest).digest()
     return digest.hex()
 

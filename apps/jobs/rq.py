@@ -15,7 +15,7 @@ queue = Queue(connection=redis)
 
 def work() -> str:
     digest = b""
-    for _ in range(160_000):
+    for _ in range(240_000):
         digest = sha256(digest).digest()
     return digest.hex()
 
