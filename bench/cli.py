@@ -43,6 +43,9 @@ class _Positive(click.FloatRange):
 
 POSITIVE = _Positive()
 
+TROUBLED = 1
+"""Exit status where a trial could not be measured, or not be trusted."""
+
 CALIBRATED = ("generators", "lag", "freeze", "memory", "overhead", "noise")
 """The parts of calibration, in order."""
 
@@ -148,7 +151,9 @@ def _measure(plan: Plan, folder: Path, profile: str, options: list[str]) -> int:
                 services.fresh,
             )
     drawn = _draw(folder)
-    return 1 if outcome.troubled else drawn
+    if drawn == TROUBLED:
+        drawn = 0  # the page speaks of the whole run; this command's own trials decide its status
+    return TROUBLED if outcome.troubled else drawn
 
 
 def _draw(folder: Path) -> int:
@@ -197,7 +202,7 @@ def report_command(run: Path, force: bool) -> None:
     for table in drawn.tables:
         console.print(table)
     console.print(str(drawn.page), soft_wrap=True, highlight=False)
-    sys.exit(1 if drawn.troubled else 0)
+    sys.exit(TROUBLED if drawn.troubled else 0)
 
 
 @app.command("calibrate")

@@ -206,9 +206,7 @@ def server_environment(scenario: Scenario, variant: Variant, folder: Path) -> di
     """What a variant's server runs with: the probe is in it, and writes into ``folder``."""
     if not variant.probed:
         return clean_environment()
-    return launch.environment(
-        clean_environment(), app_of(scenario, variant.name), folder, code=(app_dir_of(scenario),)
-    )
+    return launch.environment(clean_environment(), app_of(scenario, variant.name), folder, code=(app_dir_of(scenario),))
 
 
 def _start_locust(

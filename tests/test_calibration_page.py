@@ -25,8 +25,7 @@ from bench.calibrate import parts
 from bench.calibrate.campaign import calibrate
 from bench.model import Lineup
 from bench.report import calibration_charts as charts
-from bench.report import charts as shared
-from bench.report import draw
+from bench.report import canvas, draw
 from bench.report.calibration import draw_calibration, quote, targets
 
 Rows = list[dict[str, Any]]
@@ -245,7 +244,7 @@ def test_no_label_is_clipped_and_none_overlaps(
     calibration(tmp_path)
     (tmp_path / "calibration.json").unlink()
     change(tmp_path)
-    with shared._style():
+    with canvas.style():
         figure = chart(read_calibration(tmp_path))
         if figure is None:
             assert change is a_single_row_each

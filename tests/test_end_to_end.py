@@ -117,7 +117,8 @@ def test_a_trial_is_recorded_as_documented(run: Path, variant: str) -> None:
     assert record["load"] == {"name": LOAD, "model": "closed", "users": USERS, "rate_rps": None}
     assert reasons(record) == []
     assert record["position"] == 1
-    assert record["files"].keys() == set(store.TRIAL_FILES)
+    assert record["files"].keys() > set(store.TRIAL_FILES)
+    assert {name.partition("-")[0] for name in record["files"]} - set(store.TRIAL_FILES) == {"server", "stalls"}
     store.check_files(trial_folder(run, "blocking", variant), record["files"])
     assert set(record["facts"]["endpoints"]) == {REPORT, HEALTH}
     assert 0 < record["timings"]["ready_s"] < record["timings"]["total_s"]

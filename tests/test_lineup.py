@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,9 +13,10 @@ import psutil
 import pytest
 from harness import UGLY, bench, lives, reasons, trial, trial_folder
 
-from bench import catalogue, lineup
+from bench import catalogue, lineup, store
 from bench.model import Companion, Lineup, Load, Scenario, Trial, Turn
 from bench.plan import make_plan
+from bench.server import launch
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -72,7 +74,7 @@ def test_an_app_that_does_not_come_up_has_failed(starting: Path, variant: str, r
     assert log in record["log_tail"]
     assert record["log_tail"] in (trial_folder(starting, "ugly_start", variant) / "server.log").read_text()
     assert record["turns"] == []
-    assert record["files"] == {}
+    assert not set(store.TRIAL_FILES) & set(record["files"])  # at most what the probe saw until then
 
 
 def test_the_one_beside_them_is_measured_all_the_same(starting: Path) -> None:
@@ -214,8 +216,37 @@ def test_an_interrupt_passes_through_with_everything_stopped(tmp_path: Path, pha
 def test_a_server_is_uvicorns_own_command_line() -> None:
     scenario = catalogue.load("blocking")
     _, *words = lineup.server_command(scenario, scenario.variant("awaited"), 15000)
-    assert words[:3] == ["-m", "uvicorn", "apps.blocking.awaited:app"]
-    assert " ".join(words[3:]) == f"--app-dir {catalogue.ROOT} --host 127.0.0.1 --port 15000 --no-access-log"
+    assert words[:4] == ["-m", "uvicorn", "--factory", "loop_probe:app"]
+    assert " ".join(words[4:]) == f"--app-dir {catalogue.ROOT} --host 127.0.0.1 --port 15000 --no-access-log"
+
+
+def test_its_environment_says_what_the_probe_serves(tmp_path: Path) -> None:
+    scenario = catalogue.load("blocking")
+    passed = lineup.server_environment(scenario, scenario.variant("awaited"), tmp_path)
+    assert passed["PYTHONPATH"].split(os.pathsep)[0] == str(launch.ON_PATH)
+    assert passed["LOOP_PROBE_APP"] == "apps.blocking.awaited:app"
+    assert passed["LOOP_PROBE_FOLDER"] == str(tmp_path)
+
+
+def test_a_variant_may_go_without_the_probe(tmp_path: Path) -> None:
+    scenario = catalogue.load("blocking")
+    variant = replace(scenario.variant("awaited"), probed=False)
+    assert lineup.server_command(scenario, variant, 15000)[1:4] == ["-m", "uvicorn", "apps.blocking.awaited:app"]
+    assert not [name for name in lineup.server_environment(scenario, variant, tmp_path) if "LOOP_PROBE" in name]
+
+
+def test_a_trial_whose_probe_failed_is_invalid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = launch.environment
+    nowhere = tmp_path / "no" / "such" / "folder"
+    monkeypatch.setattr(launch, "environment", lambda base, app, _, code: made(base, app, nowhere, code))
+    scenario = catalogue.load("ugly_run", UGLY)
+    run = tmp_path / "run"
+    trials = measured(scenario, short(scenario, "fine"), run)
+    assert trials["fine"].status == "invalid"
+    assert "telemetry missing: the probe wrote no samples" in trials["fine"].reasons[-1]
+    record = trial(run, "ugly_run", "fine")
+    assert record["facts"]["endpoints"]["GET /report"]["finished"] > 0
+    assert "loop_probe: failed: FileNotFoundError" in record["log_tail"]
 
 
 def test_workers_and_options_are_the_variants_own() -> None:

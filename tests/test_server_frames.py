@@ -204,6 +204,7 @@ def tampered(run: Path, name: str, old: str, new: str) -> Frames:
         ("server-7.csv", ",0.5,", ",1e300,"),
         ("server-7.csv", ",0.5,", ",<b>,"),
         ("server-7.csv", "100.000000", ""),
+        ("server-7.csv", "100.000000", "1e9"),
         ("server-7.csv", ",32\n", ",32,9,9\n"),
         ("stalls-7.csv", "loop", "cosmic rays"),
         ("stalls-7.csv", ",50,", ",-50,"),
@@ -216,7 +217,7 @@ def test_content_that_is_not_the_contracts_refuses_the_trial_by_name(
 ) -> None:
     frames = tampered(tmp_path, name, old, new)
     assert [(trouble.variant, trouble.status) for trouble in frames.troubles] == [(NAME, "refused")]
-    assert name in frames.troubles[0].reasons[0]
+    assert name.partition("7")[0] in frames.troubles[0].reasons[0]
     assert str(tmp_path) not in frames.troubles[0].reasons[0]
 
 

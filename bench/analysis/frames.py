@@ -491,7 +491,7 @@ def _measured_parts(folder: Path, trial: dict[str, Any]) -> list[tuple[float, fl
 def _read_counts(path: Path, origin_s: float) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype={"endpoint": str})
-        if list(table.columns) != list(store.COUNTS_COLUMNS):
+        if list(table.columns) != list(store.COUNTS_COLUMNS) or not isinstance(table.index, pd.RangeIndex):
             raise ValueError("other columns than store.py documents")
         numbers = [column for column in store.COUNTS_COLUMNS if column != "endpoint"]
         if table.isna().to_numpy().any():

@@ -85,7 +85,10 @@ def read_telemetry(folder: Path, names: Iterable[str]) -> Telemetry | None:
             raise store.BrokenFile(f"{path}: not listed in trial.json, though server-{worker}.csv is")
         samples.append(_rows(folder / f"server-{worker}.csv", store.SERVER_COLUMNS, worker))
         stalls.append(_rows(path, store.STALLS_COLUMNS, worker))
-    return Telemetry(pd.concat(samples, ignore_index=True), pd.concat(stalls, ignore_index=True))
+    together = pd.concat(samples, ignore_index=True)
+    if together["at_s"].max() - together["at_s"].min() > LONGEST_S:
+        raise store.BrokenFile(f"{folder / 'server-*.csv'}: rows that lie more than a day apart")
+    return Telemetry(together, pd.concat(stalls, ignore_index=True))
 
 
 def _rows(path: Path, columns: Sequence[str], worker: int) -> pd.DataFrame:
@@ -93,7 +96,7 @@ def _rows(path: Path, columns: Sequence[str], worker: int) -> pd.DataFrame:
         text = path.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]
         table = pd.read_csv(StringIO(whole), dtype=str, keep_default_na=False)
-        if list(table.columns) != list(columns):
+        if list(table.columns) != list(columns) or not isinstance(table.index, pd.RangeIndex):
             raise ValueError("other columns than store.py documents")
         for column in columns:
             if column not in TEXTS:
@@ -119,6 +122,10 @@ def _numbers(column: pd.Series[str]) -> pd.Series[float]:
 
 LARGEST = 1e15
 """No time, count or size in these files comes near it: a microsecond count of thirty years."""
+
+
+LONGEST_S = 86_400.0
+"""From a trial's first row to its last: no trial comes near it, and a grid of that length still fits into memory."""
 
 
 def _check_stalls(table: pd.DataFrame) -> None:
@@ -155,14 +162,16 @@ def _on_grid(part: pd.DataFrame, grid: Floats) -> pd.DataFrame:
     at_s = part["at_s"].to_numpy(float)
     last = np.searchsorted(at_s, grid, side="right") - 1
     following = np.minimum(last + 1, len(at_s) - 1)
-    alive = (grid > at_s[0] - GRID_S) & (grid < at_s[-1] + GRID_S)
-    latest = part.iloc[np.maximum(last, 0)].reset_index(drop=True).where(alive)
+    away = (grid <= at_s[0] - GRID_S) | (grid >= at_s[-1] + GRID_S)
     cell = np.searchsorted(grid, at_s, side="left")
+    table = pd.DataFrame(index=range(len(grid)))
+    for column in SUMS:
+        table[column] = part[column].to_numpy(float)[np.maximum(last, 0)]
     for column in LAGS:
-        within = part[column].groupby(cell).max().reindex(range(len(grid)))
-        beyond = part[column].iloc[following].reset_index(drop=True)
-        latest[column] = within.fillna(beyond).where(alive)
-    return latest
+        within = part[column].groupby(cell).max().reindex(table.index)
+        table[column] = within.fillna(pd.Series(part[column].to_numpy(float)[following]))
+    table[away] = np.nan
+    return table
 
 
 def used_cores(samples: pd.DataFrame, column: str, parts: Sequence[Part]) -> float:

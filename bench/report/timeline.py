@@ -33,6 +33,9 @@ LAG_FLOOR_MS = 0.1
 
 LAG_TICKS_MS, SMALL_LAG_TICKS_MS = (1.0, 100.0, 10_000.0), (0.1, 1.0, 10.0)
 
+TOLD = ("lag_max_ms", "tokens_borrowed", "tokens_waiting")
+"""What the labels beside the panels tell."""
+
 SMALL = 10.5
 LATENCY_IN, LAG_IN, THREADS_IN = 1.25, 0.62, 0.62
 PANEL_GAP_IN = 0.1
@@ -64,6 +67,8 @@ class Track:
     lag: Line | None
     tokens: tuple[Line, Line] | None
     total: float
+    most: dict[str, float]
+    """The largest of each of TOLD, over the measured parts alone; what is not known is missing."""
 
 
 def timeline(frames: Frames, summary: Summary) -> Figure | None:
@@ -126,6 +131,7 @@ def _track(frames: Frames, variant: VariantInfo, number: int) -> Track:
         _samples(turns, rows["at_s"], rows["lag_max_ms"]) if len(rows) else None,
         pool,
         float(tokens["tokens_total"].max()) if tokens["tokens_total"].notna().any() else 0.0,
+        {column: float(known.max()) for column in TOLD if len(known := rows.loc[rows["measured"], column].dropna())},
     )
 
 
@@ -189,7 +195,7 @@ def _samples(turns: Sequence[Turn], at_s: pd.Series[float], value: pd.Series[flo
     at, values = (np.asarray(column, dtype=np.float64) for column in (at_s, value))
     pieces: list[Line] = []
     for turn in turns:
-        within = (at >= turn.start_s) & (at <= turn.end_s) & ~np.isnan(values)
+        within = (at > turn.start_s) & (at <= turn.end_s) & ~np.isnan(values)
         x, y = turn.place(at[within]), values[within]
         if len(x):
             pieces.append((np.concatenate([[turn.x_s], x]), np.concatenate([y[:1], y])))
@@ -296,19 +302,17 @@ def _draw_lag(axes: Axes, track: Track, tracks: Sequence[Track], look: Look) -> 
         return
     x, lag_ms = track.lag
     _area(axes, x, np.full(len(x), LAG_FLOOR_MS), np.maximum(lag_ms, LAG_FLOOR_MS), look)
-    _label(
-        axes,
-        track,
-        {"lag": 0.68, "most": 0.3},
-        {"lag": "loop lag", "most": f"≤ {wording.duration(float(np.nanmax(lag_ms)))}"},
-    )
+    texts = {"lag": "loop lag"}
+    if "lag_max_ms" in track.most:
+        texts["most"] = f"≤ {wording.duration(track.most['lag_max_ms'])}"
+    _label(axes, track, {"lag": 0.68, "most": 0.3}, texts)
 
 
 def _draw_threads(axes: Axes, track: Track, tracks: Sequence[Track], look: Look) -> None:
     highest = max((float(np.nanmax(t.tokens[1][1])) for t in tracks if t.tokens and len(t.tokens[1][1])), default=0.0)
     total = max(t.total for t in tracks)
     axes.set_ylim(0, 1.1 * max(1.0, highest, total))
-    axes.yaxis.set_major_locator(FixedLocator([0, total]) if total else MaxNLocator(2, integer=True))
+    axes.yaxis.set_major_locator(FixedLocator([0, total]) if 3 * total > highest else MaxNLocator(2, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     if track.tokens is None or not len(track.tokens[0][0]):
         _silent(axes, "no threadpool in use" if track.lag is not None else "not watched")
@@ -318,12 +322,12 @@ def _draw_threads(axes: Axes, track: Track, tracks: Sequence[Track], look: Look)
     axes.fill_between(x, borrowed, wanted, step="pre", facecolor="white", edgecolor=INK, hatch="////", lw=0.4)
     if track.total:
         axes.axhline(track.total, color=INK, lw=1.2, ls=(0, (5, 3)))
-    most, waiting = float(np.nanmax(borrowed)), float(np.nanmax(wanted - borrowed))
-    texts = {"threads": "threads", "most": f"≤ {most:.0f} of {track.total:.0f}"}
-    places = {"threads": 0.72, "most": 0.36}
-    if waiting > 0:
-        texts["waiting"], places = f"+ {waiting:.0f} wait", {"threads": 0.84, "most": 0.5, "waiting": 0.16}
-    _label(axes, track, places, texts)
+    texts = {"threads": "threads"}
+    if "tokens_borrowed" in track.most:
+        texts["most"] = f"≤ {track.most['tokens_borrowed']:.0f} of {track.total:.0f}"
+    if track.most.get("tokens_waiting"):
+        texts["waiting"] = f"+ {track.most['tokens_waiting']:.0f} wait"
+    _label(axes, track, {"threads": 0.84, "most": 0.5, "waiting": 0.16}, texts)
 
 
 def _area(axes: Axes, x: Floats, low: Floats, high: Floats, look: Look) -> None:
@@ -337,6 +341,7 @@ def _silent(axes: Axes, why: str) -> None:
 
 def _label(axes: Axes, track: Track, places: dict[str, float], texts: dict[str, str]) -> None:
     """Texts to the right of a panel, moved apart, at their ``places`` as shares of its height."""
+    places = {name: place for name, place in places.items() if name in texts}
     tall_in = axes.get_position().height * axes.figure.get_figheight()  # type: ignore[union-attr]
     gap = SMALL * 1.28 / canvas.POINTS_PER_INCH / tall_in
     for name, place in zip(places, spread(list(places.values()), gap, gap / 2, 1 - gap / 2), strict=True):
