@@ -46,7 +46,7 @@ POSITIVE = _Positive()
 TROUBLED = 1
 """Exit status where a trial could not be measured, or not be trusted."""
 
-CALIBRATED = ("generators", "lag", "freeze", "memory", "overhead", "noise")
+CALIBRATED = ("generators", "lag", "freeze", "memory", "overhead", "noise", "probe")
 """The parts of calibration, in order."""
 
 

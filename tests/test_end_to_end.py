@@ -90,8 +90,11 @@ def test_the_command_says_what_it_did(small: tuple[Path, subprocess.CompletedPro
 
 def test_the_files_of_the_contract_are_all_there(run: Path) -> None:
     for variant in VARIANTS:
+        record = trial(run, "blocking", variant)
+        telemetry = {f"{kind}-{record['pids']['server']}.csv" for kind in ("server", "stalls")}
         names = {path.name for path in (run / "blocking" / variant / LOAD / "1").iterdir()}
-        assert names == {"trial.json", "requests.hlog", "counts.csv", "server.log"}
+        assert names == {"trial.json", "requests.hlog", "counts.csv", "server.log"} | telemetry
+        assert record["files"].keys() == {"requests.hlog", "counts.csv"} | telemetry
     logs = {path.name for path in (run / "blocking" / "logs").iterdir()}
     assert {"round-1-lineup-1.locust.log", "round-1-lineup-1.json"} <= logs
     assert (run.parent / "latest").resolve() == run.resolve()

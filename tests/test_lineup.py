@@ -305,7 +305,7 @@ def test_a_companion_runs_beside_its_server_in_the_same_environment(tmp_path: Pa
     [
         (0.0, "never said", "worker ended while starting"),
         (600, "never said", "worker was not ready within 2 s"),
-        (1.0, "at your service", "worker ended with status 3 while it was measured"),
+        (1.0, "at your service", "worker exited with status 3 while it was measured"),
     ],
 )
 def test_a_companion_that_fails_fails_the_trial_with_its_log(

@@ -77,6 +77,15 @@ class OverheadRow:
 
 
 @dataclass(frozen=True)
+class ProbeRow:
+    """ln(with / without) of the throughput of a server with the probe in it, in one round."""
+
+    round: int
+    log_ratio: float
+    measured_s: float
+
+
+@dataclass(frozen=True)
 class NoiseRow:
     """ln(first / second) of two identical variants in one round."""
 
@@ -101,10 +110,11 @@ class Calibration:
     memory: tuple[MemoryRow, ...]
     overhead: tuple[OverheadRow, ...]
     noise: tuple[NoiseRow, ...]
+    probe: tuple[ProbeRow, ...]
     troubles: tuple[str, ...]
 
 
-PARTS = ("generators", "lag", "freeze", "memory", "overhead", "noise")
+PARTS = ("generators", "lag", "freeze", "memory", "overhead", "noise", "probe")
 
 Row = TypeVar("Row")
 
@@ -140,6 +150,7 @@ def read_calibration(folder: Path) -> Calibration:
         rows("memory", MemoryRow),
         rows("overhead", OverheadRow),
         rows("noise", NoiseRow),
+        rows("probe", ProbeRow),
         tuple(troubles),
     )
 

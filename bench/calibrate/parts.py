@@ -279,6 +279,27 @@ def noise(bench: Bench) -> Iterator[Row]:
             }
 
 
+def probe(bench: Bench) -> Iterator[Row]:
+    """The log ratio of a trivial endpoint's throughput with the probe in its server and without, taking turns."""
+    scenario = catalogue.load("identical", APPS)
+    first = scenario.variants[0]
+    pair = replace(
+        scenario,
+        variants=(
+            replace(first, name="with", file="first"),
+            replace(first, name="without", file="first", probed=False),
+        ),
+    )
+    for number in range(1, bench.rounds + 1):
+        bench.say(f"probe: round {number}/{bench.rounds}")
+        plan = make_plan(pair, Load(users=USERS), 1, NOISE_S, bench.seed + number)
+        rates: dict[str, float] = {}
+        for lineup in plan.rounds[0].lineups:
+            for trial in run_lineup(pair, lineup, bench.folder / "logs" / "probe"):
+                rates[trial.variant] = _throughput_rps(trial.facts)
+        yield {"round": number, "log_ratio": math.log(rates["with"] / rates["without"]), "measured_s": NOISE_S}
+
+
 def _throughput_rps(facts: dict[str, Any]) -> float:
     return float(facts["endpoints"]["GET /"]["throughput_rps"])
 
@@ -316,5 +337,6 @@ PARTS: dict[str, tuple[Callable[[Bench], Iterator[Row]], int]] = {
     "memory": (memory, 1),
     "overhead": (overhead, 5),
     "noise": (noise, 10),
+    "probe": (probe, 20),
 }
 """{part: (what measures it, rounds by default)}"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 from bench import store
 from bench.analysis import calibration as measured
 from bench.analysis.calibration import AFTER, FAST, OURS, TURNS, WRK, Calibration, Ratio, read_calibration
-from bench.analysis.statistics import spread_ratio
+from bench.analysis.statistics import mean_interval, spread_ratio
 from bench.report import calibration_charts as charts
 from bench.report import wording
 from bench.report.page import environment, flat, inline, utc
@@ -24,6 +25,7 @@ MOST_LAG = 1.5
 MOST_OFF_SHARE, MOST_OFF_MS = 0.02, 2.0
 """From arithmetic, whichever is more: the histograms' own steps and a wake-up are within that."""
 MOST_NOISE = 1 / 3
+LEAST_PROBED = 0.98
 """By that of one after another: as good as nine times the rounds."""
 
 SAME_MACHINE: dict[str, tuple[str, ...]] = {
@@ -148,6 +150,7 @@ def targets(calibration: Calibration) -> list[Target]:
         _noise_target(calibration),
         _memory_target(calibration),
         _overhead_target(calibration),
+        _probe_target(calibration),
     ]
 
 
@@ -229,6 +232,18 @@ def _overhead_target(calibration: Calibration) -> Target:
     return Target(name, asked, f"{middle[worst]:.2f} s", note, over_s <= 0)
 
 
+def _probe_target(calibration: Calibration) -> Target:
+    name, asked = "Throughput with the probe, by that without", f"95 % interval above {LEAST_PROBED:g} ×"  # noqa: RUF001
+    interval = mean_interval([row.log_ratio for row in calibration.probe])
+    if interval is None:
+        return Target(name, asked, wording.DASH, "", None)
+    mean = f"{math.exp(interval.mean):.3f} ×"  # noqa: RUF001
+    if interval.low is None or interval.high is None:
+        return Target(name, asked, mean, "one round, no interval", False)
+    low, high = math.exp(interval.low), math.exp(interval.high)
+    return Target(name, asked, mean, f"{low:.3f} to {high:.3f}, {len(calibration.probe)} rounds", low > LEAST_PROBED)
+
+
 REASONS = {
     "generators": "Every generator loads the same server from one core with 32 connections, in a new order in every "
     "round; the server counts the requests. Ratios are taken within a round.",
@@ -239,6 +254,8 @@ REASONS = {
     "of its requests meet it.",
     "memory": "Resident memory of a process after it has recorded so many latencies through to the files.",
     "overhead": "Starting servers and Locust, waiting until they are ready, and stopping them.",
+    "probe": "A trivial endpoint with the probe in its server and without, taking turns; the interval is Student's t "
+    "over the rounds' log ratios.",
     "noise": "The same app under two names. Both ways measure each variant equally long; the standard deviation is "
     "about zero, the true difference.",
 }
