@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -83,7 +84,22 @@ def test_lag_agrees_with_what_is_known_within_a_beat(server: Server, truth_s: fl
     ],
 )
 def test_c_code_that_keeps_the_interpreter_is_seen_and_named(server: Server, path: str, leaf: str) -> None:
+    line = int(blamed_line("patterns.py", path))
     server.load("/clean", 1, WAKE_S)
+    for _ in range(HELD_TRIES):
+        named = held_and_named(server, path)
+        # On a machine too busy to run the probe the moment that the call is over, the line behind it is seen instead.
+        assert {int(number) for number, _ in named} <= {line, line + 1}
+        if (str(line), leaf) in named:
+            return
+    raise AssertionError(f"line {line} with {leaf} is not among {named}")
+
+
+HELD_TRIES = 3
+
+
+def held_and_named(server: Server, path: str) -> Counter[tuple[str, ...]]:
+    """Have the interpreter held four times; the stalled milliseconds by line and leaf."""
     begun_s = time.perf_counter()
     held_s = sum(float(server.get(path)) for _ in range(4))
     until_s = time.perf_counter()
@@ -92,11 +108,7 @@ def test_c_code_that_keeps_the_interpreter_is_seen_and_named(server: Server, pat
     ((blamed, most_ms), *_) = stalled_ms(own, "kind", "function").most_common(1)
     assert blamed == ("loop", f"held_{path.rpartition('/')[2]}")
     assert most_ms >= held_s * 1000 * 0.5  # of CPU time: what the machine gave to others is not charged
-    line = int(blamed_line("patterns.py", path))
-    named = stalled_ms([row for row in own if row["function"] == blamed[1]], "line", "leaf")
-    assert (str(line), leaf) in named
-    # On a machine too busy to run the probe the moment that the call is over, the line behind it may be seen instead.
-    assert {int(number) for number, _ in named} <= {line, line + 1}
+    return stalled_ms([row for row in own if row["function"] == blamed[1]], "line", "leaf")
 
 
 def test_every_worker_has_its_files(server: Server) -> None:

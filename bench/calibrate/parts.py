@@ -40,7 +40,7 @@ FREEZE_S, FREEZE_EVERY_S, FREEZE_PERIODS, FREEZE_RATE_RPS = 1.0, 5.0, 3, 200
 MEMORY_REQUESTS = (100_000, 1_000_000, 10_000_000)
 NOISE_S = 4.0
 """Seconds measured a variant and round, the same for both ways of comparing."""
-APPS = Path(__file__).with_name("apps")
+APPS = Path(__file__).with_name("scenarios")  # not "apps": that is the catalogue's package
 
 
 @dataclass(frozen=True)
