@@ -99,6 +99,7 @@ def run_lineup(
         course.timings["ready_s"] = time.perf_counter() - begun_s
         ready = [server for server in course.servers if server.failure is None]
         if ready and locust is not None:
+            _pin(ready, course)
             _write_lineup(lineup_file, lineup, ready, folders)
             watch("loading")
             _wait_loaded(locust, lineup, ready, course)
@@ -137,7 +138,6 @@ def _start_servers(
                 log=server.log,
                 env={**server_environment(scenario, server.variant, folders[name]), **_handed_over(server, course)},
                 cwd=ROOT,
-                cores=course.cores.server if course.cores else None,
             )
             running.append(server.process)
         except CannotStart as error:
@@ -188,6 +188,13 @@ def _wait_said(process: Process, word: str, until_s: float) -> str | None:
             return f"was not ready within {COMPANION_READY_WITHIN_S:g} s"
         time.sleep(LOOK_EVERY_S)
     return None
+
+
+def _pin(servers: list[_Server], course: _Course) -> None:
+    # Only now: starting costs each a second of CPU, and the generator's core is idle until the load begins.
+    for server in servers:
+        if course.cores is not None and server.process is not None:
+            server.process.pin(course.cores.server)
 
 
 def server_command(scenario: Scenario, variant: Variant, port: int) -> list[str]:

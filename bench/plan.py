@@ -16,6 +16,8 @@ WARMUP_S = 1.0
 TURN_S = 0.5
 """Short, since the machine's speed drifts between turns; METHOD's measurements put the optimum at 0.25 to 0.5 s."""
 LONGEST_TURN_S = 1.0
+LATENCIES_A_TURN = 12
+"""Where that is longer: every turn ends with a wait of one latency until its last request is back."""
 TURN_WARMUP_S = 0.1
 """Cut from every turn, or one latency where that is longer: the users have to come over first."""
 
@@ -83,8 +85,8 @@ def _turns(group: list[Variant], load: Load, measure_s: float, seed: int) -> tup
     latencies = {variant.name: predicted_latency_s(variant, load) or 0.0 for variant in group}
     slowest_s = max(latencies.values())
     warmup_s = _turn_warmup_s(slowest_s)
-    length_s = max(TURN_S, warmup_s + LATENCIES_MEASURED * slowest_s)
-    rotations = math.ceil(measure_s / (length_s - warmup_s))
+    length_s = min(LONGEST_TURN_S, max(TURN_S, warmup_s + LATENCIES_A_TURN * slowest_s))
+    rotations = math.ceil(measure_s / (length_s - warmup_s) - 1e-9)  # 3 / 0.6 is a little more than 5
     draw = random.Random(seed)
     names = list(latencies)
     turns = []
