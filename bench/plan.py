@@ -91,7 +91,11 @@ def _turns(group: list[Variant], load: Load, measure_s: float, seed: int) -> tup
     names = list(latencies)
     turns = []
     for rotation in range(rotations + 1):
-        draw.shuffle(names)
+        # Every other rotation is the mirror of the one before: what drifts steadily cancels out.
+        if rotation % 2:
+            draw.shuffle(names)
+        else:
+            names.reverse()
         for name in names:
             first = rotation == 0  # the fresh server's warm-up: thrown away whole
             turns.append(

@@ -34,7 +34,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         ("/dependency", 8, "loop", "session", "time.sleep", "loop blocked"),
         ("/middleware", 8, "loop", "__call__", "time.sleep", "loop blocked"),
         ("/background", 8, "loop", "refresh", "time.sleep", "loop blocked"),
-        ("/never-awaits", 8, "loop", "never_awaits", "time.sleep", "loop blocked"),
+        ("/never-awaits", 32, "loop", "never_awaits", "time.sleep", "loop blocked"),
     ],
 )
 def test_the_line_that_held_the_loop_up_is_named(
