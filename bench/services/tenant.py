@@ -8,8 +8,9 @@ into it first under the same names; it may be empty.
 
 Started by the harness through its guard, which takes down this process with everything below it. On the first signals
 of the guard's ladder the server shuts down, and this process, which ignores them, waits for that and removes the
-folder: so it is gone, too, when the harness itself was killed. Only a SIGKILL of *this* process leaves it, in the
-temporary folder of the machine, under a name that begins with ``async-bench-``.
+folder: so it is gone, too, when the harness itself was killed. What a SIGKILL of *this* process
+leaves (the guard's last step, on a machine too busy for a shutdown in 0.8 s), the harness removes. Only where both are
+killed does it stay, in the machine's temporary folder, under a name that begins with ``async-bench-``.
 
 Why another user: PostgreSQL refuses to run as root, as which containers are used. Then the programs run as ``nobody``,
 who owns nothing but this folder. ``nobody`` may not look into a home where the interpreter's packages lie, so what it

