@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 
-from bench.laws import Law
 from bench.model import Lineup, Load, Plan, Round, Scenario, Turn, Variant
 
 LATENCIES_MEASURED = 4
@@ -33,11 +32,7 @@ def make_plan(scenario: Scenario, load: Load, rounds: int, measure_s: float, see
 
 def predicted_latency_s(variant: Variant, load: Load) -> float | None:
     """What the variant's law says that a request takes under ``load``; None where it has no law."""
-    return None if variant.law is None else variant.law.latency_s(_in_flight(variant.law, load))
-
-
-def _in_flight(law: Law, load: Load) -> int | None:
-    return load.users
+    return None if variant.law is None else variant.law.latency_s(load.users)
 
 
 def _round(scenario: Scenario, load: Load, number: int, measure_s: float, seed: int, together: bool) -> Round:
