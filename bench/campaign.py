@@ -197,6 +197,7 @@ def _entry(plan: Plan, profile: str) -> dict[str, Any]:
                 "source": source_of(scenario, variant.name),
                 "workers": variant.workers,
                 "uvicorn_options": list(variant.uvicorn_options),
+                "twin": variant.twin,
                 "law": _law(variant, load),
             }
             for variant in scenario.variants

@@ -118,8 +118,10 @@ def _plan(
     folder: Path,
 ) -> Plan:
     from bench.campaign import seed_of
-    from bench.plan import make_plan
+    from bench.plan import make_plan, with_twin
 
+    if profile.twins:
+        scenario = with_twin(scenario, load)
     if seed is None:
         seed = seed_of(folder)
     if seed is None:

@@ -48,6 +48,8 @@ class Variant:
     """Programs that run beside its server, started and stopped with it: a queue's workers."""
     alone: bool = False
     """It does not fall quiet when its turn ends (work goes on behind it), so it gets a lineup of its own."""
+    twin: str = ""
+    """Name of the variant that it is the same as under another name: the harness's own control, an A/A pair."""
 
     @property
     def module(self) -> str:
@@ -146,9 +148,14 @@ class Profile:
     name: str
     rounds: int
     measure_s: float
+    twins: bool = False
+    """Whether every scenario gets a twin of one of its variants: the harness's own control."""
 
 
-PROFILES = {p.name: p for p in (Profile("quick", 1, 2.0), Profile("standard", 5, 3.0), Profile("thorough", 12, 6.0))}
+PROFILES = {
+    profile.name: profile
+    for profile in (Profile("quick", 1, 2.0), Profile("standard", 5, 3.0), Profile("thorough", 12, 6.0, twins=True))
+}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 from bench.model import Lineup, Load, Plan, Round, Scenario, Turn, Variant
 
@@ -30,6 +31,25 @@ def make_plan(scenario: Scenario, load: Load, rounds: int, measure_s: float, see
     return Plan(scenario, load, seed, measure_s, made)
 
 
+def with_twin(scenario: Scenario, load: Load) -> Scenario:
+    """The scenario with a twin of one of its fixes: what two names for the same thing differ by is the noise floor.
+
+    It is the last fix that shares a lineup, since most comparisons are made there, or else the last without companions,
+    whose twin would find its leftovers. A scenario that has a twin, or no such fix, stays as it is.
+    """
+    if any(variant.twin for variant in scenario.variants):
+        return scenario
+    fixes = [variant for variant in scenario.variants if variant.role == "fix" and not variant.beside]
+    candidates = [variant for variant in fixes if _shares(variant, load)] or fixes
+    if not candidates:
+        return scenario
+    last = candidates[-1]
+    twin = replace(
+        last, name=f"{last.name}_twin", summary=f"{last.summary}, once more", file=last.module, twin=last.name
+    )
+    return replace(scenario, variants=(*scenario.variants, twin))
+
+
 def predicted_latency_s(variant: Variant, load: Load) -> float | None:
     """What the variant's law says that a request takes under ``load``; None where it has no law."""
     return None if variant.law is None else variant.law.latency_s(load.users)
@@ -49,13 +69,16 @@ def _round(scenario: Scenario, load: Load, number: int, measure_s: float, seed: 
 
 
 def _groups(scenario: Scenario, load: Load, together: bool) -> list[list[Variant]]:
-    sharing = [v for v in scenario.variants if together and not v.alone and _fits_a_turn(predicted_latency_s(v, load))]
+    sharing = [variant for variant in scenario.variants if together and _shares(variant, load)]
     alone = [[v] for v in scenario.variants if v not in sharing]
     return [*alone, sharing] if sharing else alone
 
 
-def _fits_a_turn(latency_s: float | None) -> bool:
-    return latency_s is not None and _turn_warmup_s(latency_s) + LATENCIES_MEASURED * latency_s <= LONGEST_TURN_S
+def _shares(variant: Variant, load: Load) -> bool:
+    latency_s = predicted_latency_s(variant, load)
+    if variant.alone or latency_s is None:
+        return False
+    return _turn_warmup_s(latency_s) + LATENCIES_MEASURED * latency_s <= LONGEST_TURN_S
 
 
 def _turn_warmup_s(latency_s: float) -> float:

@@ -20,7 +20,7 @@ RUN (run.json)
     schema, name, created_unix_s, command (str: measures the same again), machine (object: see machine.py), git, and
     scenarios: {name: {question, path, load {users, rate_rps, name}, seed, rounds, measure_s, profile,
                        variants: [{name, role, summary, file (where it was), source (its text), workers,
-                                   uvicorn_options,
+                                   uvicorn_options, twin (name of the variant that it is the same as, or empty),
                                    law: {formula, service_s, servers|null for no limit, kind, ceiling_rps, latency_s}
                                         or null}]}}
     A round counts when every variant of the scenario has its trial.json there; other rounds were cut short.
