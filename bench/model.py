@@ -212,8 +212,8 @@ class Lineup:
 
     @property
     def name(self) -> str:
-        """As in the names of its logs: ``round-2-lineup-1``."""
-        return f"round-{self.round}-lineup-{self.number}"
+        """As in the names of its logs: ``users-32-round-2-lineup-1``."""
+        return f"{self.load.name}-round-{self.round}-lineup-{self.number}"
 
     @property
     def load_s(self) -> float:
@@ -223,22 +223,30 @@ class Lineup:
 
 @dataclass(frozen=True)
 class Round:
-    """A randomised complete block: every variant once, on fresh servers."""
+    """A randomised complete block: every variant once under one load, on fresh servers."""
 
     scenario: str
+    load: Load
     number: int
     lineups: tuple[Lineup, ...]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that will be measured of one scenario under one load, in order."""
+    """All that will be measured of one scenario, in order."""
 
     scenario: Scenario
     load: Load
     seed: int
     measure_s: float
     rounds: tuple[Round, ...]
+    sweep: tuple[Load, ...] = ()
+    """Loads besides: each number has a round of ``load`` and one of each of these."""
+
+    @property
+    def repeats(self) -> int:
+        """How many rounds each load has."""
+        return len({made.number for made in self.rounds})
 
     @property
     def variants(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.model import Lineup, Load, Plan, Round, Scenario, Turn, Variant
@@ -22,13 +23,27 @@ TURN_WARMUP_S = 0.1
 """Cut from every turn, or one latency where that is longer: the users have to come over first."""
 
 
-def make_plan(scenario: Scenario, load: Load, rounds: int, measure_s: float, seed: int, together: bool = True) -> Plan:
+def make_plan(
+    scenario: Scenario,
+    load: Load,
+    rounds: int,
+    measure_s: float,
+    seed: int,
+    together: bool = True,
+    sweep: Sequence[Load] = (),
+) -> Plan:
     """Plan ``rounds`` of randomised complete blocks, each measuring every variant for about ``measure_s`` seconds.
 
-    ``together`` lets quick variants share a lineup and take turns.
+    ``together`` lets quick variants share a lineup and take turns. ``sweep`` are loads besides: each of them gets as
+    many rounds, in an order that is drawn anew each time.
     """
-    made = tuple(_round(scenario, load, number, measure_s, seed, together) for number in range(1, rounds + 1))
-    return Plan(scenario, load, seed, measure_s, made)
+    besides = tuple(each for each in dict.fromkeys(sweep) if each != load)
+    made: list[Round] = []
+    for number in range(1, rounds + 1):
+        loads = [load, *besides]
+        random.Random(f"{seed}/{scenario.name}/loads/{number}").shuffle(loads)
+        made += [_round(scenario, each, number, measure_s, seed, together) for each in loads]
+    return Plan(scenario, load, seed, measure_s, tuple(made), besides)
 
 
 def with_twin(scenario: Scenario, load: Load) -> Scenario:
@@ -65,7 +80,7 @@ def _round(scenario: Scenario, load: Load, number: int, measure_s: float, seed: 
         _lineup(scenario, load, number, index, group, measure_s, draw.getrandbits(32))
         for index, group in enumerate(groups, start=1)
     ]
-    return Round(scenario.name, number, tuple(lineups))
+    return Round(scenario.name, load, number, tuple(lineups))
 
 
 def _groups(scenario: Scenario, load: Load, together: bool) -> list[list[Variant]]:

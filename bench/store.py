@@ -19,6 +19,7 @@ of a machine. ``trial.json`` and the log's ``BaseTime`` say what to add for Unix
 RUN (run.json)
     schema, name, created_unix_s, command (str: measures the same again), machine (object: see machine.py), git, and
     scenarios: {name: {question, path, load {users, rate_rps, name}, seed, rounds, measure_s, profile,
+                       sweep: [{users, rate_rps, name, laws {variant: law as below}}] (only with --sweep),
                        variants: [{name, role, summary, file (where it was), source (its text), workers,
                                    uvicorn_options, twin (name of the variant that it is the same as, or empty),
                                    law: {formula, service_s, servers|null for no limit, kind, ceiling_rps, latency_s}

@@ -52,6 +52,7 @@ arguments = st.fixed_dictionaries(
         "measure_s": st.floats(0.01, 20),
         "seed": st.integers(0, 2**32),
         "together": st.booleans(),
+        "sweep": st.lists(loads, max_size=3),
     }
 )
 plans = arguments.map(lambda given: make_plan(**given))
@@ -65,8 +66,8 @@ def order(plan: Plan) -> list[tuple[str, ...]]:
     return [tuple(turn.variant for turn in lineup.turns) for lineup in lineups(plan)]
 
 
-def latency_s(plan: Plan, variant: str) -> float:
-    return predicted_latency_s(plan.scenario.variant(variant), plan.load) or 0.0
+def latency_s(plan: Plan, lineup: Lineup, variant: str) -> float:
+    return predicted_latency_s(plan.scenario.variant(variant), lineup.load) or 0.0
 
 
 # The order
@@ -101,11 +102,28 @@ def test_each_round_lineup_and_rotation_has_an_order_of_its_own() -> None:
 
 @given(plans)
 def test_every_variant_comes_once_a_round(plan: Plan) -> None:
-    for number, made in enumerate(plan.rounds, start=1):
-        assert made.number == number
+    for made in plan.rounds:
         assert sorted(name for lineup in made.lineups for name in lineup.variants) == sorted(plan.variants)
         assert [lineup.number for lineup in made.lineups] == list(range(1, len(made.lineups) + 1))
-        assert all(lineup.round == number and lineup.load == plan.load for lineup in made.lineups)
+        assert all(lineup.round == made.number and lineup.load == made.load for lineup in made.lineups)
+
+
+@given(plans)
+def test_every_load_has_a_round_of_every_number(plan: Plan) -> None:
+    swept = {plan.load, *plan.sweep}
+    assert len(swept) == 1 + len(plan.sweep)
+    assert [made.number for made in plan.rounds] == sorted(list(range(1, plan.repeats + 1)) * len(swept))
+    assert {(made.load, made.number) for made in plan.rounds} == {
+        (load, number) for load in swept for number in range(1, plan.repeats + 1)
+    }
+
+
+def test_a_sweeps_loads_come_in_an_order_of_their_own_each_time() -> None:
+    plan = make_plan(FOUR, USERS_32, 6, 1.0, 1, sweep=[Load(users=users) for users in (1, 8, 32, 128)])
+    assert [load.name for load in plan.sweep] == ["users-1", "users-8", "users-128"]
+    orders = {tuple(made.load for made in plan.rounds if made.number == number) for number in range(1, 7)}
+    assert len(orders) > 1
+    assert len({lineup.name for lineup in lineups(plan)}) == len(lineups(plan))
 
 
 @given(plans)
@@ -230,7 +248,7 @@ def test_every_variant_is_measured_long_enough(plan: Plan) -> None:
         for name in lineup.variants:
             measured_s = sum(turn.measure_s for turn in lineup.turns if turn.variant == name)
             assert measured_s >= NEARLY * plan.measure_s
-            assert measured_s >= NEARLY * LATENCIES_MEASURED * latency_s(plan, name)
+            assert measured_s >= NEARLY * LATENCIES_MEASURED * latency_s(plan, lineup, name)
 
 
 @given(plans)
@@ -239,7 +257,7 @@ def test_a_lineup_of_one_warms_up_and_then_measures(plan: Plan) -> None:
         if len(lineup.variants) > 1:
             continue
         (turn,) = lineup.turns
-        predicted_s = latency_s(plan, turn.variant)
+        predicted_s = latency_s(plan, lineup, turn.variant)
         assert turn.rotation == 1
         assert turn.warmup_s == pytest.approx(max(WARMUP_S, LATENCIES_WARMUP * predicted_s))
         assert turn.stagger_s == pytest.approx(predicted_s)
@@ -255,8 +273,8 @@ def test_a_shared_lineup_warms_up_for_a_rotation_and_takes_short_turns(plan: Pla
         later = [turn for turn in lineup.turns if turn.rotation > 0]
         assert later
         for turn in later:
-            assert turn.measure_s >= NEARLY * LATENCIES_MEASURED * latency_s(plan, turn.variant)
-            assert turn.warmup_s >= NEARLY * max(TURN_WARMUP_S, latency_s(plan, turn.variant))
+            assert turn.measure_s >= NEARLY * LATENCIES_MEASURED * latency_s(plan, lineup, turn.variant)
+            assert turn.warmup_s >= NEARLY * max(TURN_WARMUP_S, latency_s(plan, lineup, turn.variant))
             assert turn.warmup_s + turn.measure_s <= LONGEST_TURN_S / NEARLY
         assert len({(turn.warmup_s, turn.measure_s) for turn in later}) == 1  # nobody is given more than another
 
