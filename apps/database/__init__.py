@@ -59,7 +59,7 @@ SCENARIO = Scenario(
         ),
         Claim(
             "asyncio_run_is_no_answer",
-            "Wrapping asynchronous code in asyncio.run inside plain def costs more CPU than a plain synchronous driver.",
+            "Wrapping asynchronous code in asyncio.run inside plain def costs more CPU than a synchronous driver does.",
             (Comparison("server_cpu_per_request_ms", "asyncio_run_in_def", "above", "psycopg_in_def"),),
             guide=True,
             quiz=2,
