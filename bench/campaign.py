@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -201,6 +201,7 @@ def _entry(plan: Plan, profile: str) -> dict[str, Any]:
             }
             for variant in scenario.variants
         ],
+        "claims": [asdict(claim) for claim in scenario.claims],
     }
 
 

@@ -89,6 +89,10 @@ class Claim:
     statement: str
     """One sentence in plain words."""
     comparisons: tuple[Comparison, ...]
+    guide: bool = False
+    """Whether the guide that is put to the test says so; the others are our own."""
+    quiz: int | None = None
+    """Which of the guide's three quiz questions it answers: 1 to 3."""
 
 
 @dataclass(frozen=True)
