@@ -20,6 +20,7 @@ of a machine. ``trial.json`` and the log's ``BaseTime`` say what to add for Unix
 RUN (run.json)
     schema, name, created_unix_s, command (str: measures the same again), machine (object: see machine.py), git, and
     scenarios: {name: {question, path, load {users, rate_rps, name}, seed, rounds, measure_s, profile,
+                       sweep: [{users, rate_rps, name, laws {variant: law as below}}] (only with --sweep),
                        variants: [{name, role, summary, twin (the variant that it is the same as; empty or missing
                                    where it is one of its own), file (where it was), source (its text), workers,
                                    uvicorn_options,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -262,6 +262,30 @@ def read_run(folder: Path) -> Run:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise store.BrokenFile(f"{path}: not as store.py documents it ({_said(error)})") from None
+
+
+def swept(scenario: ScenarioInfo) -> tuple[ScenarioInfo, ...]:
+    """The scenario under each other load that it was measured under, to be read by ``read_scenario`` like itself.
+
+    Claims are about the scenario's own load, so these have none.
+    """
+    return tuple(_under(scenario, load) for load in scenario.declared.get("sweep") or ())
+
+
+def _under(scenario: ScenarioInfo, load: dict[str, Any]) -> ScenarioInfo:
+    laws = load.get("laws") or {}
+    everyone = [
+        _variant({**declared, "law": laws.get(declared["name"])}) for declared in scenario.declared["variants"]
+    ]
+    return replace(
+        scenario,
+        load=_folder_name(load["name"]),
+        users=None if load.get("users") is None else int(load["users"]),
+        rate_rps=_number(load.get("rate_rps")),
+        variants=tuple(variant for variant in everyone if not variant.twin),
+        twins=tuple(variant for variant in everyone if variant.twin),
+        claims=(),
+    )
 
 
 def read_scenario(run: Run, scenario: ScenarioInfo) -> Frames:

@@ -15,7 +15,8 @@ from bench.analysis.calibration import AFTER, FAST, OURS, TURNS, WRK, Calibratio
 from bench.analysis.statistics import mean_interval, spread_ratio
 from bench.report import calibration_charts as charts
 from bench.report import wording
-from bench.report.page import environment, flat, inline, utc
+from bench.report.page import flat, inline, utc
+from bench.report.section import environment
 
 MOST_THROUGHPUT, SOME_OF_WRK, AIM_OF_WRK, MOST_CPU = 10.0, 0.7, 0.9, 0.1
 """By FastHttpUser's requests/s at least, by wrk's at least and as an aim, by FastHttpUser's CPU a request at most: a

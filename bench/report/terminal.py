@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
@@ -22,12 +24,17 @@ VALUE_WIDTH = 12
 ESSENTIAL = ("req/s", "p50", "health p50", "health > 1 s", "failures")
 
 
+@dataclass(frozen=True)
 class ScenarioTable:
-    """A scenario's table as a rich renderable: ``Console().print(ScenarioTable(frames, summary))``."""
+    """A scenario's table as a rich renderable: ``Console().print(ScenarioTable.of(frames, summary))``."""
 
-    def __init__(self, frames: Frames, summary: Summary) -> None:
-        self.title = findings.throughput_title(frames, summary)
-        self.rows = findings.table(frames, summary)
+    title: str
+    rows: tuple[findings.Row, ...]
+
+    @classmethod
+    def of(cls, frames: Frames, summary: Summary) -> ScenarioTable:
+        """The table of one scenario."""
+        return cls(findings.throughput_title(frames, summary), findings.table(frames, summary))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """All columns where there is room, else the essential ones."""

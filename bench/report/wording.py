@@ -66,6 +66,11 @@ def latency_words(figure: Figure) -> str:
     return f"more than {duration(figure.value)}" if figure.at_least else duration(figure.value)
 
 
+def plural(n: int, noun: str) -> str:
+    """The noun as it goes with ``n``."""
+    return noun if n == 1 else f"{noun}s"
+
+
 def span(low: str, high: str) -> str:
     """``550 to 586``; one of them where they read the same; a unit said once."""
     if low == high:
