@@ -54,9 +54,10 @@ def to_csv(verdicts: Iterable[ClaimVerdict]) -> str:
 def _judged(frames: Frames, summary: Summary, claim: Claim, rows: Sequence[Compared]) -> ClaimVerdict:
     verdict = _outcome(rows)
     telling = [row for row in rows if row.verdict == verdict]
-    told = [_sentence(frames, summary, row) for row in telling[:SHOWN_MOST]]
-    if len(telling) > SHOWN_MOST:
-        told.append(f"and {len(telling) - SHOWN_MOST} more")
+    sentences = list(dict.fromkeys(_sentence(frames, summary, row) for row in telling))
+    told = sentences[:SHOWN_MOST]
+    if len(sentences) > SHOWN_MOST:
+        told.append(f"and {len(sentences) - SHOWN_MOST} more")
     return ClaimVerdict(
         frames.scenario.name, claim.name, claim.statement, claim.quiz, claim.guide, verdict, f"{'; '.join(told)}."
     )
@@ -149,5 +150,5 @@ def _asked(row: Compared) -> str:
     """What the claim asks for: ``claimed below 0.1``, ``claimed above 1.0 s``, ``claimed within 5 %``."""
     if row.relation == "equivalent":
         return f"claimed to be within {100 * (MARGIN - 1):.0f} %"
-    limit = _unit(row)(row.number * row.factor) if row.number else f"{digits(row.factor, 2)} times"
+    limit = _unit(row)(row.number * row.factor) if row.number else f"{row.factor:g} times"
     return f"claimed to be {row.relation} {limit}"

@@ -14,7 +14,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from bench import store
+from bench.analysis.analyse import Analysis
+from bench.analysis.claims import ClaimVerdict
 from bench.analysis.frames import HEALTH_ENDPOINT, Frames, LeftOut, Trouble
+from bench.analysis.noise import NoiseFloor
 from bench.analysis.summary import Summary
 from bench.report import findings, wording
 from bench.report.section import closing, opening
@@ -38,6 +41,7 @@ class Chapter:
     """``opening`` and ``closing`` are HTML around the charts; ``cost`` is the factor by which the trap is slower."""
 
     name: str
+    question: str
     seed: int | None
     headline: str
     cost: float
@@ -48,17 +52,20 @@ class Chapter:
     """Names of its charts, and the title of each."""
     dots: tuple[Dot, ...]
     summary: Summary
+    claims: tuple[ClaimVerdict, ...]
+    noise: NoiseFloor | None
     table: ScenarioTable
     troubles: tuple[Trouble, ...]
     left_out: tuple[LeftOut, ...]
 
 
-def chapter(frames: Frames, summary: Summary, charts: dict[str, str], root: Path) -> Chapter:
-    """Tell ``frames``. ``root`` is the repository, where run.json's file names of variants start."""
-    scenario = frames.scenario
+def chapter(analysis: Analysis, charts: dict[str, str], root: Path) -> Chapter:
+    """Tell ``analysis``. ``root`` is the repository, where run.json's file names of variants start."""
+    frames, summary, scenario = analysis.frames, analysis.summary, analysis.scenario
     told = bool(frames.variants)
     return Chapter(
         name=scenario.name,
+        question=scenario.question,
         seed=scenario.seed,
         headline=findings.headline(frames, summary) if told else "",
         cost=_cost(frames, summary),
@@ -68,7 +75,9 @@ def chapter(frames: Frames, summary: Summary, charts: dict[str, str], root: Path
         charts=charts,
         dots=_dots(frames, summary),
         summary=summary,
-        table=ScenarioTable.of(frames, summary),
+        claims=analysis.claims,
+        noise=analysis.noise,
+        table=ScenarioTable.of(analysis),
         troubles=frames.troubles,
         left_out=frames.left_out,
     )

@@ -17,8 +17,8 @@ from pathlib import Path
 import matplotlib
 
 from bench import store
-from bench.analysis.frames import Run, ScenarioInfo, read_scenario, trial_files
-from bench.analysis.summary import summarise
+from bench.analysis.analyse import analyse
+from bench.analysis.frames import Run, ScenarioInfo, trial_files
 from bench.report import charts
 from bench.report.canvas import Drawing
 from bench.report.chapter import Chapter, Kept, chapter, read_kept, write_kept
@@ -82,11 +82,10 @@ def _end_with_parent() -> None:
 def _draw_chapter(job: Job) -> Chapter:
     """Read, analyse and draw one scenario; its charts are written, its chapter is returned."""
     run, scenario, root = job
-    frames = read_scenario(run, scenario)
-    summary = summarise(frames)
-    drawings = charts.draw(frames, summary)
+    analysis = analyse(run, scenario)
+    drawings = charts.draw(analysis.frames, analysis.summary)
     write_charts(run.folder, scenario.name, drawings)
-    return chapter(frames, summary, {drawing.name: drawing.alt for drawing in drawings}, root)
+    return chapter(analysis, {drawing.name: drawing.alt for drawing in drawings}, root)
 
 
 def write_charts(run: Path, scenario: str, drawings: Iterable[Drawing]) -> None:

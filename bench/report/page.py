@@ -41,12 +41,12 @@ def page(run: Run, chapters: Sequence[Chapter], charts: Charts, calibration: Seq
 def _page(run: Run, chapters: Sequence[Chapter], charts: Charts, calibration: Sequence[str]) -> dict[str, Any]:
     troubles = [trouble for chapter in chapters for trouble in chapter.troubles]
     left_out = [left for chapter in chapters for left in chapter.left_out]
-    headline = _headline(chapters)
+    finding = headline(chapters)
     return {
-        "title": headline,
+        "title": finding,
         "run": wording.clean(run.name, 80),
         "created": utc(run.created_unix_s),
-        "headline": headline,
+        "headline": finding,
         "notes": _notes(chapters, troubles, left_out),
         "overview": [inline(svg, alt) for svg, alt in charts.get(OVERVIEW, ())],
         "chapters": [_chapter(chapter, charts) for chapter in chapters],
@@ -60,7 +60,7 @@ def _page(run: Run, chapters: Sequence[Chapter], charts: Charts, calibration: Se
     }
 
 
-def _headline(chapters: Sequence[Chapter]) -> str:
+def headline(chapters: Sequence[Chapter]) -> str:
     """The finding of the scenario whose trap costs most."""
     told = [chapter for chapter in chapters if chapter.headline]
     if not told:

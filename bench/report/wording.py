@@ -9,9 +9,11 @@ import unicodedata
 from bench.analysis.frames import VariantInfo
 from bench.analysis.numbers import count as count
 from bench.analysis.numbers import decimals
+from bench.analysis.numbers import digits as digits
 from bench.analysis.numbers import duration as duration
 from bench.analysis.numbers import rate as rate
 from bench.analysis.numbers import share as share
+from bench.analysis.numbers import times as times
 from bench.analysis.summary import Figure
 
 DASH = "–"  # noqa: RUF001 (an en dash on purpose)
