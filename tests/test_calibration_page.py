@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import math
 import re
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -96,6 +97,22 @@ def probe() -> Rows:
     return [{"round": n, "log_ratio": -0.005 + 0.002 * (-1) ** n, "measured_s": 4.0} for n in range(1, 21)]
 
 
+def verdicts() -> Rows:
+    """24 rounds in which the machine drifts for all alike; the slowed ones are slower by what they should be."""
+    slowed = {"twin_1": 0, "twin_2": 0, "twin_3": 0, "slowed_5": 5, "slowed_10": 10}
+    return [
+        {
+            "round": n,
+            "variant": name,
+            "slowed_percent": percent,
+            "log_rate": 8 + 0.1 * n + math.log(1 - percent / 100) + 0.01 * math.sin(n * (place + 1)),
+            "cpu_us_per_request": 300 / (1 - percent / 100),
+        }
+        for n in range(1, 25)
+        for place, (name, percent) in enumerate(slowed.items())
+    ]
+
+
 MAKERS: dict[str, Callable[[], Rows]] = {
     "generators": generators,
     "lag": lag,
@@ -104,6 +121,7 @@ MAKERS: dict[str, Callable[[], Rows]] = {
     "overhead": overhead,
     "noise": noise,
     "probe": probe,
+    "verdicts": verdicts,
 }
 
 
@@ -167,9 +185,12 @@ def test_targets_are_judged_by_paired_rounds(tmp_path: Path) -> None:
         ("+3.2 MB", "met"),
         ("1.80 s", "met"),
         ("0.995 ×", "met"),  # noqa: RUF001
+        ("0 of 30", "met"),
+        ("30 of 30", "met"),
+        ("30 of 30", "met"),
     ]
     page = text_of(draw_calibration(tmp_path))
-    assert "9 of 10 targets met" in page
+    assert "12 of 13 targets met" in page
     assert "median of 3 rounds, 10.00 ×" in page  # noqa: RUF001
 
 
@@ -441,6 +462,8 @@ def test_what_calibrate_writes_can_be_read(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(parts, "_freeze_round", lambda *_: iter(froze))
     monkeypatch.setattr("bench.calibrate.parts.subprocess.run", lambda *_, **__: SimpleNamespace(stdout="60.5"))
     monkeypatch.setattr(parts, "run_lineup", lineup)
+    monkeypatch.setattr(parts, "verdicts", lambda _: iter(verdicts()))
+    monkeypatch.setitem(parts.PARTS, "verdicts", (lambda _: iter(verdicts()), 24))
     calibrate(tmp_path, PARTS, 2, 1, lambda _: None)
     found = read_calibration(tmp_path)
     assert found.troubles == ()
