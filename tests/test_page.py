@@ -284,7 +284,7 @@ def test_terminal_table_keeps_to_the_width(tmp_path: Path, width: int) -> None:
     assert all(len(line) <= width for line in text.splitlines())
     assert "blocking_call" in text
     assert re.search(r"\b4\.\d s|\b3\.\d s|> \d", text)
-    assert ("never" in text) == (width >= 132)
+    assert ("never" in text) == (width >= 180)
 
 
 def test_terminal_table_takes_names_for_names(tmp_path: Path) -> None:
