@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench import store
 from bench.analysis.frames import read_run
-from bench.analysis.summary import to_csv
+from bench.analysis.summary import Summary, to_csv
 from bench.report import wording
 from bench.report.calibration import draw_calibration, quote
 from bench.report.chapter import Chapter
@@ -47,7 +47,7 @@ def draw(run: Path, *, force: bool = False, root: Path = ROOT) -> Drawn:
     """
     read = read_run(run)
     chapters = draw_chapters(read, root, force=force)
-    store.write_text(run / "summary.csv", to_csv(chapter.summary for chapter in chapters))
+    store.write_text(run / "summary.csv", to_csv(Summary(chapter.figures) for chapter in chapters))
     quoted = quote(run.resolve().parent / CALIBRATION, read.machine)
     charts = {chapter.name: list(_charts(run, chapter)) for chapter in chapters}
     store.write_text(run / "index.html", page(read, chapters, charts, quoted))

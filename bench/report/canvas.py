@@ -18,6 +18,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -256,6 +257,11 @@ def beside(axes: Axes, row: int, value: str, note: str) -> None:
     at: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": "left"}
     axes.text(1.03, row - 0.03, value, va="bottom", weight="bold", fontsize=12, **at)
     axes.text(1.03, row + 0.03, note, va="top", color=FAINT, fontsize=11, **at)
+
+
+def mark(x: float, y: float, marker: str, colour: str) -> Line2D:
+    """One mark of a legend at a place of the figure."""
+    return Line2D([x], [y], marker=marker, ls="", ms=9.5, mfc=colour, mec="white", mew=0.8)
 
 
 def time_axis(axes: Axes, which: str, values_ms: Floats) -> None:

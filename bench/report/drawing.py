@@ -84,9 +84,10 @@ def _draw_chapter(job: Job) -> Chapter:
     run, scenario, root = job
     frames = read_scenario(run, scenario)
     summary = summarise(frames)
-    drawings = charts.draw(frames, summary)
+    besides = [(other, summarise(other)) for other in (read_scenario(run, load) for load in scenario.sweep)]
+    drawings = charts.draw(frames, summary, besides)
     write_charts(run.folder, scenario.name, drawings)
-    return chapter(frames, summary, {drawing.name: drawing.alt for drawing in drawings}, root)
+    return chapter(frames, summary, besides, {drawing.name: drawing.alt for drawing in drawings}, root)
 
 
 def write_charts(run: Path, scenario: str, drawings: Iterable[Drawing]) -> None:
@@ -122,7 +123,7 @@ def _fingerprint(run: Run, scenario: ScenarioInfo, root: Path) -> str:
     """A digest of everything that a chapter depends on: its files, what it declares, and this code."""
     digest = hashlib.sha256(_code_digest().encode())
     digest.update(json.dumps([str(root), scenario.declared], sort_keys=True).encode())
-    for path in trial_files(run, scenario):
+    for path in (path for load in (scenario, *scenario.sweep) for path in trial_files(run, load)):
         content = path.read_bytes()
         digest.update(f"\0{path.relative_to(run.folder)}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
         digest.update(content)
