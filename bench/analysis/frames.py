@@ -337,9 +337,7 @@ def _scenario(name: str, declared: dict[str, Any]) -> ScenarioInfo:
 
 def _under(scenario: ScenarioInfo, load: dict[str, Any]) -> ScenarioInfo:
     laws = load.get("laws") or {}
-    everyone = [
-        _variant({**declared, "law": laws.get(declared["name"])}) for declared in scenario.declared["variants"]
-    ]
+    everyone = [_variant({**declared, "law": laws.get(declared["name"])}) for declared in scenario.declared["variants"]]
     return replace(
         scenario,
         load=_folder_name(load["name"]),

@@ -21,8 +21,8 @@ from bench.report.timeline import Turn
 SLOTS, BANDS = 120, 44
 """Of time and of latency: what can be told apart on a panel."""
 
-PANEL_IN, HEADER_IN, GAP_IN = 1.0, 0.28, 0.14
-LEFT_IN, BETWEEN_IN, RIGHT_IN, BOTTOM_IN = 0.85, 0.25, 0.2, 0.62
+TITLE_IN, PANEL_IN, HEADER_IN, GAP_IN = 1.06, 1.0, 0.28, 0.14
+LEFT_IN, BETWEEN_IN, RIGHT_IN, BOTTOM_IN = 0.85, 0.25, 0.2, 0.4
 
 
 def heatmap(frames: Frames, summary: Summary) -> Figure | None:
@@ -33,7 +33,7 @@ def heatmap(frames: Frames, summary: Summary) -> Figure | None:
     rows = frames.latencies[
         (frames.latencies["round"] == number)
         & (frames.latencies["endpoint"] == frames.scenario.endpoint)
-        & frames.latencies["kind"].isin([frames.scenario.kind, "unfinished"])
+        & (frames.latencies["kind"] == frames.scenario.kind)
     ]
     found = {v: rows[rows["variant"] == v.name] for v in frames.variants}
     shown = [variant for variant, part in found.items() if len(part)]
@@ -41,7 +41,7 @@ def heatmap(frames: Frames, summary: Summary) -> Figure | None:
         return None
     columns = min(2, len(shown))
     lines = math.ceil(len(shown) / columns)
-    figure = canvas.blank(1.15 + BOTTOM_IN + lines * (PANEL_IN + HEADER_IN + GAP_IN))
+    figure = canvas.blank(TITLE_IN + BOTTOM_IN + lines * (PANEL_IN + HEADER_IN + GAP_IN))
     endpoint = wording.clean(frames.scenario.endpoint, 40)
     top_in = canvas.titled(
         figure,

@@ -30,7 +30,10 @@ def jobs(frames: Frames, summary: Summary) -> Figure | None:
         return None
     right_in = TIMES_IN + BETWEEN_IN + NOTES_IN
     figure, rates = canvas.rows_chart(
-        shown, _title(summary, shown), "○ accepted · ● done · ▷ at least · left: not done when the load stopped", right_in
+        shown,
+        _title(summary, shown),
+        "○ accepted · ● done · ▷ at least · left: not done when the load stopped",
+        right_in,
     )
     place = rates.get_position()
     times = figure.add_axes(
@@ -85,7 +88,9 @@ def _rates(axes: Axes, summary: Summary, shown: list[VariantInfo], submit: str, 
     for row, variant in enumerate(shown):
         accepted, done = (summary.value(variant.name, name, "throughput_rps") or 0.0 for name in (submit, DONE))
         look = style[variant.name]
-        axes.barh(row, done, height=0.5, color=look.colour, hatch=look.hatch, edgecolor="white", linewidth=0, alpha=0.45)
+        axes.barh(
+            row, done, height=0.5, color=look.colour, hatch=look.hatch, edgecolor="white", linewidth=0, alpha=0.45
+        )
         _pair(axes, row, accepted, done, look)
         highest = max(highest, accepted, done)
     axes.set_xlim(0, max(highest, 1e-9) * 1.12)

@@ -143,13 +143,9 @@ def _labels(
     low, high = (math.log10(edge) for edge in axes.get_ylim())
     named = [variant for variant in shown if points[variant.name]]
     ends = [(math.log10(points[v.name][-1].number.value) - low) / (high - low) for v in named]
-    for variant, end, at in zip(
-        named, ends, canvas.spread(ends, LABEL_GAP_IN / height_in, 0.04, 0.96), strict=True
-    ):
+    for variant, end, at in zip(named, ends, canvas.spread(ends, LABEL_GAP_IN / height_in, 0.04, 0.96), strict=True):
         look = style[variant.name]
-        axes.plot(
-            [1.0, 1.05], [end, at], transform=axes.transAxes, color=look.colour, lw=0.9, ls=":", clip_on=False
-        )
+        axes.plot([1.0, 1.05], [end, at], transform=axes.transAxes, color=look.colour, lw=0.9, ls=":", clip_on=False)
         name = canvas.fit(wording.summary_of(variant), LABELS_IN - 0.35)
         axes.plot([1.08], [at], transform=axes.transAxes, marker=look.marker, color=look.colour, ms=7, clip_on=False)
         axes.text(1.13, at, name, transform=axes.transAxes, va="center", color=FAINT)
