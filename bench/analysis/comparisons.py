@@ -35,6 +35,8 @@ TOST_CONFIDENCE = 0.90
 ONE_ROUND_FACTOR = 2.0
 """One round has no interval. It only decides what is beyond its threshold by this factor: identical variants were seen
 to differ by 12 % (standard deviation) between two trials, so a factor of two lies six of those away."""
+ONE_ROUND_REQUESTS = 10
+"""It decides nothing about a throughput of fewer requests than this: two of them may be a factor of two."""
 
 Verdict = Literal["equivalent", "faster", "slower", "confirmed", "refuted", "inconclusive", ""]
 
@@ -200,7 +202,7 @@ def _measured(frames: Frames, row: Compared, logs: dict[int, float]) -> Compared
     if (row.at_least and min(values) <= high) or (row.at_most and max(values) >= low):
         row = replace(row, p=None, reason="so many requests were never answered that their latency is not known")
     if interval.low is None or interval.high is None:
-        return row
+        return replace(row, reason=row.reason or _too_few(frames, row, next(iter(logs))))
     half = half_width(values, TOST_CONFIDENCE)
     return replace(
         row,
@@ -209,6 +211,19 @@ def _measured(frames: Frames, row: Compared, logs: dict[int, float]) -> Compared
         tost_low=math.exp(interval.mean - half),
         tost_high=math.exp(interval.mean + half),
     )
+
+
+def _too_few(frames: Frames, row: Compared, number: int) -> str:
+    """Why the only round that there is cannot be judged; empty where it can."""
+    if row.metric != "throughput_rps":
+        return ""
+    counts = frames.counts[(frames.counts["round"] == number) & (frames.counts["endpoint"] == row.endpoint)]
+    measured = counts[counts["measured"] == 1]
+    for name in (row.variant, row.baseline):
+        answered = int(measured.loc[measured["variant"] == name, "finished"].sum())
+        if name and answered < ONE_ROUND_REQUESTS:
+            return f"{answered} requests of {name} are too few"
+    return ""
 
 
 def _missing(frames: Frames, row: Compared) -> str:
@@ -234,7 +249,7 @@ def _adjusted(rows: list[Compared]) -> list[Compared]:
 def _judged(row: Compared) -> Compared:
     if not row.claim:
         return replace(row, verdict=_verdict(row))
-    if row.ratio is None:
+    if row.ratio is None or row.reason:
         return replace(row, verdict="inconclusive")
     if row.rounds == 1:
         return replace(row, verdict=_of_one_round(row))

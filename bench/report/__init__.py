@@ -8,17 +8,21 @@ drawn.troubled     # a line for each failed, invalid or refused trial; empty whe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import store
+from bench.analysis import claims
+from bench.analysis.claims import ClaimVerdict
 from bench.analysis.frames import read_run
 from bench.analysis.summary import Summary, to_csv
 from bench.report import wording
 from bench.report.calibration import draw_calibration, quote
 from bench.report.chapter import Chapter
-from bench.report.drawing import chart_path, draw_chapters
-from bench.report.page import page
+from bench.report.drawing import chart_path, draw_chapters, write_chart
+from bench.report.overview import overview
+from bench.report.page import OVERVIEW, headline, page
+from bench.report.summary_md import summary_md
 from bench.report.terminal import ScenarioTable
 
 __all__ = ["Drawn", "draw", "draw_calibration"]
@@ -32,15 +36,33 @@ CALIBRATION = "calibration"
 
 @dataclass(frozen=True)
 class Drawn:
-    """What was drawn. ``troubled`` has a line for each trial that is no evidence; ``tables`` are rich renderables."""
+    """What was drawn."""
 
     page: Path
-    troubled: tuple[str, ...]
-    tables: tuple[ScenarioTable, ...]
+    chapters: tuple[Chapter, ...]
+
+    @property
+    def troubled(self) -> tuple[str, ...]:
+        """A line for each trial that is no evidence."""
+        return tuple(_troubled(self.chapters))
+
+    @property
+    def tables(self) -> tuple[ScenarioTable, ...]:
+        """Every scenario's table, for the terminal."""
+        return tuple(chapter.table for chapter in self.chapters)
+
+    @property
+    def claims(self) -> tuple[ClaimVerdict, ...]:
+        """Every claim with its verdict."""
+        return tuple(claim for chapter in self.chapters for claim in chapter.claims)
+
+    def of(self, scenario: str) -> Drawn:
+        """The same page, told of one scenario only."""
+        return replace(self, chapters=tuple(chapter for chapter in self.chapters if chapter.name == scenario))
 
 
 def draw(run: Path, *, force: bool = False, root: Path = ROOT) -> Drawn:
-    """Analyse ``run`` and write summary.csv, charts/ and index.html into it.
+    """Analyse ``run`` and write summary.csv, claims.csv, summary.md, charts/ and index.html into it.
 
     A scenario is analysed and drawn again when its files or this code have changed, or with ``force``. Raises
     BrokenFile when run.json itself cannot be read, OSError when the folder cannot be written.
@@ -50,14 +72,26 @@ def draw(run: Path, *, force: bool = False, root: Path = ROOT) -> Drawn:
     store.write_text(run / "summary.csv", to_csv(Summary(chapter.figures) for chapter in chapters))
     quoted = quote(run.resolve().parent / CALIBRATION, read.machine)
     charts = {chapter.name: list(_charts(run, chapter)) for chapter in chapters}
+    charts[OVERVIEW] = list(_overview(run, chapters))
     store.write_text(run / "index.html", page(read, chapters, charts, quoted))
-    return Drawn(run / "index.html", tuple(_troubled(chapters)), tuple(chapter.table for chapter in chapters))
+    drawn = Drawn(run / "index.html", chapters)
+    store.write_text(run / "claims.csv", claims.to_csv(drawn.claims))
+    store.write_text(run / "summary.md", summary_md(read.name, headline(chapters), chapters))
+    return drawn
 
 
 def _troubled(chapters: Sequence[Chapter]) -> Iterator[str]:
     for trouble in (trouble for chapter in chapters for trouble in chapter.troubles):
         reasons = "; ".join(wording.clean(reason) for reason in trouble.reasons)
         yield f"{wording.clean(trouble.where)}: {trouble.status}: {reasons}"
+
+
+def _overview(run: Path, chapters: Sequence[Chapter]) -> Iterator[tuple[str, str]]:
+    """The chart over all scenarios, where there are several."""
+    drawing = overview(chapters) if len(chapters) > 1 else None
+    if drawing:
+        write_chart(run / "charts" / "overview.svg", drawing)
+        yield drawing.svg, drawing.alt
 
 
 def _charts(run: Path, chapter: Chapter) -> Iterator[tuple[str, str]]:

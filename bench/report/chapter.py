@@ -15,7 +15,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from bench import store
+from bench.analysis.analyse import Analysis
+from bench.analysis.claims import ClaimVerdict
 from bench.analysis.frames import HEALTH_ENDPOINT, Frames, LeftOut, Trouble
+from bench.analysis.noise import NoiseFloor
 from bench.analysis.summary import Figure, Summary
 from bench.report import findings, wording
 from bench.report.section import closing, opening
@@ -39,6 +42,7 @@ class Chapter:
     """``opening`` and ``closing`` are HTML around the charts; ``cost`` is the factor by which the trap is slower."""
 
     name: str
+    question: str
     seed: int | None
     headline: str
     cost: float
@@ -50,33 +54,38 @@ class Chapter:
     dots: tuple[Dot, ...]
     figures: tuple[Figure, ...]
     """Of summary.csv, under every load."""
+    claims: tuple[ClaimVerdict, ...]
+    noise: NoiseFloor | None
     table: ScenarioTable
     troubles: tuple[Trouble, ...]
     left_out: tuple[LeftOut, ...]
 
 
 def chapter(
-    frames: Frames, summary: Summary, besides: Sequence[tuple[Frames, Summary]], charts: dict[str, str], root: Path
+    analysis: Analysis, besides: Sequence[tuple[Frames, Summary]], charts: dict[str, str], root: Path
 ) -> Chapter:
-    """Tell ``frames``. ``besides`` are the same under other loads, of which only figures and troubles are told.
+    """Tell ``analysis``. ``besides`` are the same under other loads, of which only figures and troubles are told.
 
     ``root`` is the repository, where run.json's file names of variants start.
     """
-    scenario = frames.scenario
+    frames, summary, scenario = analysis.frames, analysis.summary, analysis.scenario
     told = bool(frames.variants)
     loads = (frames, *(other for other, _ in besides))
     return Chapter(
         name=scenario.name,
+        question=scenario.question,
         seed=scenario.seed,
         headline=findings.headline(frames, summary) if told else "",
         cost=_cost(frames, summary),
         single_round=max((len(frames.rounds(variant.name)) for variant in frames.variants), default=0) == 1,
-        opening=opening(frames, summary),
-        closing=closing(frames, summary, root),
+        opening=opening(analysis),
+        closing=closing(analysis, root),
         charts=charts,
         dots=_dots(frames, summary),
         figures=tuple(figure for each in (summary, *(other for _, other in besides)) for figure in each.figures),
-        table=ScenarioTable.of(frames, summary),
+        claims=analysis.claims,
+        noise=analysis.noise,
+        table=ScenarioTable.of(analysis),
         troubles=tuple(trouble for each in loads for trouble in each.troubles),
         left_out=tuple(left for each in loads for left in each.left_out),
     )

@@ -17,6 +17,7 @@ from pathlib import Path
 import matplotlib
 
 from bench import store
+from bench.analysis.analyse import analyse
 from bench.analysis.frames import Run, ScenarioInfo, read_scenario, trial_files
 from bench.analysis.summary import summarise
 from bench.report import charts
@@ -82,20 +83,23 @@ def _end_with_parent() -> None:
 def _draw_chapter(job: Job) -> Chapter:
     """Read, analyse and draw one scenario; its charts are written, its chapter is returned."""
     run, scenario, root = job
-    frames = read_scenario(run, scenario)
-    summary = summarise(frames)
+    analysis = analyse(run, scenario)
     besides = [(other, summarise(other)) for other in (read_scenario(run, load) for load in scenario.sweep)]
-    drawings = charts.draw(frames, summary, besides)
-    write_charts(run.folder, scenario.name, drawings)
-    return chapter(frames, summary, besides, {drawing.name: drawing.alt for drawing in drawings}, root)
+    drawings = charts.draw(analysis.frames, analysis.summary, besides)
+    _write_charts(run.folder, scenario.name, drawings)
+    return chapter(analysis, besides, {drawing.name: drawing.alt for drawing in drawings}, root)
 
 
-def write_charts(run: Path, scenario: str, drawings: Iterable[Drawing]) -> None:
+def _write_charts(run: Path, scenario: str, drawings: Iterable[Drawing]) -> None:
     """Each drawing as SVG and PNG into charts/."""
     for drawing in drawings:
-        path = chart_path(run, scenario, drawing.name, "svg")
-        store.write_text(path, drawing.svg)
-        store.write_bytes(path.with_suffix(".png"), drawing.png)
+        write_chart(chart_path(run, scenario, drawing.name, "svg"), drawing)
+
+
+def write_chart(path: Path, drawing: Drawing) -> None:
+    """The drawing as an SVG, and as a PNG beside it."""
+    store.write_text(path, drawing.svg)
+    store.write_bytes(path.with_suffix(".png"), drawing.png)
 
 
 def chart_path(run: Path, scenario: str, chart: str, suffix: str) -> Path:

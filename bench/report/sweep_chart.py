@@ -17,8 +17,10 @@ from bench.analysis.summary import Summary
 from bench.report import canvas, wording
 from bench.report.canvas import FAINT, GRID, Look
 
-LEFT_IN, GAP_IN, LABELS_IN, BOTTOM_IN, HEADING_IN = 0.85, 0.75, 1.95, 0.72, 0.32
+LEFT_IN, GAP_IN, LABELS_IN, BOTTOM_IN, HEADING_IN = 0.8, 0.7, 2.35, 0.72, 0.32
 LABEL_GAP_IN = 0.24
+WORTH_TELLING = 1.15
+"""Times the requests below which more users bring no more of them."""
 
 Loads = Sequence[tuple[Frames, Summary]]
 """One scenario under several numbers of users."""
@@ -97,9 +99,10 @@ def _title(shown: Sequence[VariantInfo], rates: dict[str, list[Point]]) -> str:
     ends = rates[most.name][0].users, rates[most.name][-1].users
     if least is most:
         return f"From {ends[0]} to {ends[1]} users: {gains[most.name]:.2g} times the requests"
+    little = "no more" if gains[least.name] < WORTH_TELLING else f"{gains[least.name]:.2g} times"
     return (
         f"From {ends[0]} to {ends[1]} users: {gains[most.name]:.2g} times the requests with {wording.summary_of(most)}, "
-        f"{gains[least.name]:.2g} times with {wording.summary_of(least)}"
+        f"{little} with {wording.summary_of(least)}"
     )
 
 
