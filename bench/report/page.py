@@ -15,8 +15,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bench.analysis.frames import LeftOut, Run, Trouble
 from bench.analysis.claims import ClaimVerdict
+from bench.analysis.frames import LeftOut, Run, Trouble
 from bench.report import wording
 from bench.report.chapter import Chapter
 from bench.report.section import environment

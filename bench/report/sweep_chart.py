@@ -101,8 +101,8 @@ def _title(shown: Sequence[VariantInfo], rates: dict[str, list[Point]]) -> str:
         return f"From {ends[0]} to {ends[1]} users: {gains[most.name]:.2g} times the requests"
     little = "no more" if gains[least.name] < WORTH_TELLING else f"{gains[least.name]:.2g} times"
     return (
-        f"From {ends[0]} to {ends[1]} users: {gains[most.name]:.2g} times the requests with {wording.summary_of(most)}, "
-        f"{little} with {wording.summary_of(least)}"
+        f"From {ends[0]} to {ends[1]} users: {gains[most.name]:.2g} times the requests "
+        f"with {wording.summary_of(most)}, {little} with {wording.summary_of(least)}"
     )
 
 
