@@ -64,7 +64,8 @@ def heatmap(frames: Frames, summary: Summary) -> Figure | None:
 def _bands(values_ms: Floats) -> Floats:
     """Edges of the latency's bands, evenly apart on a log scale."""
     low, high = float(values_ms.min()), float(values_ms.max())
-    return np.geomspace(low / 1.5, high * 1.6, BANDS + 1)
+    edges: Floats = np.geomspace(low / 1.5, high * 1.6, BANDS + 1)
+    return edges
 
 
 def _shares(rows: pd.DataFrame, turns: Sequence[Turn], edges: Floats, span_s: tuple[float, float]) -> Floats:
