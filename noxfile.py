@@ -49,7 +49,7 @@ def report(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def calibrate(session: nox.Session) -> None:
-    """Measure the harness itself: -- --part generators|lag|freeze|memory|overhead|noise|probe --rounds N"""
+    """Measure the harness itself: -- --part generators|lag|freeze|memory|overhead|noise|probe|verdicts --rounds N"""
     install(session)
     session.run("python", "-m", "bench", "calibrate", *session.posargs, **PATIENTLY)
 

@@ -67,7 +67,7 @@ SWEEP = _Sweep()
 TROUBLED = 1
 """Exit status where a trial could not be measured, or not be trusted."""
 
-CALIBRATED = ("generators", "lag", "freeze", "memory", "overhead", "noise", "probe")
+CALIBRATED = ("generators", "lag", "freeze", "memory", "overhead", "noise", "probe", "verdicts")
 """The parts of calibration, in order."""
 
 

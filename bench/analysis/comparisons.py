@@ -16,7 +16,7 @@ tests, here as the 90 % interval); Holm 1979 (statistics.holm).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -142,6 +142,12 @@ def compare_throughput(frames: Frames, one: str, other: str, rates: RotationRate
     return _judged(_adjusted([_measured(frames, row, logs)])[0]) if logs else None
 
 
+def verdict_of(logs: Sequence[float]) -> Verdict:
+    """On ln(A / B) of each round of one pair, as a family of its own: equivalent, faster, slower or inconclusive."""
+    row = _with_figures(Compared("", "", "", "throughput_rps", "", ""), logs)
+    return _verdict(replace(row, p_holm=row.p))
+
+
 def _with_baseline(frames: Frames) -> Iterator[Compared]:
     scenario = frames.scenario
     rates = rotation_rates(frames, scenario.endpoint)
@@ -193,17 +199,26 @@ def _compared(frames: Frames, row: Compared, wanted: Comparison) -> Compared:
 
 def _measured(frames: Frames, row: Compared, logs: dict[int, float]) -> Compared:
     """The row with its figures; with a bound, p is that of the round that speaks least for it."""
-    values = list(logs.values())
-    interval = mean_interval(values)
-    if interval is None:
+    if not logs:
         return replace(row, reason=_missing(frames, row))
+    values = list(logs.values())
+    row = _with_figures(row, values)
     low, high = row.accepted
-    row = replace(row, ratio=math.exp(interval.mean), rounds=len(values), p=t_probability(values, low, high))
     if (row.at_least and min(values) <= high) or (row.at_most and max(values) >= low):
         row = replace(row, p=None, reason="so many requests were never answered that their latency is not known")
-    if interval.low is None or interval.high is None:
+    if len(values) == 1:
         return replace(row, reason=row.reason or _too_few(frames, row, next(iter(logs))))
-    half = half_width(values, TOST_CONFIDENCE)
+    return row
+
+
+def _with_figures(row: Compared, logs: Sequence[float]) -> Compared:
+    """Ratio, intervals and p, from at least one round."""
+    interval = mean_interval(logs)
+    assert interval is not None
+    row = replace(row, ratio=math.exp(interval.mean), rounds=len(logs), p=t_probability(logs, *row.accepted))
+    if interval.low is None or interval.high is None:
+        return row
+    half = half_width(logs, TOST_CONFIDENCE)
     return replace(
         row,
         ci_low=math.exp(interval.low),
