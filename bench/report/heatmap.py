@@ -64,8 +64,7 @@ def heatmap(frames: Frames, summary: Summary) -> Figure | None:
 def _bands(values_ms: Floats) -> Floats:
     """Edges of the latency's bands, evenly apart on a log scale."""
     low, high = float(values_ms.min()), float(values_ms.max())
-    edges: Floats = np.geomspace(low / 1.5, high * 1.6, BANDS + 1)
-    return edges
+    return np.geomspace(low / 1.5, high * 1.6, BANDS + 1)
 
 
 def _shares(rows: pd.DataFrame, turns: Sequence[Turn], edges: Floats, span_s: tuple[float, float]) -> Floats:
@@ -85,7 +84,8 @@ def _shares(rows: pd.DataFrame, turns: Sequence[Turn], edges: Floats, span_s: tu
         spread = np.clip(overlap, 0, None) / np.maximum(until_s - from_s, 1e-9)[:, None]
         np.add.at(counted, band[inside], spread * count[inside][:, None])
     total = counted.sum(axis=0)
-    return np.divide(counted, total, out=np.zeros_like(counted), where=total > 0)
+    shares: Floats = np.divide(counted, total, out=np.zeros_like(counted), where=total > 0)
+    return shares
 
 
 def _panel(figure: Figure, row: int, column: int, columns: int, top_in: float) -> Axes:
