@@ -93,6 +93,8 @@ class ScenarioInfo:
     declared: dict[str, Any]
     twins: tuple[VariantInfo, ...] = ()
     claims: tuple[Claim, ...] = ()
+    sweep: tuple[ScenarioInfo, ...] = ()
+    """The same under each other load that it was measured under; without claims, which are about its own load."""
 
     @property
     def everyone(self) -> tuple[VariantInfo, ...]:
@@ -264,28 +266,6 @@ def read_run(folder: Path) -> Run:
         raise store.BrokenFile(f"{path}: not as store.py documents it ({_said(error)})") from None
 
 
-def swept(scenario: ScenarioInfo) -> tuple[ScenarioInfo, ...]:
-    """The scenario under each other load that it was measured under, to be read by ``read_scenario`` like itself.
-
-    Claims are about the scenario's own load, so these have none.
-    """
-    return tuple(_under(scenario, load) for load in scenario.declared.get("sweep") or ())
-
-
-def _under(scenario: ScenarioInfo, load: dict[str, Any]) -> ScenarioInfo:
-    laws = load.get("laws") or {}
-    everyone = [_variant({**declared, "law": laws.get(declared["name"])}) for declared in scenario.declared["variants"]]
-    return replace(
-        scenario,
-        load=_folder_name(load["name"]),
-        users=None if load.get("users") is None else int(load["users"]),
-        rate_rps=_number(load.get("rate_rps")),
-        variants=tuple(variant for variant in everyone if not variant.twin),
-        twins=tuple(variant for variant in everyone if variant.twin),
-        claims=(),
-    )
-
-
 def read_scenario(run: Run, scenario: ScenarioInfo) -> Frames:
     """Read every trial of ``scenario``'s complete rounds."""
     complete, left_out = _rounds(run.folder, scenario)
@@ -336,7 +316,7 @@ def decode(payload: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def _scenario(name: str, declared: dict[str, Any]) -> ScenarioInfo:
     load = declared["load"]
     everyone = tuple(_variant(variant) for variant in declared["variants"])
-    return ScenarioInfo(
+    scenario = ScenarioInfo(
         name=_folder_name(name),
         question=str(declared.get("question") or name),
         path=str(declared["path"]),
@@ -351,6 +331,21 @@ def _scenario(name: str, declared: dict[str, Any]) -> ScenarioInfo:
         declared=declared,
         twins=tuple(variant for variant in everyone if variant.twin),
         claims=tuple(_claim(claim) for claim in declared.get("claims") or ()),
+    )
+    return replace(scenario, sweep=tuple(_under(scenario, other) for other in declared.get("sweep") or ()))
+
+
+def _under(scenario: ScenarioInfo, load: dict[str, Any]) -> ScenarioInfo:
+    laws = load.get("laws") or {}
+    everyone = [_variant({**declared, "law": laws.get(declared["name"])}) for declared in scenario.declared["variants"]]
+    return replace(
+        scenario,
+        load=_folder_name(load["name"]),
+        users=None if load.get("users") is None else int(load["users"]),
+        rate_rps=_number(load.get("rate_rps")),
+        variants=tuple(variant for variant in everyone if not variant.twin),
+        twins=tuple(variant for variant in everyone if variant.twin),
+        claims=(),
     )
 
 

@@ -15,12 +15,13 @@ from bench import store
 from bench.analysis import claims
 from bench.analysis.claims import ClaimVerdict
 from bench.analysis.frames import read_run
-from bench.analysis.summary import to_csv
+from bench.analysis.summary import Summary, to_csv
 from bench.report import wording
 from bench.report.calibration import draw_calibration, quote
 from bench.report.chapter import Chapter
-from bench.report.drawing import chart_path, draw_chapters
-from bench.report.page import headline, page
+from bench.report.drawing import chart_path, draw_chapters, write_chart
+from bench.report.overview import overview
+from bench.report.page import OVERVIEW, headline, page
 from bench.report.summary_md import summary_md
 from bench.report.terminal import ScenarioTable
 
@@ -68,9 +69,10 @@ def draw(run: Path, *, force: bool = False, root: Path = ROOT) -> Drawn:
     """
     read = read_run(run)
     chapters = draw_chapters(read, root, force=force)
-    store.write_text(run / "summary.csv", to_csv(chapter.summary for chapter in chapters))
+    store.write_text(run / "summary.csv", to_csv(Summary(chapter.figures) for chapter in chapters))
     quoted = quote(run.resolve().parent / CALIBRATION, read.machine)
     charts = {chapter.name: list(_charts(run, chapter)) for chapter in chapters}
+    charts[OVERVIEW] = list(_overview(run, chapters))
     store.write_text(run / "index.html", page(read, chapters, charts, quoted))
     drawn = Drawn(run / "index.html", chapters)
     store.write_text(run / "claims.csv", claims.to_csv(drawn.claims))
@@ -82,6 +84,14 @@ def _troubled(chapters: Sequence[Chapter]) -> Iterator[str]:
     for trouble in (trouble for chapter in chapters for trouble in chapter.troubles):
         reasons = "; ".join(wording.clean(reason) for reason in trouble.reasons)
         yield f"{wording.clean(trouble.where)}: {trouble.status}: {reasons}"
+
+
+def _overview(run: Path, chapters: Sequence[Chapter]) -> Iterator[tuple[str, str]]:
+    """The chart over all scenarios, where there are several."""
+    drawing = overview(chapters) if len(chapters) > 1 else None
+    if drawing:
+        write_chart(run / "charts" / "overview.svg", drawing)
+        yield drawing.svg, drawing.alt
 
 
 def _charts(run: Path, chapter: Chapter) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ what has not changed since the last drawing is read back instead of analysed aga
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from bench.analysis.analyse import Analysis
 from bench.analysis.claims import ClaimVerdict
 from bench.analysis.frames import HEALTH_ENDPOINT, Frames, LeftOut, Trouble
 from bench.analysis.noise import NoiseFloor
-from bench.analysis.summary import Summary
+from bench.analysis.summary import Figure, Summary
 from bench.report import findings, wording
 from bench.report.section import closing, opening
 from bench.report.terminal import ScenarioTable
@@ -51,7 +52,8 @@ class Chapter:
     charts: dict[str, str]
     """Names of its charts, and the title of each."""
     dots: tuple[Dot, ...]
-    summary: Summary
+    figures: tuple[Figure, ...]
+    """Of summary.csv, under every load."""
     claims: tuple[ClaimVerdict, ...]
     noise: NoiseFloor | None
     table: ScenarioTable
@@ -59,10 +61,16 @@ class Chapter:
     left_out: tuple[LeftOut, ...]
 
 
-def chapter(analysis: Analysis, charts: dict[str, str], root: Path) -> Chapter:
-    """Tell ``analysis``. ``root`` is the repository, where run.json's file names of variants start."""
+def chapter(
+    analysis: Analysis, besides: Sequence[tuple[Frames, Summary]], charts: dict[str, str], root: Path
+) -> Chapter:
+    """Tell ``analysis``. ``besides`` are the same under other loads, of which only figures and troubles are told.
+
+    ``root`` is the repository, where run.json's file names of variants start.
+    """
     frames, summary, scenario = analysis.frames, analysis.summary, analysis.scenario
     told = bool(frames.variants)
+    loads = (frames, *(other for other, _ in besides))
     return Chapter(
         name=scenario.name,
         question=scenario.question,
@@ -70,28 +78,31 @@ def chapter(analysis: Analysis, charts: dict[str, str], root: Path) -> Chapter:
         headline=findings.headline(frames, summary) if told else "",
         cost=_cost(frames, summary),
         single_round=max((len(frames.rounds(variant.name)) for variant in frames.variants), default=0) == 1,
-        opening=opening(frames, summary),
-        closing=closing(frames, summary, root),
+        opening=opening(analysis),
+        closing=closing(analysis, root),
         charts=charts,
         dots=_dots(frames, summary),
-        summary=summary,
+        figures=tuple(figure for each in (summary, *(other for _, other in besides)) for figure in each.figures),
         claims=analysis.claims,
         noise=analysis.noise,
         table=ScenarioTable.of(analysis),
-        troubles=frames.troubles,
-        left_out=frames.left_out,
+        troubles=tuple(trouble for each in loads for trouble in each.troubles),
+        left_out=tuple(left for each in loads for left in each.left_out),
     )
 
 
 def _cost(frames: Frames, summary: Summary) -> float:
-    """By what factor the trap is slower than the best fix; 0 without either."""
+    """How much the worst trap costs, to rank scenarios: 0 without a trap or a fix.
+
+    The factor by which it serves less than the best fix, times the factor by which a health check waits longer.
+    """
     cast = findings.cast_of(frames, summary)
     if cast.trap is None or not cast.fixes:
         return 0.0
-    endpoint = frames.scenario.endpoint
-    best = summary.value(cast.fixes[-1].name, endpoint, "throughput_rps") or 0.0
-    trap = summary.value(cast.trap.name, endpoint, "throughput_rps") or 0.0
-    return best / max(trap, 1e-9)
+    endpoint, best = frames.scenario.endpoint, cast.fixes[-1].name
+    served = [summary.value(name, endpoint, "throughput_rps") or 0.0 for name in (best, cast.trap.name)]
+    waited = [summary.value(name, HEALTH_ENDPOINT, "latency_p50_ms") or 1.0 for name in (cast.trap.name, best)]
+    return (served[0] / max(served[1], 1e-9)) * (waited[0] / max(waited[1], 1e-9))
 
 
 def _dots(frames: Frames, summary: Summary) -> tuple[Dot, ...]:

@@ -18,7 +18,8 @@ import matplotlib
 
 from bench import store
 from bench.analysis.analyse import analyse
-from bench.analysis.frames import Run, ScenarioInfo, trial_files
+from bench.analysis.frames import Run, ScenarioInfo, read_scenario, trial_files
+from bench.analysis.summary import summarise
 from bench.report import charts
 from bench.report.canvas import Drawing
 from bench.report.chapter import Chapter, Kept, chapter, read_kept, write_kept
@@ -83,17 +84,22 @@ def _draw_chapter(job: Job) -> Chapter:
     """Read, analyse and draw one scenario; its charts are written, its chapter is returned."""
     run, scenario, root = job
     analysis = analyse(run, scenario)
-    drawings = charts.draw(analysis.frames, analysis.summary)
-    write_charts(run.folder, scenario.name, drawings)
-    return chapter(analysis, {drawing.name: drawing.alt for drawing in drawings}, root)
+    besides = [(other, summarise(other)) for other in (read_scenario(run, load) for load in scenario.sweep)]
+    drawings = charts.draw(analysis.frames, analysis.summary, besides)
+    _write_charts(run.folder, scenario.name, drawings)
+    return chapter(analysis, besides, {drawing.name: drawing.alt for drawing in drawings}, root)
 
 
-def write_charts(run: Path, scenario: str, drawings: Iterable[Drawing]) -> None:
+def _write_charts(run: Path, scenario: str, drawings: Iterable[Drawing]) -> None:
     """Each drawing as SVG and PNG into charts/."""
     for drawing in drawings:
-        path = chart_path(run, scenario, drawing.name, "svg")
-        store.write_text(path, drawing.svg)
-        store.write_bytes(path.with_suffix(".png"), drawing.png)
+        write_chart(chart_path(run, scenario, drawing.name, "svg"), drawing)
+
+
+def write_chart(path: Path, drawing: Drawing) -> None:
+    """The drawing as an SVG, and as a PNG beside it."""
+    store.write_text(path, drawing.svg)
+    store.write_bytes(path.with_suffix(".png"), drawing.png)
 
 
 def chart_path(run: Path, scenario: str, chart: str, suffix: str) -> Path:
@@ -121,7 +127,7 @@ def _fingerprint(run: Run, scenario: ScenarioInfo, root: Path) -> str:
     """A digest of everything that a chapter depends on: its files, what it declares, and this code."""
     digest = hashlib.sha256(_code_digest().encode())
     digest.update(json.dumps([str(root), scenario.declared], sort_keys=True).encode())
-    for path in trial_files(run, scenario):
+    for path in (path for load in (scenario, *scenario.sweep) for path in trial_files(run, load)):
         content = path.read_bytes()
         digest.update(f"\0{path.relative_to(run.folder)}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
         digest.update(content)

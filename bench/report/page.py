@@ -15,10 +15,13 @@ from typing import Any
 
 from markupsafe import Markup
 
+from bench.analysis.claims import ClaimVerdict
 from bench.analysis.frames import LeftOut, Run, Trouble
 from bench.report import wording
 from bench.report.chapter import Chapter
 from bench.report.section import environment
+from bench.report.summary_md import counted
+from bench.report.verdicts import noise_words
 
 TROUBLES_SHOWN = 40
 """More would bury the rest of the page; their files still have them."""
@@ -48,6 +51,10 @@ def _page(run: Run, chapters: Sequence[Chapter], charts: Charts, calibration: Se
         "created": utc(run.created_unix_s),
         "headline": finding,
         "notes": _notes(chapters, troubles, left_out),
+        "claims": [told for told in _claims(chapters) if told["claims"]],
+        "counted": counted([claim for chapter in chapters for claim in chapter.claims]),
+        "quiz": list(_quiz(chapters)),
+        "noise": [f"{wording.clean(c.name, 60)}: {noise_words(c.noise)}." for c in chapters if c.noise],
         "overview": [inline(svg, alt) for svg, alt in charts.get(OVERVIEW, ())],
         "chapters": [_chapter(chapter, charts) for chapter in chapters],
         "troubles": [_trouble(trouble) for trouble in troubles[:TROUBLES_SHOWN]],
@@ -79,6 +86,45 @@ def _notes(chapters: Sequence[Chapter], troubles: Sequence[Trouble], left_out: S
     if any(chapter.single_round for chapter in chapters):
         notes.append("One round, no interval: the differences here are not proven to repeat.")
     return notes
+
+
+RANKS = {"refuted": 0, "confirmed": 1, "inconclusive": 2}
+"""Of a verdict in the table: what contradicts comes first, what says nothing last."""
+
+QUESTIONS = {
+    1: "Why does one blocking call in one async def endpoint slow down all the others?",
+    2: "The only driver there is for your database blocks. How should the endpoint be written?",
+    3: "An endpoint computes in pure Python. Does async def put a second core to use?",
+}
+"""The guide's three quiz questions, in our words; model.Claim.quiz says which claim answers which."""
+
+
+def _claims(chapters: Sequence[Chapter]) -> list[dict[str, Any]]:
+    """The guide's statements, and what else was put to the test."""
+    everything = [claim for chapter in chapters for claim in chapter.claims]
+    ranked = sorted(everything, key=lambda claim: RANKS[claim.verdict])
+    return [
+        {"title": title, "claims": [_claim(claim) for claim in ranked if claim.guide is guide]}
+        for guide, title in ((True, "Is the guide right?"), (False, "What else was put to the test"))
+    ]
+
+
+def _claim(claim: ClaimVerdict) -> dict[str, str]:
+    return {
+        "verdict": claim.verdict,
+        "statement": wording.clean(claim.statement),
+        "evidence": wording.clean(claim.evidence),
+        "scenario": wording.clean(claim.scenario, 60),
+        "anchor": anchor(claim.scenario),
+    }
+
+
+def _quiz(chapters: Sequence[Chapter]) -> Iterable[dict[str, Any]]:
+    """Each question that a claim of this run answers, with those claims."""
+    for number, question in QUESTIONS.items():
+        claims = [_claim(claim) for chapter in chapters for claim in chapter.claims if claim.quiz == number]
+        if claims:
+            yield {"question": question, "claims": claims}
 
 
 def _chapter(chapter: Chapter, charts: Charts) -> dict[str, Any]:

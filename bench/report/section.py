@@ -6,7 +6,8 @@ Only our own advice and the highlighted code enter as markup, both escaped by th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from pygments import highlight
 from pygments.formatters.html import HtmlFormatter
 from pygments.lexers.python import PythonLexer
 
+from bench.analysis.analyse import Analysis
 from bench.analysis.frames import Frames, VariantInfo
-from bench.analysis.summary import Summary
-from bench.report import findings, wording
+from bench.report import findings, verdicts, wording
 from bench.report.server_section import server_section
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -40,26 +41,40 @@ def environment() -> Environment:
     )
 
 
-def opening(frames: Frames, summary: Summary) -> str:
+def opening(analysis: Analysis) -> str:
     """The question, how it was measured, and the answer."""
+    frames = analysis.frames
     section = {
         "name": wording.clean(frames.scenario.name, 60),
         "question": wording.clean(frames.scenario.question),
         "measured": _measured(frames),
-        "answer": findings.answer(frames, summary),
+        "answer": findings.answer(frames, analysis.summary),
     }
     return environment().get_template("opening.html.j2").render(section=section)
 
 
-def closing(frames: Frames, summary: Summary, root: Path) -> str:
+def closing(analysis: Analysis, root: Path) -> str:
     """The table, what the servers did and whose line held them up, and the code side by side."""
     section = {
-        "columns": findings.COLUMNS,
-        "rows": findings.table(frames, summary),
-        "server": server_section(frames, summary, root),
-        "code": _codes(frames.scenario.variants, root),
+        "columns": (findings.COLUMNS[0], _against(analysis), *findings.COLUMNS[1:]),
+        "rows": list(_rows(analysis)),
+        "notes": [f"{note}." for note in verdicts.notes(analysis)],
+        "server": server_section(analysis.frames, analysis.summary, root),
+        "code": _codes(analysis.scenario.variants, root),
     }
     return environment().get_template("closing.html.j2").render(section=section)
+
+
+def _against(analysis: Analysis) -> str:
+    return f"against {wording.clean(analysis.scenario.baseline, wording.NAME_LIMIT)}"
+
+
+def _rows(analysis: Analysis) -> Iterator[findings.Row]:
+    """The table's rows, with the verdict beside the throughput that it is about."""
+    rows = findings.table(analysis.frames, analysis.summary)
+    for variant, row in zip(analysis.scenario.variants, rows, strict=True):
+        verdict = verdicts.against_baseline(analysis, variant.name)
+        yield replace(row, cells=(row.cells[0], verdict, *row.cells[1:]))
 
 
 def _measured(frames: Frames) -> str:

@@ -23,6 +23,9 @@ TEXT_LIMIT = 400
 LINE_LIMIT = 300
 """Of a log or a program: what a long line says, it says at its beginning."""
 
+VANISHING = 1e-6
+"""Share of a figure below which half of its interval is what rounding left."""
+
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -86,7 +89,8 @@ def with_half_width(figure: Figure) -> str:
     if figure.ci_low is None or figure.ci_high is None:
         return rate(figure.value)
     half = (figure.ci_high - figure.ci_low) / 2
-    places = decimals(half, _interval_digits(half)) if half > 0 else decimals(figure.value, 3)
+    telling = half > VANISHING * abs(figure.value)
+    places = decimals(half, _interval_digits(half)) if telling else decimals(figure.value, 3)
     return f"{figure.value:,.{places}f} ± {half:,.{places}f}"
 
 
