@@ -318,7 +318,7 @@ def verdicts(bench: Bench) -> Iterator[Row]:
         bench.say(f"verdicts: round {made.number}/{bench.rounds}")
         for lineup in made.lineups:
             run_lineup(slowed, lineup, run)
-    yield from _log_rates(run)
+    yield from _log_rates(run, bench.say)
 
 
 def _slowed(bench: Bench) -> Scenario:
@@ -345,7 +345,7 @@ def _looping(variant: Variant, name: str, loops: int) -> Variant:
     return replace(variant, name=name, environment=(("LOOPS", str(loops)),))
 
 
-def _log_rates(run: Path) -> Iterator[Row]:
+def _log_rates(run: Path, say: Say) -> Iterator[Row]:
     """As the analysis of any run has it: only trials that are evidence, in rounds that are complete."""
     from bench.analysis.frames import read_run, read_scenario
     from bench.analysis.rounds import rotation_rates
@@ -353,6 +353,9 @@ def _log_rates(run: Path) -> Iterator[Row]:
 
     read = read_run(run)
     frames = read_scenario(read, read.scenarios[0])
+    if frames.troubles:
+        first = frames.troubles[0]
+        say(f"verdicts: {len(frames.troubles)} trials are no evidence; round {first.round}: {first.reasons[0]}")
     cpu_ms = {name: cpu_per_request_ms(frames, name) for name in SLOWED_PERCENT}
     for (name, number), rates in sorted(rotation_rates(frames, "GET /").items(), key=lambda item: item[0][1]):
         if number in cpu_ms[name] and all(rate > 0 for rate in rates.values()):

@@ -22,6 +22,9 @@ VERDICTS = {"confirmed": "green", "refuted": "bold red", "inconclusive": "yellow
 NARROW = 180
 """Columns of a terminal below which the table leaves out what the page still has."""
 
+ROOMY = 80
+"""Columns below which words are broken over lines: a log, a split window."""
+
 VALUE_WIDTH = 12
 """Room for 19.88 ± 0.29 on one line."""
 
@@ -63,8 +66,8 @@ class ScenarioTable:
             table.add_column(
                 column,
                 justify="left" if words else "right",
-                overflow="ellipsis" if words else "fold",
-                no_wrap=words,
+                overflow="fold",
+                no_wrap=words and options.max_width >= ROOMY,
                 min_width=VALUE_WIDTH if column == "req/s" else None,
             )
         for row in self.rows:
