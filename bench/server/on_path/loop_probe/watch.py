@@ -7,8 +7,8 @@ thread sleeps, until what the loop waits for (its epoll, which can be watched li
 it is there when the first request blocks.
 
 A call that ends before it is a stall still holds the loop, and fifty users make it wait all the time. So a look that
-finds the loop's thread away from where it waits, although it used less than all of its time, looks again a millisecond
-later. A thread that slept all that time is in such a call, and is charged for the beat: by sampling, as profilers do.
+finds the loop's thread away from where it waits, and sees it use no CPU meanwhile, looks again a millisecond later. A
+thread that slept all that time is in such a call, and is charged for the beat: by sampling, as profilers do.
 
 C code that keeps the interpreter lock to itself (json.loads of a large text, a regular expression) stops this thread
 too. When that ends, the lock is handed over right behind the call, before anything else of that thread runs: this
@@ -227,8 +227,7 @@ class Watch:
             return now_s + LOOK_S
         if self._dozes:
             return now_s + DOZE_S
-        loop_used = use.since(before)[1]
-        if asks and not waits and loop_used is not None and loop_used < FULL_SHARE:
+        if asks and not waits and loop_cpu_s is not None and self._meter.loop_cpu_s() == loop_cpu_s:
             self._look_closer(last_s, now_s)
         return now_s + BEAT_S
 
