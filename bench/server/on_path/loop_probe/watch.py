@@ -203,7 +203,7 @@ class Watch:
         begun = self._begun()
         self._dozes = self._is_idle(waits, begun, use.since(before)[0], now_s)
         asks = self._sent_s is None and (
-            (row_due and not self._dozes) or self._must_ask(waits, begun, *use.since(before))
+            (row_due and not self._dozes) or self._must_ask(waits, begun and late_s < LOOK_S, *use.since(before))
         )
         if asks:
             # A look that comes late asks as if it had come in time: what was used meanwhile counts.
@@ -260,7 +260,8 @@ class Watch:
             return due_s
         # Both were woken up at once. For as long as its thread has run since then, it kept this one from running.
         ran_s = (self._meter.loop_cpu_s() or 0.0) - (before_s or 0.0)
-        return max(begun_s, time.perf_counter() - ran_s)
+        self._active_s = time.perf_counter()
+        return max(begun_s, self._active_s - ran_s)
 
     def _look_closer(self, begun_s: float, now_s: float) -> None:
         """Is the loop's thread asleep in a call? If so, that is charged for the time from ``begun_s`` to ``now_s``.
