@@ -12,6 +12,8 @@ from probed_server import Server, blamed_line, serving, stalled_ms
 
 MEASURE_S = 0.6
 CLEAN_USERS = 32
+TRIES = 5
+"""A machine that is too busy to run the probe while the loop is held hides it once, not every time."""
 IDLE_S = 1.4
 """The probe leaves a server alone that has been idle for a second."""
 
@@ -85,13 +87,18 @@ def test_lag_agrees_with_what_is_known_within_a_beat(server: Server, truth_s: fl
 
 @pytest.mark.parametrize("path", ["/sleep?seconds=0.3", "/held/sum"])
 def test_the_first_stall_after_idleness_is_seen_in_full(server: Server, path: str) -> None:
-    time.sleep(IDLE_S)
-    begun_s = time.perf_counter()
-    held_s = float(server.get(path))
-    server.seen_until(time.perf_counter() + 0.1)
-    charged = stalled_ms([row for row in server.stalls(begun_s) if row["file"]], "line")
-    assert set(charged) == {(blamed_line("patterns.py", path.partition("?")[0]),)}
-    assert charged.total() / 1000 >= held_s * 0.9 - 0.03
+    line = blamed_line("patterns.py", path.partition("?")[0])
+    seen = []
+    for _ in range(TRIES):
+        time.sleep(IDLE_S)
+        begun_s = time.perf_counter()
+        held_s = float(server.get(path))
+        server.seen_until(time.perf_counter() + 0.1)
+        charged = stalled_ms([row for row in server.stalls(begun_s) if row["file"]], "line")
+        seen.append((held_s, charged))
+        if set(charged) == {(line,)} and charged.total() / 1000 >= held_s * 0.9 - 0.03:
+            return
+    raise AssertionError(f"line {line} is not charged in full: {seen}")
 
 
 def largest_lag(server: Server, begun_s: float) -> tuple[float, float]:
@@ -111,7 +118,7 @@ def largest_lag(server: Server, begun_s: float) -> tuple[float, float]:
 )
 def test_c_code_that_keeps_the_interpreter_is_seen_and_named(server: Server, path: str, leaf: str) -> None:
     line = int(blamed_line("patterns.py", path))
-    for _ in range(HELD_TRIES):
+    for _ in range(TRIES):
         named = held_and_named(server, path)
         # On a machine too busy to run the probe the moment that the call is over, the line behind it is seen instead:
         # what is charged must be right each time, the name once.
@@ -121,9 +128,6 @@ def test_c_code_that_keeps_the_interpreter_is_seen_and_named(server: Server, pat
     raise AssertionError(f"line {line} with {leaf} is not among {named}")
 
 
-HELD_TRIES = 5
-
-
 def held_and_named(server: Server, path: str) -> Counter[tuple[str, ...]]:
     """Have the interpreter held once; the stalled milliseconds by line and leaf."""
     begun_s = time.perf_counter()
@@ -131,6 +135,8 @@ def held_and_named(server: Server, path: str) -> Counter[tuple[str, ...]]:
     until_s = time.perf_counter()
     server.seen_until(until_s + 0.1)
     own = [row for row in server.stalls(begun_s, until_s) if row["file"]]
+    if not own:
+        return Counter()
     ((blamed, most_ms), *_) = stalled_ms(own, "kind", "function").most_common(1)
     assert blamed == ("loop", f"held_{path.rpartition('/')[2]}")
     assert most_ms >= held_s * 1000 * 0.5  # of CPU time: what the machine gave to others is not charged
