@@ -62,6 +62,14 @@ def test_the_line_that_held_the_loop_up_is_named(
     assert found.category == category, found
 
 
+def test_a_thread_of_the_pool_that_runs_c_code_alone_is_named_by_its_call(server: Server) -> None:
+    begun_s, until_s = server.load("/offloaded", 100, MEASURE_S)
+    server.seen_until(until_s)
+    held = [row for row in server.stalls(begun_s, until_s) if row["kind"] == "threadpool"]
+    ((called, _), *_) = stalled_ms(held, "file", "leaf").most_common(1)
+    assert called == ("", "time.sleep")
+
+
 @pytest.mark.parametrize("paths", [("/clean",), ("/clean-def",), ("/clean-fast",), ("/clean", "/clean-def")])
 def test_a_clean_app_under_load_has_no_blame(server: Server, paths: tuple[str, ...]) -> None:
     with ThreadPoolExecutor(len(paths)) as pool:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import slowdb
 from fastapi import Depends, FastAPI
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
@@ -111,6 +112,12 @@ def spin_def() -> int:
 @app.get("/def")
 def plain_def() -> str:
     time.sleep(0.1)  # blame: /def
+    return "done"
+
+
+@app.get("/offloaded")
+async def offloaded() -> str:
+    await run_in_threadpool(time.sleep, 0.1)
     return "done"
 
 
