@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,12 +58,12 @@ def run_campaign(
     A round that was cut short is measured again whole, so that its comparisons stay paired. ``fresh`` is called before
     each: it puts the services that the scenario needs back to their first state.
     """
-    missing = [made for made in plan.rounds if not round_is_complete(run, plan, made.number)]
+    missing = [made for made in plan.rounds if not round_is_complete(run, plan, made)]
     kept = len(plan.rounds) - len(missing)
     watch.planned(missing, kept)
     trials: list[Trial] = []
     for made in missing:
-        _forget(run, plan, made.number)
+        _forget(run, plan, made)
         fresh()
         for lineup in made.lineups:
             watch.lineup(lineup)
@@ -73,9 +73,9 @@ def run_campaign(
     return Outcome(tuple(trials), kept)
 
 
-def round_is_complete(run: Path, plan: Plan, number: int) -> bool:
+def round_is_complete(run: Path, plan: Plan, made: Round) -> bool:
     """Whether every variant has its record of the round, and it can be read."""
-    return all(_is_recorded(folder) for folder in _folders(run, plan, number))
+    return all(_is_recorded(folder) for folder in _folders(run, plan, made))
 
 
 def _is_recorded(folder: Path) -> bool:
@@ -87,12 +87,12 @@ def _is_recorded(folder: Path) -> bool:
     return True
 
 
-def _folders(run: Path, plan: Plan, number: int) -> list[Path]:
-    return [store.trial_folder(run, plan.scenario.name, name, plan.load.name, number) for name in plan.variants]
+def _folders(run: Path, plan: Plan, made: Round) -> list[Path]:
+    return [store.trial_folder(run, plan.scenario.name, name, made.load.name, made.number) for name in plan.variants]
 
 
-def _forget(run: Path, plan: Plan, number: int) -> None:
-    for folder in _folders(run, plan, number):
+def _forget(run: Path, plan: Plan, made: Round) -> None:
+    for folder in _folders(run, plan, made):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -151,15 +151,15 @@ def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
         yield f"{path} {before}, now {now}"
 
 
-COMPARED = ("load", "seed", "measure_s", "variants", "path", "endpoint")
+COMPARED = ("load", "sweep", "seed", "measure_s", "variants", "path", "endpoint")
 """What must be the same for two rounds to be rounds of one measurement."""
 
 
 def _check_same(run: str, scenario: str, before: dict[str, Any], now: dict[str, Any]) -> None:
     for key in COMPARED:
-        if before.get(key) != now[key]:
+        if before.get(key) != now.get(key):
             differing = _differing_variants(before.get(key), now[key]) if key == "variants" else None
-            differing = differing or f"another {key} ({_short(before.get(key))}, now {_short(now[key])})"
+            differing = differing or f"another {key} ({_short(before.get(key))}, now {_short(now.get(key))})"
             raise UsageError(f"run {run!r} has measured {scenario} with {differing}; choose another --run")
 
 
@@ -172,11 +172,14 @@ def _differing_variants(before: Any, now: list[dict[str, Any]]) -> str:
 
 
 def _short(value: Any) -> str:
-    return str(value["name"] if isinstance(value, dict) else value)
+    if isinstance(value, list):
+        return ", ".join(map(_short, value))
+    return str(value["name"] if isinstance(value, dict) else value or "none")
 
 
 def _entry(plan: Plan, profile: str) -> dict[str, Any]:
     scenario, load = plan.scenario, plan.load
+    sweep = [{**each.as_json(), "laws": {v.name: _law(v, each) for v in scenario.variants}} for each in plan.sweep]
     return {
         "question": scenario.question,
         "path": scenario.path,
@@ -184,8 +187,9 @@ def _entry(plan: Plan, profile: str) -> dict[str, Any]:
         "services": list(scenario.services),
         "parallel": scenario.parallel,
         "load": load.as_json(),
+        **({"sweep": sweep} if sweep else {}),
         "seed": plan.seed,
-        "rounds": len(plan.rounds),
+        "rounds": plan.repeats,
         "measure_s": plan.measure_s,
         "profile": profile,
         "variants": [
@@ -197,10 +201,12 @@ def _entry(plan: Plan, profile: str) -> dict[str, Any]:
                 "source": source_of(scenario, variant.name),
                 "workers": variant.workers,
                 "uvicorn_options": list(variant.uvicorn_options),
+                "twin": variant.twin,
                 "law": _law(variant, load),
             }
             for variant in scenario.variants
         ],
+        "claims": [asdict(claim) for claim in scenario.claims],
     }
 
 

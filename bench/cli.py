@@ -43,6 +43,27 @@ class _Positive(click.FloatRange):
 
 POSITIVE = _Positive()
 
+
+class _Sweep(click.ParamType[tuple[int, ...]]):
+    """Numbers of users between commas."""
+
+    name = "N,N,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        words = str(value).split(",")
+        if not all(
+            word.isascii() and word.isdigit() and len(word) < 9 and 1 <= int(word) <= USERS_MOST for word in words
+        ):
+            self.fail(
+                f"{value!r} is not numbers of users (1 to {USERS_MOST}) between commas, as in 1,8,32,128.", param, ctx
+            )
+        return tuple(sorted({int(word) for word in words}))
+
+
+SWEEP = _Sweep()
+
 TROUBLED = 1
 """Exit status where a trial could not be measured, or not be trusted."""
 
@@ -61,6 +82,7 @@ def app() -> None:
 @click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this one; repeatable.")
 @click.option("--rounds", type=click.IntRange(1, 1000), help="Instead of the profile's.")
 @click.option("--users", type=click.IntRange(1, USERS_MOST), help="Instead of the scenario's.")
+@click.option("--sweep", type=SWEEP, default=(), help="Besides, under each of these numbers of users: 1,8,32,128.")
 @click.option("--rate", type=POSITIVE, help="Open model: so many arrivals a second instead of looping users.")
 @click.option("--measure-s", type=POSITIVE, help="Seconds measured a variant and round.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the order and the arrivals; recorded in any case.")
@@ -73,6 +95,7 @@ def run_command(
     variants: tuple[str, ...],
     rounds: int | None,
     users: int | None,
+    sweep: tuple[int, ...],
     rate: float | None,
     measure_s: float | None,
     seed: int | None,
@@ -83,6 +106,8 @@ def run_command(
     """Measure one scenario into results/<run>/ and draw the page."""
     if users is not None and rate is not None:
         raise UsageError("--users and --rate exclude each other: users loop, arrivals come by a timetable")
+    if sweep and rate is not None:
+        raise UsageError("--sweep and --rate exclude each other: a sweep is over numbers of looping users")
     whole = catalogue.load(scenario, apps.absolute())
     catalogue.check_variants(variants, apps.absolute())
     narrowed = catalogue.narrowed(whole, variants)
@@ -91,10 +116,20 @@ def run_command(
         return
     if users is not None and whole.rate_rps is not None:
         raise UsageError(f"--users does not go with {scenario}: its load comes by a timetable, use --rate")
+    if sweep and whole.rate_rps is not None:
+        console.print(f"{scenario}: not swept, its load comes by a timetable and not by users")
+        sweep = ()
     folder = results.absolute() / _run_name(name)
     load = Load(rate_rps=rate) if rate is not None else Load(users=users) if users is not None else whole.load
-    plan = _plan(narrowed, load, PROFILES[profile], rounds, measure_s, seed, folder)
-    options = {"--profile": profile, "--rounds": rounds, "--users": users, "--rate": rate, "--measure-s": measure_s}
+    plan = _plan(narrowed, load, PROFILES[profile], rounds, measure_s, seed, folder, sweep)
+    options = {
+        "--profile": profile,
+        "--rounds": rounds,
+        "--users": users,
+        "--sweep": ",".join(map(str, sweep)) or None,
+        "--rate": rate,
+        "--measure-s": measure_s,
+    }
     words = [str(word) for pair in options.items() if pair[1] is not None for word in pair]
     words += [word for variant in variants for word in ("--variant", variant)]
     sys.exit(_measure(plan, folder, profile, words))
@@ -116,15 +151,19 @@ def _plan(
     measure_s: float | None,
     seed: int | None,
     folder: Path,
+    sweep: tuple[int, ...],
 ) -> Plan:
     from bench.campaign import seed_of
-    from bench.plan import make_plan
+    from bench.plan import make_plan, with_twin
 
+    if profile.twins:
+        scenario = with_twin(scenario, load)
     if seed is None:
         seed = seed_of(folder)
     if seed is None:
         seed = secrets.randbelow(1_000_000)
-    return make_plan(scenario, load, rounds or profile.rounds, measure_s or profile.measure_s, seed)
+    loads = [Load(users=users) for users in sweep]
+    return make_plan(scenario, load, rounds or profile.rounds, measure_s or profile.measure_s, seed, sweep=loads)
 
 
 def _measure(plan: Plan, folder: Path, profile: str, options: list[str]) -> int:

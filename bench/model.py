@@ -48,6 +48,8 @@ class Variant:
     """Programs that run beside its server, started and stopped with it: a queue's workers."""
     alone: bool = False
     """It does not fall quiet when its turn ends (work goes on behind it), so it gets a lineup of its own."""
+    twin: str = ""
+    """Name of the variant that it is the same as under another name: the harness's own control, an A/A pair."""
 
     @property
     def module(self) -> str:
@@ -89,6 +91,10 @@ class Claim:
     statement: str
     """One sentence in plain words."""
     comparisons: tuple[Comparison, ...]
+    guide: bool = False
+    """Whether the guide that is put to the test says so; the others are our own."""
+    quiz: int | None = None
+    """Which of the guide's three quiz questions it answers: 1 to 3."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +152,14 @@ class Profile:
     name: str
     rounds: int
     measure_s: float
+    twins: bool = False
+    """Whether every scenario gets a twin of one of its variants: the harness's own control."""
 
 
-PROFILES = {p.name: p for p in (Profile("quick", 1, 2.0), Profile("standard", 5, 3.0), Profile("thorough", 12, 6.0))}
+PROFILES = {
+    profile.name: profile
+    for profile in (Profile("quick", 1, 2.0), Profile("standard", 5, 3.0), Profile("thorough", 12, 6.0, twins=True))
+}
 
 
 @dataclass(frozen=True)
@@ -205,8 +216,8 @@ class Lineup:
 
     @property
     def name(self) -> str:
-        """As in the names of its logs: ``round-2-lineup-1``."""
-        return f"round-{self.round}-lineup-{self.number}"
+        """As in the names of its logs: ``users-32-round-2-lineup-1``."""
+        return f"{self.load.name}-round-{self.round}-lineup-{self.number}"
 
     @property
     def load_s(self) -> float:
@@ -216,22 +227,30 @@ class Lineup:
 
 @dataclass(frozen=True)
 class Round:
-    """A randomised complete block: every variant once, on fresh servers."""
+    """A randomised complete block: every variant once under one load, on fresh servers."""
 
     scenario: str
+    load: Load
     number: int
     lineups: tuple[Lineup, ...]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that will be measured of one scenario under one load, in order."""
+    """All that will be measured of one scenario, in order."""
 
     scenario: Scenario
     load: Load
     seed: int
     measure_s: float
     rounds: tuple[Round, ...]
+    sweep: tuple[Load, ...] = ()
+    """Loads besides: each number has a round of ``load`` and one of each of these."""
+
+    @property
+    def repeats(self) -> int:
+        """How many rounds each load has."""
+        return len({made.number for made in self.rounds})
 
     @property
     def variants(self) -> tuple[str, ...]:

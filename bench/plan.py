@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 
 from bench.model import Lineup, Load, Plan, Round, Scenario, Turn, Variant
 
@@ -21,13 +23,46 @@ TURN_WARMUP_S = 0.1
 """Cut from every turn, or one latency where that is longer: the users have to come over first."""
 
 
-def make_plan(scenario: Scenario, load: Load, rounds: int, measure_s: float, seed: int, together: bool = True) -> Plan:
+def make_plan(
+    scenario: Scenario,
+    load: Load,
+    rounds: int,
+    measure_s: float,
+    seed: int,
+    together: bool = True,
+    sweep: Sequence[Load] = (),
+) -> Plan:
     """Plan ``rounds`` of randomised complete blocks, each measuring every variant for about ``measure_s`` seconds.
 
-    ``together`` lets quick variants share a lineup and take turns.
+    ``together`` lets quick variants share a lineup and take turns. ``sweep`` are loads besides: each of them gets as
+    many rounds, in an order that is drawn anew each time.
     """
-    made = tuple(_round(scenario, load, number, measure_s, seed, together) for number in range(1, rounds + 1))
-    return Plan(scenario, load, seed, measure_s, made)
+    besides = tuple(each for each in dict.fromkeys(sweep) if each != load)
+    made: list[Round] = []
+    for number in range(1, rounds + 1):
+        loads = [load, *besides]
+        random.Random(f"{seed}/{scenario.name}/loads/{number}").shuffle(loads)
+        made += [_round(scenario, each, number, measure_s, seed, together) for each in loads]
+    return Plan(scenario, load, seed, measure_s, tuple(made), besides)
+
+
+def with_twin(scenario: Scenario, load: Load) -> Scenario:
+    """The scenario with a twin of one of its fixes: what two names for the same thing differ by is the noise floor.
+
+    It is the last fix that shares a lineup, since most comparisons are made there, or else the last without companions,
+    whose twin would find its leftovers. A scenario that has a twin, or no such fix, stays as it is.
+    """
+    if any(variant.twin for variant in scenario.variants):
+        return scenario
+    fixes = [variant for variant in scenario.variants if variant.role == "fix" and not variant.beside]
+    candidates = [variant for variant in fixes if _shares(variant, load)] or fixes
+    if not candidates:
+        return scenario
+    last = candidates[-1]
+    twin = replace(
+        last, name=f"{last.name}_twin", summary=f"{last.summary}, once more", file=last.module, twin=last.name
+    )
+    return replace(scenario, variants=(*scenario.variants, twin))
 
 
 def predicted_latency_s(variant: Variant, load: Load) -> float | None:
@@ -45,17 +80,20 @@ def _round(scenario: Scenario, load: Load, number: int, measure_s: float, seed: 
         _lineup(scenario, load, number, index, group, measure_s, draw.getrandbits(32))
         for index, group in enumerate(groups, start=1)
     ]
-    return Round(scenario.name, number, tuple(lineups))
+    return Round(scenario.name, load, number, tuple(lineups))
 
 
 def _groups(scenario: Scenario, load: Load, together: bool) -> list[list[Variant]]:
-    sharing = [v for v in scenario.variants if together and not v.alone and _fits_a_turn(predicted_latency_s(v, load))]
+    sharing = [variant for variant in scenario.variants if together and _shares(variant, load)]
     alone = [[v] for v in scenario.variants if v not in sharing]
     return [*alone, sharing] if sharing else alone
 
 
-def _fits_a_turn(latency_s: float | None) -> bool:
-    return latency_s is not None and _turn_warmup_s(latency_s) + LATENCIES_MEASURED * latency_s <= LONGEST_TURN_S
+def _shares(variant: Variant, load: Load) -> bool:
+    latency_s = predicted_latency_s(variant, load)
+    if variant.alone or latency_s is None:
+        return False
+    return _turn_warmup_s(latency_s) + LATENCIES_MEASURED * latency_s <= LONGEST_TURN_S
 
 
 def _turn_warmup_s(latency_s: float) -> float:

@@ -40,6 +40,7 @@ class Show:
         self._task = self._bar.add_task(scenario, total=None) if self._bar else None
         self._left: list[Lineup] = []
         self._rounds = 0
+        self._swept = False
         self._lineup: Lineup | None = None
         self._begun_s = 0.0
         self._extra_s: list[float] = []
@@ -55,10 +56,11 @@ class Show:
 
     def planned(self, rounds: list[Round], kept: int) -> None:
         """Say what will be measured and about how long it takes."""
-        self._rounds = kept + len(rounds)
+        self._rounds = max((made.number for made in rounds), default=0)
+        self._swept = len({made.load for made in rounds}) > 1
         self._left = [lineup for made in rounds for lineup in made.lineups]
         if kept:
-            self._console.print(f"{self._scenario}: {kept} of {self._rounds} rounds are there already")
+            self._console.print(f"{self._scenario}: {kept} of {kept + len(rounds)} rounds are there already")
         if rounds:
             minutes = self._estimate_s() / 60
             self._console.print(f"{self._scenario}: measuring {len(rounds)} round(s), about {minutes:.1f} min")
@@ -74,7 +76,7 @@ class Show:
         if self._bar is None or self._task is None or self._lineup is None:
             return
         names = ", ".join(self._lineup.variants)
-        text = f"{self._scenario} round {self._lineup.round}/{self._rounds} [bold]{escape(names)}[/] {word}"
+        text = f"{self._where(self._lineup)} [bold]{escape(names)}[/] {word}"
         total_s = self._bar.tasks[0].completed + self._estimate_s()
         self._bar.update(self._task, description=text, total=total_s)
 
@@ -84,12 +86,16 @@ class Show:
         self._extra_s.append(took_s - lineup.load_s)
         self._left.remove(lineup)
         for trial in trials:
-            where = f"{self._scenario} round {lineup.round}/{self._rounds}"
             reasons = f": {escape('; '.join(trial.reasons))}" if trial.reasons else ""
-            self._console.print(f"{where} {trial.variant} {MARKS[trial.status]}{_rate(trial)}{reasons}", soft_wrap=True)
+            said = f"{self._where(lineup)} {trial.variant} {MARKS[trial.status]}{_rate(trial)}{reasons}"
+            self._console.print(said, soft_wrap=True)
         if self._bar is not None and self._task is not None:
             completed_s = self._bar.tasks[0].completed + took_s
             self._bar.update(self._task, completed=completed_s, total=completed_s + self._estimate_s())
+
+    def _where(self, lineup: Lineup) -> str:
+        load = f" {lineup.load.name}" if self._swept else ""
+        return f"{self._scenario}{load} round {lineup.round}/{self._rounds}"
 
     def _estimate_s(self) -> float:
         if self._extra_s:

@@ -10,7 +10,8 @@
         stalls-<pid>.csv blame: where the loop was stuck, and for how long: see STALLS
     results/<run>/<scenario>/logs/                     locust's log and the lineup's file, once a lineup
     results/<run>/summary.csv                          see SUMMARY
-    results/<run>/charts/, index.html                  drawn
+    results/<run>/claims.csv                           see CLAIMS
+    results/<run>/summary.md, charts/, index.html      drawn
     results/latest                                     symbolic link to the newest run
 
 **Time** in every file is ``time.perf_counter`` in seconds (CLOCK_MONOTONIC on Linux), the same clock in every process
@@ -19,10 +20,14 @@ of a machine. ``trial.json`` and the log's ``BaseTime`` say what to add for Unix
 RUN (run.json)
     schema, name, created_unix_s, command (str: measures the same again), machine (object: see machine.py), git, and
     scenarios: {name: {question, path, load {users, rate_rps, name}, seed, rounds, measure_s, profile,
-                       variants: [{name, role, summary, file (where it was), source (its text), workers,
+                       sweep: [{users, rate_rps, name, laws {variant: law as below}}] (only with --sweep),
+                       variants: [{name, role, summary, twin (the variant that it is the same as; empty or missing
+                                   where it is one of its own), file (where it was), source (its text), workers,
                                    uvicorn_options,
                                    law: {formula, service_s, servers|null for no limit, kind, ceiling_rps, latency_s}
-                                        or null}]}}
+                                        or null}],
+                       claims: [{name, statement, guide (bool: the guide says so), quiz (1..3 or null),
+                                 comparisons: [{metric, variant, relation, other, factor, endpoint}]}]}}
     A round counts when every variant of the scenario has its trial.json there; other rounds were cut short.
 
 TRIAL (trial.json)
@@ -75,6 +80,9 @@ STALLS (stalls-<pid>.csv), one row a piece of a stall, at least every 100 ms whi
 SUMMARY (summary.csv), tidy
     scenario, variant, load, endpoint, metric, unit, value, ci_low, ci_high, trials, at_least
     95 % interval of the mean over rounds; empty where it cannot be had, never 0. at_least is 1 for a lower bound.
+
+CLAIMS (claims.csv), one row a claim
+    scenario, claim (its name), verdict ("confirmed" | "refuted" | "inconclusive"), evidence (one sentence of numbers)
 """
 
 from __future__ import annotations
@@ -153,6 +161,8 @@ SUMMARY_COLUMNS = (
     "trials",
     "at_least",
 )
+
+CLAIMS_COLUMNS = ("scenario", "claim", "verdict", "evidence")
 
 HISTOGRAM_MIN_US = 1
 HISTOGRAM_MAX_US = 600_000_000

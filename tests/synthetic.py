@@ -157,7 +157,7 @@ def write_trial(
         "variant": variant,
         "round": number,
         "load": {"users": USERS, "rate_rps": None, "name": load},
-        "lineup": f"round-{number}-lineup-1",
+        "lineup": f"{load}-round-{number}-lineup-1",
         "position": 1,
         "status": status,
         "reasons": [],

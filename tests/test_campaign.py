@@ -60,7 +60,7 @@ class Fake:
         trials = []
         for name in lineup.variants:
             status = self.statuses.get(name, "ok")
-            folder = trial_folder(self.run, name, lineup.round)
+            folder = trial_folder(self.run, name, lineup.round, lineup.load)
             for file in store.TRIAL_FILES:
                 store.write_text(folder / file, f"{name} {lineup.round}")
             content = {"schema": store.SCHEMA, "status": status, "files": store.file_sizes(folder)}
@@ -93,8 +93,8 @@ class Notes:
         self.said.append(("measured", lineup.name, [trial.variant for trial in trials]))
 
 
-def trial_folder(run: Path, variant: str, number: int) -> Path:
-    return store.trial_folder(run, "made_up", variant, LOAD.name, number)
+def trial_folder(run: Path, variant: str, number: int, load: Load = LOAD) -> Path:
+    return store.trial_folder(run, "made_up", variant, load.name, number)
 
 
 def ran(run: Path, plan: Plan, fake: Fake | None = None) -> tuple[Outcome, Fake]:
@@ -105,7 +105,41 @@ def ran(run: Path, plan: Plan, fake: Fake | None = None) -> tuple[Outcome, Fake]
 
 
 def complete(run: Path, plan: Plan) -> list[int]:
-    return [made.number for made in plan.rounds if round_is_complete(run, plan, made.number)]
+    return [made.number for made in plan.rounds if round_is_complete(run, plan, made)]
+
+
+# Sweeps
+
+
+def swept(*users: int) -> Plan:
+    return make_plan(SCENARIO, LOAD, 2, 1.0, 1, sweep=[Load(users=each) for each in users])
+
+
+def test_a_sweep_has_folders_and_laws_of_its_own_and_resumes(tmp_path: Path) -> None:
+    plan = swept(1, 64)
+    crashed = Fake(tmp_path, crash=lambda lineup: RuntimeError() if lineup.round == 2 else None)
+    with pytest.raises(RuntimeError):
+        ran(tmp_path, plan, crashed)
+    outcome, fake = ran(tmp_path, plan)
+    assert outcome.rounds_kept == 3
+    assert [(lineup.load, lineup.round) for lineup in fake.lineups if "trap" in lineup.variants] == [
+        (made.load, made.number) for made in plan.rounds[3:]
+    ]
+    for load in ("users-1", "users-32", "users-64"):
+        assert (store.trial_folder(tmp_path, "made_up", "fix", load, 2) / "trial.json").is_file()
+    entry = store.read_json(tmp_path / "run.json")["scenarios"]["made_up"]
+    assert entry["rounds"] == 2
+    assert entry["load"]["name"] == "users-32"
+    ceilings = {load["name"]: load["laws"]["fix"]["ceiling_rps"] for load in entry["sweep"]}
+    assert ceilings == {"users-1": pytest.approx(20), "users-64": pytest.approx(1280)}
+
+
+def test_a_run_is_not_resumed_with_another_sweep(tmp_path: Path) -> None:
+    ran(tmp_path, swept(1))
+    with pytest.raises(UsageError, match=r"another sweep \(users-1, now users-64\)"):
+        opened(tmp_path, swept(64))
+    with pytest.raises(UsageError, match=r"another sweep \(users-1, now none\)"):
+        opened(tmp_path, plan_of(2))
 
 
 # Order

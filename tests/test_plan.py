@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.laws import Law, awaited, blocked_loop, threadpool
-from bench.model import PROFILES, Lineup, Load, Plan, Scenario, Turn, Variant
+from bench.model import PROFILES, Companion, Lineup, Load, Plan, Scenario, Turn, Variant
 from bench.plan import (
     LATENCIES_MEASURED,
     LATENCIES_WARMUP,
@@ -20,6 +20,7 @@ from bench.plan import (
     WARMUP_S,
     make_plan,
     predicted_latency_s,
+    with_twin,
 )
 
 NEARLY = 1 - 1e-9
@@ -51,6 +52,7 @@ arguments = st.fixed_dictionaries(
         "measure_s": st.floats(0.01, 20),
         "seed": st.integers(0, 2**32),
         "together": st.booleans(),
+        "sweep": st.lists(loads, max_size=3),
     }
 )
 plans = arguments.map(lambda given: make_plan(**given))
@@ -64,8 +66,8 @@ def order(plan: Plan) -> list[tuple[str, ...]]:
     return [tuple(turn.variant for turn in lineup.turns) for lineup in lineups(plan)]
 
 
-def latency_s(plan: Plan, variant: str) -> float:
-    return predicted_latency_s(plan.scenario.variant(variant), plan.load) or 0.0
+def latency_s(plan: Plan, lineup: Lineup, variant: str) -> float:
+    return predicted_latency_s(plan.scenario.variant(variant), lineup.load) or 0.0
 
 
 # The order
@@ -100,11 +102,28 @@ def test_each_round_lineup_and_rotation_has_an_order_of_its_own() -> None:
 
 @given(plans)
 def test_every_variant_comes_once_a_round(plan: Plan) -> None:
-    for number, made in enumerate(plan.rounds, start=1):
-        assert made.number == number
+    for made in plan.rounds:
         assert sorted(name for lineup in made.lineups for name in lineup.variants) == sorted(plan.variants)
         assert [lineup.number for lineup in made.lineups] == list(range(1, len(made.lineups) + 1))
-        assert all(lineup.round == number and lineup.load == plan.load for lineup in made.lineups)
+        assert all(lineup.round == made.number and lineup.load == made.load for lineup in made.lineups)
+
+
+@given(plans)
+def test_every_load_has_a_round_of_every_number(plan: Plan) -> None:
+    swept = {plan.load, *plan.sweep}
+    assert len(swept) == 1 + len(plan.sweep)
+    assert [made.number for made in plan.rounds] == sorted(list(range(1, plan.repeats + 1)) * len(swept))
+    assert {(made.load, made.number) for made in plan.rounds} == {
+        (load, number) for load in swept for number in range(1, plan.repeats + 1)
+    }
+
+
+def test_a_sweeps_loads_come_in_an_order_of_their_own_each_time() -> None:
+    plan = make_plan(FOUR, USERS_32, 6, 1.0, 1, sweep=[Load(users=users) for users in (1, 8, 32, 128)])
+    assert [load.name for load in plan.sweep] == ["users-1", "users-8", "users-128"]
+    orders = {tuple(made.load for made in plan.rounds if made.number == number) for number in range(1, 7)}
+    assert len(orders) > 1
+    assert len({lineup.name for lineup in lineups(plan)}) == len(lineups(plan))
 
 
 @given(plans)
@@ -183,6 +202,43 @@ def test_what_does_not_fit_into_the_longest_turn_is_alone(wait_s: float, shares:
     assert all((len(lineup.variants) > 1) == shares for lineup in lineups(make_plan(pair, USERS_32, 1, 1, 1)))
 
 
+# Twins
+
+
+def test_the_last_fix_of_those_that_share_a_lineup_gets_a_twin() -> None:
+    two = scenario(first=awaited(0.05), last=awaited(0.05), slow=blocked_loop(0.05))
+    (*before, twin) = with_twin(two, USERS_32).variants
+    assert tuple(before) == two.variants
+    assert (twin.name, twin.module, twin.twin) == ("last_twin", "last", "last")
+    assert (twin.law, twin.role) == (awaited(0.05), "fix")
+    (together,) = {
+        frozenset(lineup.variants)
+        for lineup in make_plan(with_twin(two, USERS_32), USERS_32, 1, 1, 1).rounds[0].lineups
+        if len(lineup.variants) > 1
+    }
+    assert together == {"first", "last", "last_twin"}
+
+
+def test_a_twin_is_served_as_the_variant_is() -> None:
+    served = Variant("b", "fix", "b", awaited(0.05), uvicorn_options=("--loop", "uvloop"), file="a")
+    (*_, twin) = with_twin(Scenario("made_up", "?", (served,), "/"), USERS_32).variants
+    assert (twin.uvicorn_options, twin.module, twin.twin) == (served.uvicorn_options, "a", "b")
+
+
+def test_where_none_shares_the_twin_is_of_a_fix_without_companions() -> None:
+    quiet = Variant("quiet", "fix", "quiet", None)
+    queue = Variant("queue", "fix", "queue", None, beside=(Companion("worker", ("python",), "ready"),))
+    (*_, twin) = with_twin(Scenario("made_up", "?", (quiet, queue), "/"), USERS_32).variants
+    assert twin.twin == "quiet"
+
+
+def test_a_scenario_with_a_twin_or_without_a_fix_stays_as_it_is() -> None:
+    once = with_twin(FOUR, USERS_32)
+    assert with_twin(once, USERS_32) == once
+    unfixed = replace(FOUR, variants=(Variant("trap", "trap", "trap", awaited(0.05)),))
+    assert with_twin(unfixed, USERS_32) == unfixed
+
+
 # How long
 
 
@@ -192,7 +248,7 @@ def test_every_variant_is_measured_long_enough(plan: Plan) -> None:
         for name in lineup.variants:
             measured_s = sum(turn.measure_s for turn in lineup.turns if turn.variant == name)
             assert measured_s >= NEARLY * plan.measure_s
-            assert measured_s >= NEARLY * LATENCIES_MEASURED * latency_s(plan, name)
+            assert measured_s >= NEARLY * LATENCIES_MEASURED * latency_s(plan, lineup, name)
 
 
 @given(plans)
@@ -201,7 +257,7 @@ def test_a_lineup_of_one_warms_up_and_then_measures(plan: Plan) -> None:
         if len(lineup.variants) > 1:
             continue
         (turn,) = lineup.turns
-        predicted_s = latency_s(plan, turn.variant)
+        predicted_s = latency_s(plan, lineup, turn.variant)
         assert turn.rotation == 1
         assert turn.warmup_s == pytest.approx(max(WARMUP_S, LATENCIES_WARMUP * predicted_s))
         assert turn.stagger_s == pytest.approx(predicted_s)
@@ -217,8 +273,8 @@ def test_a_shared_lineup_warms_up_for_a_rotation_and_takes_short_turns(plan: Pla
         later = [turn for turn in lineup.turns if turn.rotation > 0]
         assert later
         for turn in later:
-            assert turn.measure_s >= NEARLY * LATENCIES_MEASURED * latency_s(plan, turn.variant)
-            assert turn.warmup_s >= NEARLY * max(TURN_WARMUP_S, latency_s(plan, turn.variant))
+            assert turn.measure_s >= NEARLY * LATENCIES_MEASURED * latency_s(plan, lineup, turn.variant)
+            assert turn.warmup_s >= NEARLY * max(TURN_WARMUP_S, latency_s(plan, lineup, turn.variant))
             assert turn.warmup_s + turn.measure_s <= LONGEST_TURN_S / NEARLY
         assert len({(turn.warmup_s, turn.measure_s) for turn in later}) == 1  # nobody is given more than another
 
@@ -236,6 +292,7 @@ def test_the_trap_is_stretched_to_its_law() -> None:
 def test_the_profiles_are_the_documented_ones() -> None:
     documented = {"quick": (1, 2.0), "standard": (5, 3.0), "thorough": (12, 6.0)}
     assert {name: (profile.rounds, profile.measure_s) for name, profile in PROFILES.items()} == documented
+    assert [name for name, profile in PROFILES.items() if profile.twins] == ["thorough"]
 
 
 @pytest.mark.parametrize(("users", "rate_rps"), [(None, None), (32, 500.0)])

@@ -13,6 +13,14 @@ SCENARIO = Scenario(
     users=32,
     variants=(
         Variant("async_def", "baseline", "async def", law=gil_bound(ON_THE_LOOP_S)),
+        Variant(
+            "async_def_twin",
+            "baseline",
+            "async def, once more",
+            law=gil_bound(ON_THE_LOOP_S),
+            file="async_def",
+            twin="async_def",
+        ),
         Variant("plain_def", "baseline", "plain def", law=gil_bound(BY_A_THREAD_S)),
         Variant("async_with_sync_dependency", "baseline", "async def, def dependency", law=gil_bound(BY_A_THREAD_S)),
     ),
