@@ -227,7 +227,7 @@ def test_charts_are_drawn_again_only_when_something_changed(tmp_path: Path) -> N
 def test_a_second_scenario_joins_the_page(tmp_path: Path) -> None:
     ways = synthetic.WAYS[:2]
     synthetic.blocking_run(tmp_path, rounds=1, ways=ways)
-    draw(tmp_path)
+    html_of(tmp_path)
     first = (tmp_path / "charts" / "blocking-health.png").stat().st_mtime_ns
     synthetic.write_run(tmp_path, {name: synthetic.scenario(ways, rounds=1) for name in ("blocking", "other")})
     synthetic.blocking_trials(tmp_path, rounds=1, ways=ways, name="other")

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -54,7 +55,7 @@ Job = tuple[Run, ScenarioInfo, Path]
 
 def _in_processes(jobs: list[Job]) -> Iterable[Chapter]:
     """Draw ``jobs``, the longest first, in processes of their own where that is worth it."""
-    processes = min(len(jobs), len(os.sched_getaffinity(0)), PROCESSES_MOST)
+    processes = min(len(jobs), _cores(), PROCESSES_MOST)
     if processes < 2:
         return [_draw_chapter(job) for job in jobs]
     context = multiprocessing.get_context("forkserver")
@@ -65,6 +66,10 @@ def _in_processes(jobs: list[Job]) -> Iterable[Chapter]:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _end_with_parent() -> None:

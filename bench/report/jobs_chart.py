@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from bench.analysis.frames import Frames, VariantInfo
 from bench.analysis.summary import Summary
@@ -103,6 +103,8 @@ def _times(axes: Axes, summary: Summary, shown: list[VariantInfo], submit: str, 
     known = [figure.value for pair in found.values() for figure in pair if figure]
     if known:
         canvas.time_axis(axes, "x", np.asarray(known))
+        low, high = axes.get_xlim()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1,) if high > 10 * low else (1, 2, 5)))
     axes.set_xlabel("median time until then")
     for row, variant in enumerate(shown):
         accepted, done = found[variant.name]
