@@ -234,8 +234,8 @@ def _of_server(frames: Frames, variant: str, metric: str, unit: str, value: floa
 
 def _loop_lag(frames: Frames, variant: str) -> Iterator[Figure]:
     rows = _watched(frames, variant)
-    curve = _lag_curve(rows)
-    curves = [_lag_curve(part) for _, part in rows.groupby("round")]
+    curve = lag_curve(rows)
+    curves = [lag_curve(part) for _, part in rows.groupby("round")]
     for name, share in PERCENTILES.items():
         found = percentile(curve, share)
         if found is not None:
@@ -245,7 +245,8 @@ def _loop_lag(frames: Frames, variant: str) -> Iterator[Figure]:
         yield _of_server(frames, variant, "loop_lag_max_ms", "ms", curve.end_us / 1e3)
 
 
-def _lag_curve(rows: pd.DataFrame) -> Survival:
+def lag_curve(rows: pd.DataFrame) -> Survival:
+    """How the largest lag of each 100 ms is distributed, in us."""
     lag_us = rows["lag_max_ms"].dropna().to_numpy(float) * 1e3
     return survival(latencies(lag_us, np.ones(len(lag_us)), np.empty(0), np.empty(0)))
 
