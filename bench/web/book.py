@@ -6,6 +6,7 @@ measurement of a variant is its next round, and replaces one that is no evidence
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from bench import store
 from bench.campaign import entry_of
 from bench.catalogue import narrowed
-from bench.model import Load, Scenario, Trial
+from bench.model import Lineup, Load, Scenario, Trial
 from bench.plan import make_plan
 
 PROFILE = "web"
@@ -57,6 +58,13 @@ class Book:
         self._runs[run] = {}
         return Place(run, 1)
 
+    def close(self) -> tuple[Path, ...]:
+        """The runs in which something is recorded; what else there is of others is removed."""
+        for run in self._runs:
+            if not (run / "run.json").is_file():
+                shutil.rmtree(run, ignore_errors=True)
+        return tuple(run for run in self._runs if run.is_dir())
+
     def enter(self, scenario: Scenario, trial: Trial, place: Place) -> None:
         """Note a trial that was recorded at ``place``, and declare it in the run's ``run.json``."""
         kept = self._runs[place.run].setdefault(scenario.name, _Kept(trial.load))
@@ -78,7 +86,7 @@ class Book:
         store.write_json(path, {**content, "command": self._command, "scenarios": scenarios})
 
 
-def one_turn(scenario: Scenario, load: Load, place: Place, measure_s: float, seed: int) -> Any:
+def one_turn(scenario: Scenario, load: Load, place: Place, measure_s: float, seed: int) -> Lineup:
     """The lineup of a scenario's one variant, as its round at ``place``."""
     (made,) = make_plan(scenario, load, 1, measure_s, seed).rounds
     return replace(made.lineups[0], round=place.round)

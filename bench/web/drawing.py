@@ -1,4 +1,4 @@
-"""Draws what was measured, by ``python -m bench report`` in a process of its own, and only while nothing is measured."""
+"""Draws what was measured, by ``python -m bench report`` as a process of its own, while nothing is measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from bench.processes import CannotStart, Process, start
 from bench.web.line import Line
 from bench.web.measuring import trial_id
 
-TRIALS = "trials.json"
+TRIALS, LOG = "trials.json", "report.log"
+"""In the run's folder while it is drawn; the log stays where there is no page after all."""
 
 
 class Drawing:
@@ -48,10 +49,12 @@ class Drawing:
         if not self._told and (run / TRIALS).is_file():
             self._told = True
             line.say(event="figures", runs=_figures(run))
+            (run / TRIALS).unlink()
         if ended:
             self.pause()
             self._wanted.pop(0)
             if (run / "index.html").is_file():
+                (run / LOG).unlink()
                 line.say(event="drawn", page=run.name)
 
     def _begin(self, run: Path) -> None:
@@ -59,7 +62,7 @@ class Drawing:
         self._told = False
         command = [sys.executable, "-m", "bench", "report", str(run), "--trials", str(run / TRIALS)]
         with suppress(CannotStart):  # tried again at the next look
-            self._process = start(command, name="report", log=run / "report.log", cwd=catalogue.ROOT)
+            self._process = start(command, name="report", log=run / LOG, cwd=catalogue.ROOT)
 
 
 def _figures(run: Path) -> list[dict[str, object]]:

@@ -23,6 +23,8 @@ from typing import Any, Self
 
 ADDRESS = "BENCH_WEB_LINE"
 TOKEN_WITHIN_S = 5.0
+GONE_WITHIN_S = 2.0
+"""Not every system wakes a thread that waits for a connection; it is a daemon, and ends with the process."""
 
 
 class Line:
@@ -47,7 +49,7 @@ class Line:
                 with suppress(OSError):
                     each.shutdown(socket.SHUT_RDWR)
                 each.close()
-        self._thread.join()
+        self._thread.join(GONE_WITHIN_S)
 
     @property
     def address(self) -> dict[str, str]:

@@ -102,9 +102,7 @@ class Measuring:
         line.say(event="recorded", run=_row(trial, place))
         return place.run
 
-    def _trial(
-        self, scenario: Scenario, lineup: Lineup, place: Place, attended: Attended, line: Line
-    ) -> Trial | None:
+    def _trial(self, scenario: Scenario, lineup: Lineup, place: Place, attended: Attended, line: Line) -> Trial | None:
         cores = cores_for(scenario.parallel)
 
         def watch(phase: str) -> None:

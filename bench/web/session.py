@@ -7,7 +7,6 @@ import ipaddress
 import itertools
 import os
 import secrets
-import shutil
 import socket
 import sys
 from collections.abc import Callable
@@ -67,7 +66,11 @@ def serve(settings: Settings, folder: Path, header: Callable[[], dict[str, Any]]
     desk = _Desk(_greeting(scenarios, settings.results, login))
     log = folder / "locust.log"
     try:
-        with desk.line, closing(Drawing()) as drawing, _locust(settings, port, log, login is not None, desk.line) as locust:
+        with (
+            desk.line,
+            closing(Drawing()) as drawing,
+            _locust(settings, port, log, login is not None, desk.line) as locust,
+        ):
             desk.locust = locust
             _check_up(locust, settings.host, port)
             say(f"http://{_shown(settings.host)}:{port}  (Ctrl-C ends it)")
@@ -80,10 +83,8 @@ def serve(settings: Settings, folder: Path, header: Callable[[], dict[str, Any]]
     except KeyboardInterrupt:
         return 0  # the way to end it
     finally:
-        if list(folder.iterdir()) == [log]:
-            shutil.rmtree(folder)
-        elif folder.exists():
-            say(f"measured: {folder}")
+        for run in book.close():
+            say(f"measured: {run}")
 
 
 class _Desk:
@@ -167,7 +168,7 @@ def _greeting(scenarios: list[Scenario], results: Path, login: dict[str, str] | 
     }
 
 
-def _locust(settings: Settings, port: int, log: Path, login: bool, line: Line) -> Process:
+def _locust(settings: Settings, port: int, log: Path, line: Line, login: Any) -> Process:
     cores = cores_for(parallel=False)
     master = str(free_port())
     return start(

@@ -21,7 +21,7 @@ class AttendedConductor(Conductor):
         self._spawned = Event()
         self._stopped = Event()
         self.phase = ""
-        self.measured_since_s: float | None = None
+        self._measured_since_s: float | None = None
         runner.environment.events.spawning_complete.add_listener(lambda **_: self._spawned.set())
 
     def prepare(self) -> None:
@@ -34,7 +34,7 @@ class AttendedConductor(Conductor):
         self._spawned.clear()
         self._stopped.clear()
         self.phase = "starting users"
-        self.measured_since_s = None
+        self._measured_since_s = None
 
     def stop(self) -> None:
         """End the turn under way; before its beginning, there will be none."""
@@ -44,6 +44,11 @@ class AttendedConductor(Conductor):
     def stopped(self) -> bool:
         """Whether it was told to end."""
         return self._stopped.is_set()
+
+    @property
+    def measured_s(self) -> float:
+        """How long it has been measured, until now; 0 while nothing is."""
+        return 0.0 if self._measured_since_s is None else perf_counter() - self._measured_since_s
 
     def conduct(self, lineup: LineupFile) -> dict[str, Any]:
         facts = super().conduct(lineup)
@@ -61,4 +66,4 @@ class AttendedConductor(Conductor):
         self._stopped.wait(max(0.0, moment_s - perf_counter()))
         if self.phase == "warming up" and not self.stopped:
             self.phase = "measuring"
-            self.measured_since_s = perf_counter()
+            self._measured_since_s = perf_counter()

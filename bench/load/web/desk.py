@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import gevent
@@ -57,7 +56,6 @@ class Desk:
         self._loading: gevent.Greenlet | None = None
         self._order: Order | None = None
         self._phase = IDLE
-        self._since_s = perf_counter()
         self._trouble = ""
         self._telemetry: dict[str, Any] | None = None
         self._runs: dict[str, dict[str, Any]] = {}
@@ -66,7 +64,7 @@ class Desk:
     # What the routes call
 
     def start(self, order: Order) -> None:
-        """Measure ``order``; what is under way ends first and keeps its record. The same again while it starts: nothing."""
+        """Measure ``order``; what is under way ends first. The same again, while it still starts, changes nothing."""
         if self._phase == STARTING and order == self._order:
             return
         with self._lock:
@@ -75,7 +73,7 @@ class Desk:
             self._end()
             self._order, self._trouble, self._telemetry = order, "", None
             self._idle.clear()
-            self._enter(STARTING)
+            self._phase = STARTING
             self._line.say(do="start", choice=order.choice, users=order.users, rate_rps=order.rate_rps)
 
     def stop(self) -> None:
@@ -99,7 +97,8 @@ class Desk:
         order = self._order
         return {
             "phase": self._conductor.phase if self._phase == LOADING else self._phase,
-            "phase_s": round(perf_counter() - self._since_s, 1),
+            "measured_s": self._conductor.measured_s,
+            "duration_s": order.duration_s if order else 0.0,
             "choice": order.choice if order else "",
             "trouble": self._trouble,
             "telemetry": self._telemetry,
@@ -119,9 +118,6 @@ class Desk:
         if not self._idle.wait(IDLE_WITHIN_S):
             logger.error("The measurement has not ended within %g s", IDLE_WITHIN_S)
 
-    def _enter(self, phase: str) -> None:
-        self._phase, self._since_s = phase, perf_counter()
-
     # What the harness says
 
     def listen(self) -> None:
@@ -130,13 +126,13 @@ class Desk:
             getattr(self, f"_on_{message.pop('event')}")(**message)
 
     def _on_load(self, lineup: str, locustfile: str, options: list[str], cores: int) -> None:
-        self._enter(LOADING)
+        self._phase = LOADING
         self._conductor.prepare()
         self._loading = gevent.spawn(self._load, Path(lineup), saying(locustfile, options), cores)
 
     def _on_stopping(self) -> None:
         self._conductor.stop()
-        self._enter(STOPPING)
+        self._phase = STOPPING
 
     def _on_recorded(self, run: dict[str, Any]) -> None:
         self._runs[run["id"]] = run
@@ -157,7 +153,7 @@ class Desk:
         if self._loading is not None:
             self._loading.join(IDLE_WITHIN_S)
         self._trouble = trouble
-        self._enter(IDLE)
+        self._phase = IDLE
         self._idle.set()
 
     # The load
@@ -177,7 +173,7 @@ class Desk:
         except Exception:  # whatever it is, the harness must hear of it: it would wait for ever
             logger.exception("The load has failed")
             failed = True
-        self._line.say(do="over", measured=self._conductor.measured_since_s is not None, failed=failed)
+        self._line.say(do="over", measured=self._conductor.measured_s > 0, failed=failed)
         gevent.killall(greenlets)
         runner.stop()
 

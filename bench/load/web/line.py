@@ -1,4 +1,4 @@
-"""Locust's end of the line to the harness: JSON, one message a line, over loopback, after a token (bench/web/line.py)."""
+"""Locust's end of the line to the harness (bench/web/line.py): JSON, one message a line, over loopback."""
 
 from __future__ import annotations
 

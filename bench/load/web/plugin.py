@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import Any
 
 import gevent
@@ -15,6 +17,8 @@ from bench.load.web.behaviours import Behaviours
 from bench.load.web.conductor import AttendedConductor
 from bench.load.web.desk import Desk
 from bench.load.web.line import Line
+
+logger = logging.getLogger(__name__)
 
 DIGITS = 3
 """Of a response time in Locust's own tables and charts, in place of two: 0.512 ms stays that, and 147 does."""
@@ -49,7 +53,12 @@ def _init(environment: Any, runner: Any, web_ui: Any, **_: Any) -> None:
     conductor = environment.conductor = AttendedConductor(runner)
     desk = Desk(environment, line, conductor, behaviours)
     routes.add(web_ui, desk, line.greeting)
-    gevent.spawn(desk.listen)
+    gevent.spawn(desk.listen).link_exception(_listening_failed)
+
+
+def _listening_failed(greenlet: Any) -> None:
+    logger.critical("The line to the harness has failed", exc_info=greenlet.exc_info)
+    os._exit(3)  # nothing could be measured any more; the harness says so and ends
 
 
 @events.test_start.add_listener

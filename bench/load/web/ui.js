@@ -57,12 +57,15 @@ function element(tag, attributes = {}, ...children) {
 const SVG = new Set(["svg", "path", "line", "text"]);
 
 const number = (value) =>
-  value === null || value === undefined ? "–" : value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
+  value === null || value === undefined ? "–" : value >= 100 || value === 0 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
 const bounded = (figure) => (figure ? (figure.at_least ? "> " : "") + number(figure.value) : "–");
 const last = (points) => (points && points.length ? points[points.length - 1][1] : null);
 
 function chart(title, unit, lines) {
   const width = 400, height = 110, left = 40, bottom = 16;
+  if (lines.every(({ points }) => !points.length)) {
+    return element("div", { class: "card wide" }, element("h3", {}, `${title}${unit && `, ${unit}`}`), element("span", {}, "not in use"));
+  }
   const top = Math.max(1e-9, ...lines.flatMap(({ points }) => points.map(([, value]) => value))) * 1.1;
   const x = (ago) => left + (width - left) * (1 - ago / 60);
   const y = (value) => (height - bottom) * (1 - value / top);
@@ -80,7 +83,7 @@ function chart(title, unit, lines) {
     drawn.append(element("path", { d: path, fill: "none", stroke: colour, "stroke-width": 2, "vector-effect": "non-scaling-stroke" }));
   }
   const legend = lines.filter(({ name }) => name).flatMap(({ name, colour }) => [element("span", { style: `color: ${colour}` }, ` ${name} `)]);
-  return element("div", { class: "card wide" }, element("h3", {}, `${title}, ${unit}`, ...legend), drawn);
+  return element("div", { class: "card wide" }, element("h3", {}, `${title}${unit && `, ${unit}`} `, ...legend), drawn);
 }
 
 function card(title, value, below, bad = false) {
@@ -164,8 +167,9 @@ customElements.define("bench-runs", Runs);
 
 // The line at the foot of the page: Locust's own page says nothing while a server starts, or of why it did not.
 const line = element("div", { id: "bench-line", role: "status" });
-watching.add(({ phase, choice, trouble, phase_s }) => {
-  const text = phase ? `${choice}: ${PHASES[phase] || phase}` : trouble;
+watching.add(({ phase, choice, trouble, measured_s, duration_s }) => {
+  const since = phase === "measuring" ? `, ${Math.floor(measured_s)} of ${duration_s} s` : "";
+  const text = phase ? `${choice}: ${PHASES[phase] || phase}${since}` : trouble;
   line.textContent = text;
   line.hidden = !text;
   line.dataset.phase = phase || (trouble ? "trouble" : "");
@@ -178,7 +182,8 @@ const OURS = `
   #bench-line[hidden] { display: none }
   form .MuiFormControl-root:has(input[name=host]), form .MuiAutocomplete-root { display: none }
   form .MuiAccordion-root:has([name=variant]) { order: -1 }
-  form .MuiAlert-standardInfo { display: none }
+  form .MuiAlert-standardInfo, form .MuiAlert-colorInfo { display: none }
+  form .MuiFormControl-root:has(select[name=variant]) { order: -1 }
 `;
 
 // What the form asks first must not be folded away: open both parts, once each.
