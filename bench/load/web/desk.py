@@ -16,6 +16,7 @@ other (bench/web/line.py carries it):
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 IDLE_WITHIN_S = 60.0
 """Ending a measurement takes a few seconds: the server's stop ladder, PostgreSQL's, Locust's wait for its workers."""
-JOINED_WITHIN_S = 30.0
+GENERATORS_WITHIN_S = 30.0
 LOOK_EVERY_S = 1.0
 
 STARTING, LOADING, STOPPING, IDLE = "starting", "loading", "stopping", ""
@@ -166,6 +167,7 @@ class Desk:
             lineup = LineupFile.read(lineup_file)
             (folder,) = lineup.folders.values()
             greenlets.append(gevent.spawn(self._watch, Telemetry(folder, cores)))
+            self._wait_workers()
             greenlets.append(self._start_users(behaviour))
             self._wait_joined()
             lineup.turns[0]["measure_s"] = self._ordered.duration_s
@@ -184,14 +186,27 @@ class Desk:
         users = 1 + (order.users if order.rate_rps is None else 1)  # the health prober is one of them
         return gevent.spawn(self._environment.runner.start, users, order.spawn_rate)
 
-    def _wait_joined(self) -> None:
+    def _wait_workers(self) -> None:
+        """Those of the load before may not be back yet; Locust would start without them."""
         runner = self._environment.runner
-        generators = runner.worker_count if isinstance(runner, MasterRunner) else 1
-        with gevent.Timeout(JOINED_WITHIN_S, TimeoutError("not all generators have started")):
-            while self._conductor.generators < generators:
-                gevent.sleep(0.01)
+        if isinstance(runner, MasterRunner):
+            _wait(lambda: len(runner.clients.ready) >= self._generators, "not all workers are ready")
+
+    def _wait_joined(self) -> None:
+        _wait(lambda: self._conductor.generators >= self._generators, "not all generators have started")
+
+    @property
+    def _generators(self) -> int:
+        environment = self._environment
+        return int(environment.parsed_options.expect_workers) if isinstance(environment.runner, MasterRunner) else 1
 
     def _watch(self, telemetry: Telemetry) -> None:
         while True:
             self._telemetry = telemetry.look()
             gevent.sleep(LOOK_EVERY_S)
+
+
+def _wait(happened: Callable[[], bool], what_not: str) -> None:
+    with gevent.Timeout(GENERATORS_WITHIN_S, TimeoutError(what_not)):
+        while not happened():
+            gevent.sleep(0.01)
