@@ -1,4 +1,4 @@
-"""The commands behind the nox sessions: ``python -m bench run SCENARIO`` and ``python -m bench report RUN``.
+"""The commands behind the nox sessions: ``python -m bench run SCENARIO``, ``python -m bench report RUN`` and others.
 
 Exit statuses: 0 all well; 1 something could not be measured, or not be trusted; 2 what was asked for is not allowed,
 and nothing was started; 130 interrupted.

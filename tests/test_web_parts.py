@@ -6,6 +6,7 @@ import csv
 import time
 from pathlib import Path
 
+import load_world  # noqa: F401  # lets Locust be imported without patching this process
 import pytest
 from harness import UGLY
 

@@ -69,7 +69,7 @@ def serve(settings: Settings, folder: Path, header: Callable[[], dict[str, Any]]
         with (
             desk.line,
             closing(Drawing()) as drawing,
-            _locust(settings, port, log, login is not None, desk.line) as locust,
+            _locust(settings, port, log, desk.line, login is not None) as locust,
         ):
             desk.locust = locust
             _check_up(locust, settings.host, port)
@@ -168,7 +168,7 @@ def _greeting(scenarios: list[Scenario], results: Path, login: dict[str, str] | 
     }
 
 
-def _locust(settings: Settings, port: int, log: Path, line: Line, login: Any) -> Process:
+def _locust(settings: Settings, port: int, log: Path, line: Line, login: bool) -> Process:
     cores = cores_for(parallel=False)
     master = str(free_port())
     return start(

@@ -124,31 +124,34 @@ class Desk:
     def listen(self) -> None:
         """Do what the harness says until it hangs up: then its guard ends this process, too."""
         for message in self._line:
-            getattr(self, f"_on_{message.pop('event')}")(**message)
+            match message.pop("event"):
+                case "load":
+                    self._on_load(**message)
+                case "stopping":
+                    self._conductor.stop()
+                    self._phase = STOPPING
+                case "recorded":
+                    self._on_recorded(**message)
+                case "unrecorded":
+                    self._become_idle(message["reason"])
+                case "figures":
+                    self._on_figures(**message)
+                case "drawn":
+                    self._pages = list(dict.fromkeys([*self._pages, message["page"]]))
 
     def _on_load(self, lineup: str, locustfile: str, options: list[str], cores: int) -> None:
         self._phase = LOADING
         self._conductor.prepare()
         self._loading = gevent.spawn(self._load, Path(lineup), saying(locustfile, options), cores)
 
-    def _on_stopping(self) -> None:
-        self._conductor.stop()
-        self._phase = STOPPING
-
     def _on_recorded(self, run: dict[str, Any]) -> None:
         self._runs[run["id"]] = run
         self._become_idle("" if run["status"] == "ok" else f"{run['variant']} {run['status']}: {run['reasons'][0]}")
-
-    def _on_unrecorded(self, reason: str) -> None:
-        self._become_idle(reason)
 
     def _on_figures(self, runs: list[dict[str, Any]]) -> None:
         for run in runs:
             if run["id"] in self._runs:
                 self._runs[run["id"]] |= run
-
-    def _on_drawn(self, page: str) -> None:
-        self._pages = [*(other for other in self._pages if other != page), page]
 
     def _become_idle(self, trouble: str) -> None:
         if self._loading is not None:

@@ -11,7 +11,6 @@ from locust import events
 from locust import stats as locust_stats
 from locust.runners import MasterRunner, WorkerRunner
 
-from bench.load import plugin as recorder
 from bench.load.web import routes
 from bench.load.web.behaviours import Behaviours
 from bench.load.web.conductor import AttendedConductor
@@ -63,12 +62,10 @@ def _listening_failed(greenlet: Any) -> None:
 
 @events.test_start.add_listener
 def _test_start(environment: Any, **_: Any) -> None:
+    # The package's own listener has come first, and made the stage and the follower.
     runner = environment.runner
     if isinstance(runner, WorkerRunner):
         behaviours.adopt(environment, environment.parsed_options.behaviour)
     if not isinstance(runner, MasterRunner):
         environment.follower.report_all()
         environment.follower.joined()
-
-
-assert recorder  # its listeners come first: they make the stage and the follower that ours speak to

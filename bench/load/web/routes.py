@@ -78,7 +78,7 @@ def _extended(response: Response, desk: Desk) -> Response:
     return response
 
 
-class _User(UserMixin):  # type: ignore[misc]
+class _User(UserMixin):
     def __init__(self, name: str) -> None:
         self.id = name
 

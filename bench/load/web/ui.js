@@ -186,7 +186,7 @@ const OURS = `
   form .MuiFormControl-root:has(select[name=variant]) { order: -1 }
 `;
 
-// What the form asks first must not be folded away: open both parts, once each.
+// What the form asks first must not be folded away: open both parts, once each, in the dialog of "New" as well.
 function unfold() {
   for (const head of document.querySelectorAll("form .MuiAccordionSummary-root:not([data-seen])")) {
     head.dataset.seen = "1";
@@ -196,6 +196,6 @@ function unfold() {
 
 document.head.append(element("style", {}, OURS));
 document.body.append(line);
-new MutationObserver(unfold).observe(document.getElementById("root"), { childList: true, subtree: true });
+new MutationObserver(unfold).observe(document.body, { childList: true, subtree: true });
 unfold();
 look();
