@@ -131,6 +131,7 @@ def test_what_is_not_allowed_is_refused_in_the_form(ugly: WebUi, form: dict[str,
 def test_a_page_of_somebody_else_cannot_start_anything(ugly: WebUi) -> None:
     answer = ugly.http.post("/swarm", data={"variant": "ugly_run/fine"}, headers={"Origin": "http://example.org"})
     assert answer.status_code == 403
+    assert ugly.http.get("/bench/state", headers={"Host": "rebound.example.org"}).status_code == 403
 
 
 def test_a_variant_that_does_not_come_up_says_why(ugly: WebUi) -> None:

@@ -63,7 +63,7 @@ def serve(settings: Settings, folder: Path, header: Callable[[], dict[str, Any]]
     command = " ".join(["nox", "-s", "web", *(["--", *settings.scenarios] if settings.scenarios else [])])
     book = Book(folder, seed, LEAST_S, header(), command)
     measuring = Measuring(settings.results, settings.apps, book, seed)
-    desk = _Desk(_greeting(scenarios, settings.results, login))
+    desk = _Desk(_greeting(scenarios, settings, login))
     log = folder / "locust.log"
     try:
         with (
@@ -158,12 +158,14 @@ def _port(host: str, wanted: int) -> int:
     raise UsageError(f"--web-host {host}: {refused.strerror or refused}")
 
 
-def _greeting(scenarios: list[Scenario], results: Path, login: dict[str, str] | None) -> dict[str, Any]:
+def _greeting(scenarios: list[Scenario], settings: Settings, login: dict[str, str] | None) -> dict[str, Any]:
+    """What Locust has to know from the start."""
     return {
         "choices": {f"{each.name}/{variant.name}": each.rate_rps for each in scenarios for variant in each.variants},
         "locustfiles": sorted({each.locustfile for each in scenarios}),
         "users_most": USERS_MOST,
-        "results": str(results),
+        "results": str(settings.results),
+        "host": settings.host,
         "login": login,
     }
 

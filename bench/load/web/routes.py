@@ -7,10 +7,12 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import gevent
 from flask import Blueprint, Response, abort, jsonify, redirect, request, send_from_directory, session, url_for
 from flask_login import UserMixin, login_user
+from gevent.lock import BoundedSemaphore
 
 from bench.load.web import orders
 from bench.load.web.desk import Desk
@@ -18,8 +20,9 @@ from bench.load.web.desk import Desk
 HERE = Path(__file__).parent
 TABS = ({"key": "event-loop", "title": "Event loop"}, {"key": "runs", "title": "Runs"})
 SCRIPT = b'<script type="module" src="./bench/ui.js"></script>'
+LOCAL = ("localhost", "127.0.0.1", "::1")
 WRONG_LOGIN_S = 1.0
-"""How long a wrong password takes: guessing is no faster than that."""
+"""How long a wrong password takes, one after the other: guessing is no faster than that."""
 
 
 def add(web_ui: Any, desk: Desk, greeting: Mapping[str, Any]) -> None:
@@ -35,7 +38,7 @@ def add(web_ui: Any, desk: Desk, greeting: Mapping[str, Any]) -> None:
     app.register_blueprint(ours)
     app.view_functions["locust.swarm"] = guarded(lambda: _start(desk, greeting))
     app.view_functions["locust.stop"] = guarded(lambda: _stop(desk))
-    app.before_request(_same_origin)
+    app.before_request(lambda: _refused(greeting))
     app.after_request(lambda response: _extended(response, desk))
     if greeting["login"] is not None:
         _add_login(web_ui, greeting["login"])
@@ -61,8 +64,14 @@ def _report(desk: Desk, results: str, run: str) -> Response:
     return send_from_directory(Path(results) / run, "index.html", max_age=0)
 
 
-def _same_origin() -> Response | None:
-    """Refuse what a page of somebody else's sends: Locust itself lets every origin in."""
+def _refused(greeting: Mapping[str, Any]) -> Response | None:
+    """Refuse what a page of somebody else's sends: Locust itself lets every origin in.
+
+    Without a login, the name that was asked for must be this machine's own: a foreign name that leads here (DNS
+    rebinding) would make the foreign page one of ours.
+    """
+    if greeting["login"] is None and urlsplit(f"//{request.host}").hostname not in {*LOCAL, greeting["host"]}:
+        return Response("ask for this page by the address that was printed", 403)
     origin = request.headers.get("Origin")
     if request.method == "POST" and origin is not None and origin.partition("//")[2] != request.host:
         return Response("only this page may do that", 403)
@@ -90,14 +99,20 @@ def _add_login(web_ui: Any, login: Mapping[str, str]) -> None:
     web_ui.login_manager.user_loader(lambda name: _User(name) if name == login["name"] else None)
     web_ui.auth_args = {"username_password_callback": "/bench/login", "title": "async-bench"}
 
+    one_at_a_time = BoundedSemaphore()
+
     def check() -> Any:
-        said = request.form.get("username", ""), request.form.get("password", "")
-        matches = [hmac.compare_digest(a.encode(), b.encode()) for a, b in zip(said, login.values(), strict=True)]
-        if all(matches):
-            login_user(_User(login["name"]))
-            return redirect(url_for("locust.index"))
-        gevent.sleep(WRONG_LOGIN_S)
+        with one_at_a_time:
+            if _matches("username", login["name"]) & _matches("password", login["password"]):
+                login_user(_User(login["name"]))
+                return redirect(url_for("locust.index"))
+            gevent.sleep(WRONG_LOGIN_S)
         session["auth_error"] = "Wrong name or password"
         return redirect(url_for("locust.login"))
 
     app.add_url_rule("/bench/login", "bench_login", check, methods=["POST"])
+
+
+def _matches(field: str, right: str) -> bool:
+    """In a time that tells nothing of how much of it was right."""
+    return hmac.compare_digest(request.form.get(field, "").encode(), right.encode())
