@@ -8,13 +8,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from bench import store
 from bench.catalogue import file_of, source_of
 from bench.errors import UsageError
+from bench.machine import SCENARIO_PACKAGES, versions
 from bench.model import Lineup, Load, Plan, Round, Trial, Variant
 
 
@@ -186,6 +187,7 @@ def entry_of(plan: Plan, profile: str) -> dict[str, Any]:
         "path": scenario.path,
         "endpoint": scenario.endpoint,
         "services": list(scenario.services),
+        "packages": versions(SCENARIO_PACKAGES),
         "parallel": scenario.parallel,
         "load": load.as_json(),
         **({"sweep": sweep} if sweep else {}),
@@ -202,10 +204,12 @@ def entry_of(plan: Plan, profile: str) -> dict[str, Any]:
                 "source": source_of(scenario, variant.name),
                 "workers": variant.workers,
                 "uvicorn_options": list(variant.uvicorn_options),
+                "twin": variant.twin,
                 "law": _law(variant, load),
             }
             for variant in scenario.variants
         ],
+        "claims": [asdict(claim) for claim in scenario.claims],
     }
 
 

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -86,6 +87,9 @@ class _Course:
 
     cores: Cores | None
     services: Services
+    temporary: str
+    """The folder that programs take for the machine's temporary one: one that is killed cannot tidy up."""
+    generator: Generator | None = None
     servers: list[_Server] = field(default_factory=list)
     locust_log: Path = Path()
     locust_pid: int | None = None
@@ -109,16 +113,31 @@ def run_lineup(
     cannot be measured ends as a failed trial with its reason; only the harness's own errors and KeyboardInterrupt come
     out, with everything stopped.
     """
-    course = _Course(cores_for(scenario.parallel), services or Services((), run))
     folders = {name: _fresh_folder(run, lineup, name) for name in lineup.variants}
-    running: list[Process] = [] if generator is None else generator.running
+    with tempfile.TemporaryDirectory(prefix="async-bench-", ignore_cleanup_errors=True) as temporary:
+        course = _Course(cores_for(scenario.parallel), services or Services((), run), temporary, generator)
+        _go(scenario, lineup, run, folders, course, watch)
+    return [_record(scenario, lineup, server, folders[server.variant.name], course) for server in course.servers]
+
+
+def _go(
+    scenario: Scenario,
+    lineup: Lineup,
+    run: Path,
+    folders: dict[str, Path],
+    course: _Course,
+    watch: Callable[[str], None],
+) -> None:
+    """Start everything, have the load take its turns, and stop everything, whatever happens."""
+    running: list[Process] = [] if course.generator is None else course.generator.running
     begun_s = time.perf_counter()
     try:
         watch("starting")
-        locust, lineup_file = _have_locust(scenario, lineup, run, course, running, generator)
+        locust, lineup_file = _have_locust(scenario, lineup, run, course, running)
         _start_servers(scenario, lineup, folders, course, running)
         _start_companions(folders, course, running)
         _wait_ready(course)
+        _wait_workers(folders, course)
         _wait_companions(course)
         course.timings["ready_s"] = time.perf_counter() - begun_s
         ready = [server for server in course.servers if server.failure is None]
@@ -126,7 +145,7 @@ def run_lineup(
             _pin(ready, course)
             _write_lineup(lineup_file, lineup, ready, folders)
             watch("loading")
-            limit_s = lineup.load_s + SLACK_S if generator is None else math.inf
+            limit_s = lineup.load_s + SLACK_S if course.generator is None else math.inf
             _wait_loaded(locust, limit_s, ready, course)
             course.facts = _read_facts(lineup_file)
     finally:
@@ -136,7 +155,6 @@ def run_lineup(
             stop_all(running)
     course.timings["total_s"] = time.perf_counter() - begun_s
     course.timings["overhead_s"] = course.timings["total_s"] - lineup.load_s
-    return [_record(scenario, lineup, server, folders[server.variant.name], course) for server in course.servers]
 
 
 def _fresh_folder(run: Path, lineup: Lineup, variant: str) -> Path:
@@ -170,8 +188,8 @@ def _start_servers(
 
 
 def _handed_over(server: _Server, course: _Course) -> dict[str, str]:
-    """Where its services are, and what its variant sets."""
-    return {**course.services.environment, **dict(server.variant.environment)}
+    """Where its services are, where it may put temporary files, and what its variant sets."""
+    return {**course.services.environment, "TMPDIR": course.temporary, **dict(server.variant.environment)}
 
 
 def _start_companions(folders: dict[str, Path], course: _Course, running: list[Process]) -> None:
@@ -247,20 +265,15 @@ def lineup_file_of(lineup: Lineup, run: Path) -> Path:
 
 
 def _have_locust(
-    scenario: Scenario,
-    lineup: Lineup,
-    run: Path,
-    course: _Course,
-    running: list[Process],
-    generator: Generator | None,
+    scenario: Scenario, lineup: Lineup, run: Path, course: _Course, running: list[Process]
 ) -> tuple[Process | Generator | None, Path]:
     lineup_file = lineup_file_of(lineup, run)
     for leftover in (lineup_file, lineup_file.with_suffix(".facts.json")):
         leftover.unlink(missing_ok=True)
-    if generator is None:
+    if course.generator is None:
         return _start_locust(scenario, lineup, lineup_file, course, running), lineup_file
-    course.locust_log, course.locust_pid = generator.log, generator.pid
-    return generator, lineup_file
+    course.locust_log, course.locust_pid = course.generator.log, course.generator.pid
+    return course.generator, lineup_file
 
 
 def _start_locust(
@@ -319,6 +332,22 @@ def _wait_ready(course: _Course) -> None:
     reasons = wait_until_ready(started, READY_WITHIN_S)
     for server in course.servers:
         server.failure = server.failure or reasons.get(server.variant.name)
+
+
+def _wait_workers(folders: dict[str, Path], course: _Course) -> None:
+    """Each worker's probe begins a file as the worker starts; any of them may have answered for the others."""
+    until_s = time.perf_counter() + READY_WITHIN_S
+    for server in course.servers:
+        variant = server.variant
+        while server.failure is None and variant.probed and variant.workers > 1:
+            started = len(list(folders[variant.name].glob("server-*.csv")))
+            if server.process is not None and (status := server.process.poll()) is not None:
+                server.failure = f"{ended(status)} while starting"
+            if started >= variant.workers:
+                break
+            if time.perf_counter() > until_s:
+                server.failure = f"{started} of {variant.workers} workers were ready within {READY_WITHIN_S:g} s"
+            time.sleep(LOOK_EVERY_S)
 
 
 def _write_lineup(path: Path, lineup: Lineup, ready: list[_Server], folders: dict[str, Path]) -> None:
@@ -404,6 +433,7 @@ def _record(scenario: Scenario, lineup: Lineup, server: _Server, folder: Path, c
             "generator": list(course.cores.generator) if course.cores else None,
         },
         "port": server.port,
+        "services": course.services.versions,
         "facts": {key: value for key, value in facts.items() if key != "turns"},
         "files": store.file_sizes(folder),
     }

@@ -12,8 +12,6 @@ Status = Literal["ok", "invalid", "failed"]
 """ok: evidence. invalid: measured, but not to be trusted. failed: could not be measured at all."""
 
 HEALTH_PATH = "/health"
-HEALTH_EVERY_S = 0.1
-"""The health prober's timetable, as a load balancer's, only more often so that a short trial has enough probes."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,8 @@ class Variant:
     """Programs that run beside its server, started and stopped with it: a queue's workers."""
     alone: bool = False
     """It does not fall quiet when its turn ends (work goes on behind it), so it gets a lineup of its own."""
+    twin: str = ""
+    """Name of the variant that it is the same as under another name: the harness's own control, an A/A pair."""
 
     @property
     def module(self) -> str:
@@ -89,6 +89,10 @@ class Claim:
     statement: str
     """One sentence in plain words."""
     comparisons: tuple[Comparison, ...]
+    guide: bool = False
+    """Whether the guide that is put to the test says so; the others are our own."""
+    quiz: int | None = None
+    """Which of the guide's three quiz questions it answers: 1 to 3."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +150,15 @@ class Profile:
     name: str
     rounds: int
     measure_s: float
+    twins: bool = False
+    """Whether every scenario gets a twin of one of its variants: the harness's own control."""
 
 
-PROFILES = {p.name: p for p in (Profile("quick", 1, 2.0), Profile("standard", 5, 3.0), Profile("thorough", 12, 6.0))}
+PROFILES = {
+    profile.name: profile
+    for profile in (Profile("quick", 1, 2.0), Profile("standard", 5, 2.0), Profile("thorough", 12, 6.0, twins=True))
+}
+"""Two seconds of ten health checks each: the median of one round and the p90 of five have ten checks beyond them."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bench.model import Lineup, Load, Plan, Round, Scenario, Turn, Variant
 
@@ -12,7 +13,10 @@ LATENCIES_MEASURED = 4
 """A trial lasts at least so many predicted latencies: fewer, and its edges weigh as much as its middle."""
 LATENCIES_WARMUP = 2
 WARMUP_S = 1.0
-"""At least so long: a fresh server imports lazily, starts threads and fills caches in its first second."""
+"""Of a variant alone at least: a fresh server imports lazily, starts threads and fills caches in its first second."""
+SHARED_WARMUP_S = 0.5
+"""Of each variant in a shared lineup, likewise: its server then still idles for the others' first turns, and the start
+of every later turn is thrown away, too."""
 TURN_S = 0.5
 """Short, since the machine's speed drifts between turns; METHOD's measurements put the optimum at 0.25 to 0.5 s."""
 LONGEST_TURN_S = 1.0
@@ -45,6 +49,25 @@ def make_plan(
     return Plan(scenario, load, seed, measure_s, tuple(made), besides)
 
 
+def with_twin(scenario: Scenario, load: Load) -> Scenario:
+    """The scenario with a twin of one of its fixes: what two names for the same thing differ by is the noise floor.
+
+    It is the last fix that shares a lineup, since most comparisons are made there, or else the last without companions,
+    whose twin would find its leftovers. A scenario that has a twin, or no such fix, stays as it is.
+    """
+    if any(variant.twin for variant in scenario.variants):
+        return scenario
+    fixes = [variant for variant in scenario.variants if variant.role == "fix" and not variant.beside]
+    candidates = [variant for variant in fixes if _shares(variant, load)] or fixes
+    if not candidates:
+        return scenario
+    last = candidates[-1]
+    twin = replace(
+        last, name=f"{last.name}_twin", summary=f"{last.summary}, once more", file=last.module, twin=last.name
+    )
+    return replace(scenario, variants=(*scenario.variants, twin))
+
+
 def predicted_latency_s(variant: Variant, load: Load) -> float | None:
     """What the variant's law says that a request takes under ``load``; None where it has no law."""
     return None if variant.law is None else variant.law.latency_s(load.users)
@@ -64,13 +87,16 @@ def _round(scenario: Scenario, load: Load, number: int, measure_s: float, seed: 
 
 
 def _groups(scenario: Scenario, load: Load, together: bool) -> list[list[Variant]]:
-    sharing = [v for v in scenario.variants if together and not v.alone and _fits_a_turn(predicted_latency_s(v, load))]
+    sharing = [variant for variant in scenario.variants if together and _shares(variant, load)]
     alone = [[v] for v in scenario.variants if v not in sharing]
     return [*alone, sharing] if sharing else alone
 
 
-def _fits_a_turn(latency_s: float | None) -> bool:
-    return latency_s is not None and _turn_warmup_s(latency_s) + LATENCIES_MEASURED * latency_s <= LONGEST_TURN_S
+def _shares(variant: Variant, load: Load) -> bool:
+    latency_s = predicted_latency_s(variant, load)
+    if variant.alone or latency_s is None:
+        return False
+    return _turn_warmup_s(latency_s) + LATENCIES_MEASURED * latency_s <= LONGEST_TURN_S
 
 
 def _turn_warmup_s(latency_s: float) -> float:
@@ -95,8 +121,9 @@ def _turns(group: list[Variant], load: Load, measure_s: float, seed: int) -> tup
     latencies = {variant.name: predicted_latency_s(variant, load) or 0.0 for variant in group}
     slowest_s = max(latencies.values())
     warmup_s = _turn_warmup_s(slowest_s)
-    length_s = min(LONGEST_TURN_S, max(TURN_S, warmup_s + LATENCIES_A_TURN * slowest_s))
-    rotations = math.ceil(measure_s / (length_s - warmup_s) - 1e-9)  # 3 / 0.6 is a little more than 5
+    longest_s = min(LONGEST_TURN_S, max(TURN_S, warmup_s + LATENCIES_A_TURN * slowest_s)) - warmup_s
+    rotations = math.ceil(measure_s / longest_s - 1e-9)  # 2.4 / 0.4 is a little more than 6
+    turn_s = max(measure_s / rotations, LATENCIES_MEASURED * slowest_s)
     draw = random.Random(seed)
     names = list(latencies)
     turns = []
@@ -112,8 +139,8 @@ def _turns(group: list[Variant], load: Load, measure_s: float, seed: int) -> tup
                 Turn(
                     name,
                     rotation,
-                    WARMUP_S if first else warmup_s,
-                    0.0 if first else length_s - warmup_s,
+                    max(SHARED_WARMUP_S, LATENCIES_WARMUP * slowest_s) if first else warmup_s,
+                    0.0 if first else turn_s,
                     latencies[name],
                 )
             )

@@ -11,7 +11,8 @@
     results/<run>/<scenario>/logs/                     locust's log and the lineup's file, once a lineup
     results/<run>/locust.log                           instead of those logs, where one Locust with its web UI did all
     results/<run>/summary.csv                          see SUMMARY
-    results/<run>/charts/, index.html                  drawn
+    results/<run>/claims.csv                           see CLAIMS
+    results/<run>/summary.md, charts/, index.html      drawn
     results/latest                                     symbolic link to the newest run
 
 **Time** in every file is ``time.perf_counter`` in seconds (CLOCK_MONOTONIC on Linux), the same clock in every process
@@ -20,11 +21,15 @@ of a machine. ``trial.json`` and the log's ``BaseTime`` say what to add for Unix
 RUN (run.json)
     schema, name, created_unix_s, command (str: measures the same again), machine (object: see machine.py), git, and
     scenarios: {name: {question, path, load {users, rate_rps, name}, seed, rounds, measure_s, profile,
+                       packages {name: version} (of those that only some scenarios have),
                        sweep: [{users, rate_rps, name, laws {variant: law as below}}] (only with --sweep),
-                       variants: [{name, role, summary, file (where it was), source (its text), workers,
+                       variants: [{name, role, summary, twin (the variant that it is the same as; empty or missing
+                                   where it is one of its own), file (where it was), source (its text), workers,
                                    uvicorn_options,
                                    law: {formula, service_s, servers|null for no limit, kind, ceiling_rps, latency_s}
-                                        or null}]}}
+                                        or null}],
+                       claims: [{name, statement, guide (bool: the guide says so), quiz (1..3 or null),
+                                 comparisons: [{metric, variant, relation, other, factor, endpoint}]}]}}
     A round counts when every variant of the scenario has its trial.json there; other rounds were cut short.
 
 TRIAL (trial.json)
@@ -34,6 +39,7 @@ TRIAL (trial.json)
              null for the lineup's last, which nobody follows), late_s (how long that took)}],
     clock {perf_counter_s, unix_s}: both read at the same moment,
     timings {ready_s, overhead_s, ...}, pids {server, locust}, cores {server: [..], generator: [..]}, port,
+    services {name: version, as the server says itself},
     facts {endpoints: {endpoint: {...see FACTS}}, generator_cpu_cores_max, ...},
     files {name: size in bytes}: a file of another size was cut or changed, and is refused.
 
@@ -71,11 +77,15 @@ SERVER (server-<pid>.csv), one row every 100 ms and worker process, written by t
 STALLS (stalls-<pid>.csv), one row a piece of a stall, at least every 100 ms while it lasts
     at_s (when the piece began), stall (number of the stall; its pieces add up), kind (one of STALL_KINDS), stalled_ms,
     file, line, function (deepest frame of the app's own code; empty where there is none), leaf (the call it is in, such
-    as time.sleep), samples (stacks that say so)
+    as time.sleep), samples (stacks that say so). A call that ends before it is a stall, and that a look found the loop
+    asleep in, counts for the beat that the look stands for, with a number of its own.
 
 SUMMARY (summary.csv), tidy
     scenario, variant, load, endpoint, metric, unit, value, ci_low, ci_high, trials, at_least
     95 % interval of the mean over rounds; empty where it cannot be had, never 0. at_least is 1 for a lower bound.
+
+CLAIMS (claims.csv), one row a claim
+    scenario, claim (its name), verdict ("confirmed" | "refuted" | "inconclusive"), evidence (one sentence of numbers)
 """
 
 from __future__ import annotations
@@ -154,6 +164,8 @@ SUMMARY_COLUMNS = (
     "trials",
     "at_least",
 )
+
+CLAIMS_COLUMNS = ("scenario", "claim", "verdict", "evidence")
 
 HISTOGRAM_MIN_US = 1
 HISTOGRAM_MAX_US = 600_000_000

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,15 @@ class TestScenario:
         assert {variant.role for variant in scenario.variants} <= {"trap", "fix", "baseline"}
         assert all(variant.summary for variant in scenario.variants)
         assert scenario.question.endswith("?")
+
+    def test_every_variant_has_a_law(self, scenario: Scenario) -> None:
+        assert all(variant.law for variant in scenario.variants)
+
+    def test_a_twin_differs_from_its_variant_in_what_it_is_called_only(self, scenario: Scenario) -> None:
+        for twin in (variant for variant in scenario.variants if variant.twin):
+            variant = scenario.variant(twin.twin)
+            assert replace(twin, name=variant.name, summary=variant.summary, file=variant.file, twin="") == variant
+            assert twin.module == variant.module
 
     def test_every_variant_gives_the_same_answers(self, scenario: Scenario) -> None:
         other = "GET" if scenario.method == "POST" else "POST"

@@ -11,15 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.laws import Law, awaited, blocked_loop, threadpool
-from bench.model import PROFILES, Lineup, Load, Plan, Scenario, Turn, Variant
+from bench.model import PROFILES, Companion, Lineup, Load, Plan, Scenario, Turn, Variant
 from bench.plan import (
     LATENCIES_MEASURED,
     LATENCIES_WARMUP,
     LONGEST_TURN_S,
+    SHARED_WARMUP_S,
     TURN_WARMUP_S,
     WARMUP_S,
     make_plan,
     predicted_latency_s,
+    with_twin,
 )
 
 NEARLY = 1 - 1e-9
@@ -201,6 +203,43 @@ def test_what_does_not_fit_into_the_longest_turn_is_alone(wait_s: float, shares:
     assert all((len(lineup.variants) > 1) == shares for lineup in lineups(make_plan(pair, USERS_32, 1, 1, 1)))
 
 
+# Twins
+
+
+def test_the_last_fix_of_those_that_share_a_lineup_gets_a_twin() -> None:
+    two = scenario(first=awaited(0.05), last=awaited(0.05), slow=blocked_loop(0.05))
+    (*before, twin) = with_twin(two, USERS_32).variants
+    assert tuple(before) == two.variants
+    assert (twin.name, twin.module, twin.twin) == ("last_twin", "last", "last")
+    assert (twin.law, twin.role) == (awaited(0.05), "fix")
+    (together,) = {
+        frozenset(lineup.variants)
+        for lineup in make_plan(with_twin(two, USERS_32), USERS_32, 1, 1, 1).rounds[0].lineups
+        if len(lineup.variants) > 1
+    }
+    assert together == {"first", "last", "last_twin"}
+
+
+def test_a_twin_is_served_as_the_variant_is() -> None:
+    served = Variant("b", "fix", "b", awaited(0.05), uvicorn_options=("--loop", "uvloop"), file="a")
+    (*_, twin) = with_twin(Scenario("made_up", "?", (served,), "/"), USERS_32).variants
+    assert (twin.uvicorn_options, twin.module, twin.twin) == (served.uvicorn_options, "a", "b")
+
+
+def test_where_none_shares_the_twin_is_of_a_fix_without_companions() -> None:
+    quiet = Variant("quiet", "fix", "quiet", None)
+    queue = Variant("queue", "fix", "queue", None, beside=(Companion("worker", ("python",), "ready"),))
+    (*_, twin) = with_twin(Scenario("made_up", "?", (quiet, queue), "/"), USERS_32).variants
+    assert twin.twin == "quiet"
+
+
+def test_a_scenario_with_a_twin_or_without_a_fix_stays_as_it_is() -> None:
+    once = with_twin(FOUR, USERS_32)
+    assert with_twin(once, USERS_32) == once
+    unfixed = replace(FOUR, variants=(Variant("trap", "trap", "trap", awaited(0.05)),))
+    assert with_twin(unfixed, USERS_32) == unfixed
+
+
 # How long
 
 
@@ -231,7 +270,9 @@ def test_a_shared_lineup_warms_up_for_a_rotation_and_takes_short_turns(plan: Pla
         if len(lineup.variants) == 1:
             continue
         first = [turn for turn in lineup.turns if turn.rotation == 0]
-        assert all(turn.measure_s == 0 and turn.warmup_s >= WARMUP_S for turn in first)
+        for turn in first:
+            assert turn.measure_s == 0
+            assert turn.warmup_s >= max(SHARED_WARMUP_S, LATENCIES_WARMUP * latency_s(plan, lineup, turn.variant))
         later = [turn for turn in lineup.turns if turn.rotation > 0]
         assert later
         for turn in later:
@@ -239,6 +280,17 @@ def test_a_shared_lineup_warms_up_for_a_rotation_and_takes_short_turns(plan: Pla
             assert turn.warmup_s >= NEARLY * max(TURN_WARMUP_S, latency_s(plan, lineup, turn.variant))
             assert turn.warmup_s + turn.measure_s <= LONGEST_TURN_S / NEARLY
         assert len({(turn.warmup_s, turn.measure_s) for turn in later}) == 1  # nobody is given more than another
+
+
+@given(plans)
+def test_turns_are_no_longer_than_what_was_asked_for_needs(plan: Plan) -> None:
+    for lineup in lineups(plan):
+        if len(lineup.variants) == 1:
+            continue
+        rotations = max(turn.rotation for turn in lineup.turns)
+        slowest_s = max(latency_s(plan, lineup, name) for name in lineup.variants)
+        longest_s = max(plan.measure_s / rotations, LATENCIES_MEASURED * slowest_s)
+        assert all(turn.measure_s <= longest_s / NEARLY for turn in lineup.turns)
 
 
 def test_a_turns_seconds_add_up() -> None:
@@ -252,8 +304,9 @@ def test_the_trap_is_stretched_to_its_law() -> None:
 
 
 def test_the_profiles_are_the_documented_ones() -> None:
-    documented = {"quick": (1, 2.0), "standard": (5, 3.0), "thorough": (12, 6.0)}
+    documented = {"quick": (1, 2.0), "standard": (5, 2.0), "thorough": (12, 6.0)}
     assert {name: (profile.rounds, profile.measure_s) for name, profile in PROFILES.items()} == documented
+    assert [name for name, profile in PROFILES.items() if profile.twins] == ["thorough"]
 
 
 @pytest.mark.parametrize(("users", "rate_rps"), [(None, None), (32, 500.0)])

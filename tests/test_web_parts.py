@@ -142,6 +142,7 @@ def test_telemetry_puts_workers_together_and_names_the_blamed(tmp_path: Path) ->
     assert set(series["tokens_borrowed"]) == {6.0}
     assert set(series["tokens_total"]) == {80.0}
     assert series["cpu_cores"] == pytest.approx([1.0] * len(series["cpu_cores"]), abs=0.01)
+    assert seen["category"] == "CPU-bound"
     assert seen["blamed"] == [{"kind": "loop", "where": "app.py:6 report", "leaf": "time.sleep", "stalled_ms": 900}]
 
 

@@ -13,6 +13,14 @@ SCENARIO = Scenario(
     users=32,
     variants=(
         Variant("async_def", "baseline", "async def", law=gil_bound(ON_THE_LOOP_S)),
+        Variant(
+            "async_def_twin",
+            "baseline",
+            "async def, once more",
+            law=gil_bound(ON_THE_LOOP_S),
+            file="async_def",
+            twin="async_def",
+        ),
         Variant("plain_def", "baseline", "plain def", law=gil_bound(BY_A_THREAD_S)),
         Variant("async_with_sync_dependency", "baseline", "async def, def dependency", law=gil_bound(BY_A_THREAD_S)),
     ),
@@ -21,6 +29,7 @@ SCENARIO = Scenario(
             "keyword_does_not_matter",
             "For a trivial body it does not matter whether it is async def or def.",
             (Comparison("throughput_rps", "plain_def", "equivalent", "async_def"),),
+            guide=True,
         ),
         Claim(
             "one_def_is_enough",

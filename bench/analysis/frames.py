@@ -12,10 +12,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import unquote
 
 import numpy as np
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from bench import store
 from bench.analysis import server
 from bench.analysis.statistics import Floats, Latencies, add, latencies
-from bench.model import HEALTH_PATH
+from bench.model import HEALTH_PATH, Claim, Comparison, Relation
 
 HEALTH_ENDPOINT = f"GET {HEALTH_PATH}"
 
@@ -48,6 +48,7 @@ TRIAL_COLUMNS = (
     "loop_cpu_cores",
     "workers",
     "cores",
+    "lineup",
 )
 TURN_COLUMNS = ("variant", "round", "rotation", "start_s", "warm_until_s", "end_s")
 SERVER_COLUMNS = ("variant", "round", "measured", "at_s", *server.LAGS, *server.SUMS)
@@ -67,11 +68,16 @@ class VariantInfo:
     kind: str
     ceiling_rps: float | None
     law_latency_s: float | None
+    twin: str = ""
+    """The variant that it is the same as, measured twice to see the noise; empty for a variant of its own."""
 
 
 @dataclass(frozen=True)
 class ScenarioInfo:
-    """A scenario as run.json declares it; ``declared`` is that part of run.json whole."""
+    """A scenario as run.json declares it; ``declared`` is that part of run.json whole.
+
+    ``variants`` are those to be shown. ``twins`` were measured like them, and only tell the noise.
+    """
 
     name: str
     question: str
@@ -85,6 +91,24 @@ class ScenarioInfo:
     profile: str
     variants: tuple[VariantInfo, ...]
     declared: dict[str, Any]
+    twins: tuple[VariantInfo, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    sweep: tuple[ScenarioInfo, ...] = ()
+    """The same under each other load that it was measured under; without claims, which are about its own load."""
+
+    @property
+    def everyone(self) -> tuple[VariantInfo, ...]:
+        """Variants and twins: all that a round needs to be complete."""
+        return (*self.variants, *self.twins)
+
+    @property
+    def baseline(self) -> str:
+        """What every variant is compared with: the first fix that is declared, where there is none the first variant.
+
+        Declared and not measured: the best of a run is the best by luck, too. Empty where there are no variants.
+        """
+        fixes = [variant.name for variant in self.variants if variant.role == "fix"]
+        return next(iter([*fixes, *(variant.name for variant in self.variants)]), "")
 
     @property
     def endpoint(self) -> str:
@@ -97,8 +121,8 @@ class ScenarioInfo:
         return "service" if self.rate_rps is None else "response"
 
     def variant(self, name: str) -> VariantInfo:
-        """The variant called ``name``; KeyError when there is none."""
-        return {variant.name: variant for variant in self.variants}[name]
+        """The variant or twin called ``name``; KeyError when there is none."""
+        return {variant.name: variant for variant in self.everyone}[name]
 
 
 @dataclass(frozen=True)
@@ -143,7 +167,8 @@ class Frames:
 
     ``trials``: one row a trial that is evidence: variant, round, origin_s (the first measured moment on the trial's
     own clock), measured_s; and NaN where unknown: generator_cpu_cores, server_cpu_cores (over the measured parts),
-    loop_cpu_cores (of them, by the loops' own threads), workers (that were watched) and cores (that the server had).
+    loop_cpu_cores (of them, by the loops' own threads), workers (that were watched) and cores (that the server had);
+    and lineup (whose servers were up together; empty where the trial does not say).
     ``turns``: one row a turn of such a trial.
     ``counts``: store.COUNTS_COLUMNS with variant and round before them.
     ``latencies``: LATENCY_COLUMNS; one row per interval and histogram bucket. Values are the *highest equivalent*
@@ -177,7 +202,7 @@ class Frames:
 
     @property
     def variants(self) -> tuple[VariantInfo, ...]:
-        """The variants that have evidence, in the catalogue's order."""
+        """The variants that have evidence, twins left out, in the catalogue's order."""
         seen = set(self.trials["variant"])
         return tuple(variant for variant in self.scenario.variants if variant.name in seen)
 
@@ -247,7 +272,7 @@ def read_scenario(run: Run, scenario: ScenarioInfo) -> Frames:
     measured: list[Measured] = []
     troubles: list[Trouble] = []
     for number in complete:
-        for variant in scenario.variants:
+        for variant in scenario.everyone:
             folder = store.trial_folder(run.folder, scenario.name, variant.name, scenario.load, number)
             outcome = _trial(run.folder, folder, scenario.name, variant.name, number)
             if isinstance(outcome, Trouble):
@@ -270,7 +295,7 @@ def read_scenario(run: Run, scenario: ScenarioInfo) -> Frames:
 def trial_files(run: Run, scenario: ScenarioInfo) -> Iterator[Path]:
     """The files that ``read_scenario`` would look at, in a fixed order; for fingerprints."""
     for number in _rounds(run.folder, scenario)[0]:
-        for variant in scenario.variants:
+        for variant in scenario.everyone:
             folder = store.trial_folder(run.folder, scenario.name, variant.name, scenario.load, number)
             names = ("trial.json", *store.TRIAL_FILES, *store.PROBE_FILES)
             yield from (path for name in names for path in sorted(folder.glob(name)) if path.is_file())
@@ -290,7 +315,8 @@ def decode(payload: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def _scenario(name: str, declared: dict[str, Any]) -> ScenarioInfo:
     load = declared["load"]
-    return ScenarioInfo(
+    everyone = tuple(_variant(variant) for variant in declared["variants"])
+    scenario = ScenarioInfo(
         name=_folder_name(name),
         question=str(declared.get("question") or name),
         path=str(declared["path"]),
@@ -301,8 +327,25 @@ def _scenario(name: str, declared: dict[str, Any]) -> ScenarioInfo:
         rounds=int(declared.get("rounds") or 0),
         measure_s=_number(declared.get("measure_s")),
         profile=str(declared.get("profile") or ""),
-        variants=tuple(_variant(variant) for variant in declared["variants"]),
+        variants=tuple(variant for variant in everyone if not variant.twin),
         declared=declared,
+        twins=tuple(variant for variant in everyone if variant.twin),
+        claims=tuple(_claim(claim) for claim in declared.get("claims") or ()),
+    )
+    return replace(scenario, sweep=tuple(_under(scenario, other) for other in declared.get("sweep") or ()))
+
+
+def _under(scenario: ScenarioInfo, load: dict[str, Any]) -> ScenarioInfo:
+    laws = load.get("laws") or {}
+    everyone = [_variant({**declared, "law": laws.get(declared["name"])}) for declared in scenario.declared["variants"]]
+    return replace(
+        scenario,
+        load=_folder_name(load["name"]),
+        users=None if load.get("users") is None else int(load["users"]),
+        rate_rps=_number(load.get("rate_rps")),
+        variants=tuple(variant for variant in everyone if not variant.twin),
+        twins=tuple(variant for variant in everyone if variant.twin),
+        claims=(),
     )
 
 
@@ -318,6 +361,34 @@ def _variant(declared: dict[str, Any]) -> VariantInfo:
         kind=str(law.get("kind") or ""),
         ceiling_rps=_number(law.get("ceiling_rps")),
         law_latency_s=_number(law.get("latency_s")),
+        twin=str(declared.get("twin") or ""),
+    )
+
+
+def _claim(declared: dict[str, Any]) -> Claim:
+    return Claim(
+        name=str(declared["name"]),
+        statement=str(declared["statement"]),
+        comparisons=tuple(_comparison(comparison) for comparison in declared["comparisons"]),
+        guide=bool(declared.get("guide")),
+        quiz=None if declared.get("quiz") is None else int(declared["quiz"]),
+    )
+
+
+def _comparison(declared: dict[str, Any]) -> Comparison:
+    relation, other = declared["relation"], declared["other"]
+    if relation not in get_args(Relation):
+        raise ValueError(f"{str(relation)[:80]!r} is no relation")
+    factor = float(declared.get("factor", 1.0))
+    if not (factor > 0 and (isinstance(other, str) or other > 0)):
+        raise ValueError("a claim compares with a positive number")
+    return Comparison(
+        metric=str(declared["metric"]),
+        variant=str(declared["variant"]),
+        relation=relation,
+        other=other if isinstance(other, str) else float(other),
+        factor=factor,
+        endpoint=str(declared.get("endpoint") or ""),
     )
 
 
@@ -344,14 +415,14 @@ def _said(error: Exception) -> str:
 def _rounds(folder: Path, scenario: ScenarioInfo) -> tuple[tuple[int, ...], tuple[LeftOut, ...]]:
     """The complete rounds, and the others with what they lack."""
     found: dict[int, set[str]] = {}
-    for variant in scenario.variants:
+    for variant in scenario.everyone:
         for place in (folder / scenario.name / variant.name / scenario.load).glob("*"):
             if not (place.name.isascii() and place.name.isdecimal() and place.is_dir()):
                 continue
             done = found.setdefault(int(place.name), set())
             if (place / "trial.json").is_file():
                 done.add(variant.name)
-    names = tuple(variant.name for variant in scenario.variants)
+    names = tuple(variant.name for variant in scenario.everyone)
     lacking = {number: tuple(n for n in names if n not in done) for number, done in sorted(found.items())}
     complete = tuple(number for number, missing in lacking.items() if not missing)
     return complete, tuple(LeftOut(scenario.name, number, missing) for number, missing in lacking.items() if missing)
@@ -410,6 +481,7 @@ def _evidence(
         "measured_s": sum(end - start for start, end in parts),
         "generator_cpu_cores": _fact(folder, trial, "generator_cpu_cores_max"),
         "cores": _cores(trial),
+        "lineup": str(trial.get("lineup") or ""),
     }
     counts = _read_counts(folder / "counts.csv", origin_s)
     histograms = _read_histograms(folder / "requests.hlog", origin_s, parts)

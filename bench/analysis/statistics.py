@@ -125,6 +125,40 @@ def log_interval(pooled: float, values: Sequence[float], confidence: float = CON
     return pooled / factor, pooled * factor
 
 
+def t_probability(values: Sequence[float], low: float, high: float) -> float | None:
+    """p of Student's t test that the mean of at least two ``values`` lies within [low, high], against both sides.
+
+    The probability, were the truth at the nearer end, of a mean at least as far from it on either side; 1 for a mean
+    within. With ``low == high`` it is the ordinary two-sided test. p < 0.05 exactly where the 95 % interval of
+    ``mean_interval`` and [low, high] have no number in common. None with fewer than two values.
+    """
+    from scipy.special import stdtr
+
+    n = len(values)
+    if n < 2:
+        return None
+    mean = math.fsum(values) / n
+    beyond = max(low - mean, mean - high, 0.0)
+    error = float(np.std(np.asarray(values, dtype=float), ddof=1)) / math.sqrt(n)
+    if error == 0:
+        return 0.0 if beyond > ROUNDING else 1.0
+    return min(1.0, 2 * float(stdtr(n - 1, -beyond / error)))
+
+
+def holm(probabilities: Sequence[float]) -> list[float]:
+    """Adjust the p of a family of tests, in their order: below 0.05 means significant with 5 % for the whole family.
+
+    The k-th smallest of m is multiplied by m - k + 1, and none may come out below a smaller one's. Source: Holm, "A
+    Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6 (1979) 65-70.
+    """
+    adjusted = [0.0] * len(probabilities)
+    largest = 0.0
+    for rank, place in enumerate(sorted(range(len(probabilities)), key=lambda i: probabilities[i])):
+        largest = max(largest, min(1.0, (len(probabilities) - rank) * probabilities[place]))
+        adjusted[place] = largest
+    return adjusted
+
+
 def histogram(values_us: Floats, counts: Floats) -> tuple[Floats, Floats]:
     """Sum the counts of equal values: ascending unique values and their counts. Adding histograms is joining them."""
     if len(values_us) == 0:

@@ -246,7 +246,7 @@ def _loop_lag(frames: Frames, variant: str) -> Iterator[Figure]:
 
 
 def lag_curve(rows: pd.DataFrame) -> Survival:
-    """How the largest lag of each 100 ms is distributed, in us."""
+    """The distribution of the largest lag in each row of Frames.server."""
     lag_us = rows["lag_max_ms"].dropna().to_numpy(float) * 1e3
     return survival(latencies(lag_us, np.ones(len(lag_us)), np.empty(0), np.empty(0)))
 

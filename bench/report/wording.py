@@ -7,6 +7,13 @@ import re
 import unicodedata
 
 from bench.analysis.frames import VariantInfo
+from bench.analysis.numbers import count as count
+from bench.analysis.numbers import decimals
+from bench.analysis.numbers import digits as digits
+from bench.analysis.numbers import duration as duration
+from bench.analysis.numbers import rate as rate
+from bench.analysis.numbers import share as share
+from bench.analysis.numbers import times as times
 from bench.analysis.summary import Figure
 
 DASH = "–"  # noqa: RUF001 (an en dash on purpose)
@@ -15,6 +22,9 @@ NAME_LIMIT = 40
 TEXT_LIMIT = 400
 LINE_LIMIT = 300
 """Of a log or a program: what a long line says, it says at its beginning."""
+
+VANISHING = 1e-6
+"""Share of a figure below which half of its interval is what rounding left."""
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
@@ -46,36 +56,9 @@ def summary_of(variant: VariantInfo) -> str:
     return clean(variant.summary, NAME_LIMIT)
 
 
-def rate(value: float) -> str:
-    """Requests per second, three significant digits: ``19.9``, ``586``, ``4,120``."""
-    return _digits(value, 3)
-
-
-def duration(value_ms: float) -> str:
-    """A time with its unit, two significant digits (three above 100): ``0.42 ms``, ``54 ms``, ``3.3 s``."""
-    if value_ms >= 999.5:
-        return f"{_digits(value_ms / 1e3, 2)} s"
-    return f"{_digits(value_ms, 2)} ms"
-
-
-def share(value: float) -> str:
-    """A share as a per cent: ``0 %``, ``3.1 %``, ``100 %``. Never 0 % or 100 % unless it is exactly that."""
-    per_cent = 100 * value
-    if 0 < per_cent < 0.1:
-        return "< 0.1 %"
-    if 99.5 <= per_cent < 100:
-        return "> 99 %"
-    return f"{_digits(per_cent, 2)} %"
-
-
 def of_ceiling(value: float, ceiling: float) -> str:
     """What share of a ceiling was reached; a measurement may come out above it."""
     return share(value / ceiling) if value < ceiling else f"{100 * value / ceiling:.0f} %"
-
-
-def count(value: float) -> str:
-    """A whole number with thousands separated."""
-    return f"{value:,.0f}"
 
 
 def latency(figure: Figure) -> str:
@@ -86,6 +69,11 @@ def latency(figure: Figure) -> str:
 def latency_words(figure: Figure) -> str:
     """The same within a sentence: ``more than 6.3 s``."""
     return f"more than {duration(figure.value)}" if figure.at_least else duration(figure.value)
+
+
+def plural(n: int, noun: str) -> str:
+    """The noun as it goes with ``n``."""
+    return noun if n == 1 else f"{noun}s"
 
 
 def span(low: str, high: str) -> str:
@@ -101,26 +89,14 @@ def with_half_width(figure: Figure) -> str:
     if figure.ci_low is None or figure.ci_high is None:
         return rate(figure.value)
     half = (figure.ci_high - figure.ci_low) / 2
-    decimals = _decimals(half, _interval_digits(half)) if half > 0 else _decimals(figure.value, 3)
-    return f"{figure.value:,.{decimals}f} ± {half:,.{decimals}f}"
+    telling = half > VANISHING * abs(figure.value)
+    places = decimals(half, _interval_digits(half)) if telling else decimals(figure.value, 3)
+    return f"{figure.value:,.{places}f} ± {half:,.{places}f}"
 
 
 def _interval_digits(half: float) -> int:
     """Two digits for an uncertainty that begins with 1 or 2, one for others: ± 0.29, ± 5 (the physicists' custom)."""
     return 2 if half / 10 ** math.floor(math.log10(half)) < 3 else 1
-
-
-def _digits(value: float, digits: int) -> str:
-    return f"{value:,.{_decimals(value, digits)}f}"
-
-
-def _decimals(value: float, digits: int) -> int:
-    """Decimals that show ``digits`` significant digits; none where the whole part already has as many."""
-    if value == 0 or not math.isfinite(value):
-        return 0
-    leading = math.floor(math.log10(abs(value)))
-    rounded = round(value, digits - 1 - leading)
-    return max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
 
 
 def _visible(character: str) -> str:

@@ -6,11 +6,12 @@ import csv
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import fmean
 from time import perf_counter
 from typing import Any
 
 from bench import store
-from bench.server.diagnosis import diagnose, sum_up
+from bench.server.diagnosis import Sums, diagnose
 
 SHOWN_S = 60.0
 RECENT_S = 5.0
@@ -49,14 +50,19 @@ class Worker:
         stalls = samples.with_name(samples.name.replace("server", "stalls"))
         self._files = (Tail(samples, store.SERVER_COLUMNS), Tail(stalls, store.STALLS_COLUMNS))
         self.samples: deque[Row] = deque()
-        self.stalls: deque[Row] = deque()
+        self._kept = (self.samples, deque[Row]())
 
     def read(self, now_s: float) -> None:
         """Take in what is new, and forget what is old."""
-        for file, rows in zip(self._files, (self.samples, self.stalls), strict=True):
+        for file, rows in zip(self._files, self._kept, strict=True):
             rows.extend(file.rows())
             while rows and float(rows[0]["at_s"]) < now_s - SHOWN_S:
                 rows.popleft()
+
+    def since(self, moment_s: float) -> tuple[list[Row], list[Row]]:
+        """Its samples and its stalls from ``moment_s`` on."""
+        samples, stalls = ([row for row in rows if float(row["at_s"]) >= moment_s] for rows in self._kept)
+        return samples, stalls
 
 
 class Telemetry:
@@ -79,12 +85,11 @@ class Telemetry:
         workers = list(self._workers.values())
         for worker in workers:
             worker.read(now_s)
-        window = (now_s - RECENT_S, now_s)
-        sums = sum_up([(worker.samples, worker.stalls) for worker in workers], [window], self._cores)
-        found = diagnose(sums)
+        recent = [worker.since(now_s - RECENT_S) for worker in workers]
+        found = diagnose(_sums(recent, self._cores))
         return {
             "series": {name: _series(workers, column, now_s, how) for name, (column, how) in SERIES.items()},
-            "blamed": _blamed(workers, window),
+            "blamed": _blamed(row for _, stalls in recent for row in stalls),
             "category": found.category,
             "evidence": found.evidence,
         }
@@ -133,14 +138,57 @@ def _steps(points: list[tuple[float, float]]) -> Iterable[tuple[tuple[float, flo
             before = point
 
 
-def _blamed(workers: Iterable[Worker], window: tuple[float, float]) -> list[dict[str, Any]]:
-    """The places that held the server up in ``window``, the worst first: kind, where, leaf, stalled_ms."""
+def _blamed(stalls: Iterable[Row]) -> list[dict[str, Any]]:
+    """The places that held the server up, the worst first: kind, where, leaf, stalled_ms."""
     stalled_ms: dict[tuple[str, str, str], float] = defaultdict(float)
-    for row in (row for worker in workers for row in worker.stalls):
-        if float(row["at_s"]) >= window[0]:
-            where = f"{row['file']}:{row['line']} {row['function']}" if row["file"] else "no code of the app"
-            stalled_ms[row["kind"], where, row["leaf"]] += float(row["stalled_ms"])
+    for row in stalls:
+        where = f"{row['file']}:{row['line']} {row['function']}" if row["file"] else "no code of the app"
+        stalled_ms[row["kind"], where, row["leaf"]] += float(row["stalled_ms"])
     worst = sorted(stalled_ms.items(), key=lambda item: -item[1])[:BLAMED_MOST]
     return [
         {"kind": kind, "where": where, "leaf": leaf, "stalled_ms": round(total)} for (kind, where, leaf), total in worst
     ]
+
+
+def _sums(workers: list[tuple[list[Row], list[Row]]], cores: int) -> Sums:
+    """(samples, stalls) of each worker over the last RECENT_S, added up. Lags are shown by themselves."""
+    samples = [rows for rows, _ in workers]
+    stalls = [row for _, rows in workers for row in rows]
+    worker_s = RECENT_S * max(1, len(workers))
+    held_s = {kind: _held_s(row for row in stalls if row["kind"] == kind) for kind in store.STALL_KINDS}
+    own_s = _held_s(row for row in stalls if row["kind"] == "loop" and row["file"])
+    return Sums(
+        rows=sum(map(len, samples)),
+        workers=max(1, len(workers)),
+        cores=cores,
+        loop_stalled=min(1.0, held_s["loop"] / worker_s),
+        gil_stalled=min(1.0, held_s["gil"] / worker_s),
+        exhausted=min(1.0, held_s["threadpool"] / worker_s),
+        own=own_s / held_s["loop"] if held_s["loop"] else 0.0,
+        tokens_borrowed=_mean(samples, "tokens_borrowed"),
+        tokens_total=_mean(samples, "tokens_total"),
+        tokens_waiting=_mean(samples, "tokens_waiting"),
+        cpu_cores=_rate(samples, "cpu_s"),
+        loop_cpu_cores=_rate(samples, "loop_cpu_s"),
+        in_flight=_mean(samples, "in_flight"),
+    )
+
+
+def _held_s(stalls: Iterable[Row]) -> float:
+    return sum(float(row["stalled_ms"]) for row in stalls) / 1e3
+
+
+def _mean(workers: list[list[Row]], column: str) -> float | None:
+    """The workers' means, summed; None where nothing is known."""
+    known = [values for rows in workers if (values := [float(row[column]) for row in rows if row[column]])]
+    return sum(map(fmean, known)) if known else None
+
+
+def _rate(workers: list[list[Row]], column: str) -> float | None:
+    """By how much a counter grows a second, summed over the workers; None where no two rows tell."""
+    known = [
+        (float(rows[-1][column]) - float(rows[0][column])) / (float(rows[-1]["at_s"]) - float(rows[0]["at_s"]))
+        for rows in workers
+        if len(rows) > 1 and rows[0][column] and rows[-1][column]
+    ]
+    return sum(known) if known else None
