@@ -287,6 +287,7 @@ def test_in_a_browser(tmp_path: Path) -> None:
         page.get_by_role("tab", name="Runs").click()
         runs = page.locator("bench-runs")
         runs.get_by_role("link").wait_for()
+        page.screenshot(path=tmp_path / "runs.png")
         listed = runs.locator("table").inner_text()
         assert "blocking/blocking_call" in listed
         assert "blocking/awaited" in listed
