@@ -52,7 +52,7 @@ class AttendedConductor(Conductor):
 
     def conduct(self, lineup: LineupFile) -> dict[str, Any]:
         facts = super().conduct(lineup)
-        self.phase = ""
+        self.phase = "stopping"
         return facts
 
     def peopled(self, start_s: float) -> float:
