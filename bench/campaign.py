@@ -116,7 +116,7 @@ def open_run(run: Path, plan: Plan, profile: str, options: list[str], header: Ca
         _check_machine(run.name, content.get("machine"), header()["machine"])
     else:
         content = {"schema": store.SCHEMA, "name": run.name, "created_unix_s": time.time(), **header(), "scenarios": {}}
-    entry = _entry(plan, profile)
+    entry = entry_of(plan, profile)
     before = content["scenarios"].get(plan.scenario.name)
     if before is not None:
         _check_same(run.name, plan.scenario.name, before, entry)
@@ -178,7 +178,8 @@ def _short(value: Any) -> str:
     return str(value["name"] if isinstance(value, dict) else value or "none")
 
 
-def _entry(plan: Plan, profile: str) -> dict[str, Any]:
+def entry_of(plan: Plan, profile: str) -> dict[str, Any]:
+    """The plan's scenario as ``run.json`` declares it (store.py, RUN)."""
     scenario, load = plan.scenario, plan.load
     sweep = [{**each.as_json(), "laws": {v.name: _law(v, each) for v in scenario.variants}} for each in plan.sweep]
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -12,11 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bench import store
 from bench.catalogue import ROOT, app_dir_of, app_of
-from bench.model import HEALTH_PATH, Lineup, Scenario, Status, Trial, Variant
+from bench.model import HEALTH_PATH, Lineup, Load, Scenario, Status, Trial, Variant
 from bench.processes import (
     CannotStart,
     Cores,
@@ -40,6 +41,27 @@ SLACK_S = 20.0
 COMPANION_READY_WITHIN_S = 15.0
 """Likewise for what runs beside a server: Celery takes 3 s."""
 LOOK_EVERY_S = 0.05
+
+
+class Generator(Protocol):
+    """A Locust that is up already and outlives the lineup. It ends the load itself: nobody else limits its length."""
+
+    running: list[Process]
+    """Is filled with all that the lineup starts, so that another thread can ask it to stop."""
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+
+    @property
+    def log(self) -> Path:
+        """Where its reasons are to be found."""
+
+    def wait(self, timeout_s: float) -> int | None:
+        """0 once the load is over and its facts are written, None while it lasts, another status when it failed."""
+
+    def poll(self) -> int | None:
+        """The same without waiting."""
 
 
 @dataclass
@@ -67,6 +89,7 @@ class _Course:
     services: Services
     temporary: str
     """The folder that programs take for the machine's temporary one: one that is killed cannot tidy up."""
+    generator: Generator | None = None
     servers: list[_Server] = field(default_factory=list)
     locust_log: Path = Path()
     locust_pid: int | None = None
@@ -81,16 +104,18 @@ def run_lineup(
     run: Path,
     watch: Callable[[str], None] = lambda _: None,
     services: Services | None = None,
+    generator: Generator | None = None,
 ) -> list[Trial]:
     """Measure one lineup and write ``trial.json`` for each of its variants; returns them in the lineup's order.
 
     ``watch`` hears what is going on in a word: starting, loading, stopping. ``services`` are those that the scenario
-    needs, in their fresh state. What cannot be measured ends as a failed trial with its reason; only the harness's own
-    errors and KeyboardInterrupt come out, with everything stopped.
+    needs, in their fresh state. A Locust is started for the lineup, unless ``generator`` is one that takes it. What
+    cannot be measured ends as a failed trial with its reason; only the harness's own errors and KeyboardInterrupt come
+    out, with everything stopped.
     """
     folders = {name: _fresh_folder(run, lineup, name) for name in lineup.variants}
     with tempfile.TemporaryDirectory(prefix="async-bench-", ignore_cleanup_errors=True) as temporary:
-        course = _Course(cores_for(scenario.parallel), services or Services((), run), temporary)
+        course = _Course(cores_for(scenario.parallel), services or Services((), run), temporary, generator)
         _go(scenario, lineup, run, folders, course, watch)
     return [_record(scenario, lineup, server, folders[server.variant.name], course) for server in course.servers]
 
@@ -104,11 +129,11 @@ def _go(
     watch: Callable[[str], None],
 ) -> None:
     """Start everything, have the load take its turns, and stop everything, whatever happens."""
-    running: list[Process] = []
+    running: list[Process] = [] if course.generator is None else course.generator.running
     begun_s = time.perf_counter()
     try:
         watch("starting")
-        locust, lineup_file = _start_locust(scenario, lineup, run, course, running)
+        locust, lineup_file = _have_locust(scenario, lineup, run, course, running)
         _start_servers(scenario, lineup, folders, course, running)
         _start_companions(folders, course, running)
         _wait_ready(course)
@@ -120,7 +145,8 @@ def _go(
             _pin(ready, course)
             _write_lineup(lineup_file, lineup, ready, folders)
             watch("loading")
-            _wait_loaded(locust, lineup, ready, course)
+            limit_s = lineup.load_s + SLACK_S if course.generator is None else math.inf
+            _wait_loaded(locust, limit_s, ready, course)
             course.facts = _read_facts(lineup_file)
     finally:
         try:
@@ -233,13 +259,27 @@ def server_environment(scenario: Scenario, variant: Variant, folder: Path) -> di
     return launch.environment(clean_environment(), app_of(scenario, variant.name), folder, code=(app_dir_of(scenario),))
 
 
-def _start_locust(
+def lineup_file_of(lineup: Lineup, run: Path) -> Path:
+    """The file that tells Locust what to do, once the servers are ready."""
+    return store.logs_folder(run, lineup.scenario) / f"{lineup.name}.json"
+
+
+def _have_locust(
     scenario: Scenario, lineup: Lineup, run: Path, course: _Course, running: list[Process]
-) -> tuple[Process | None, Path]:
-    logs = store.logs_folder(run, scenario.name)
-    lineup_file = logs / f"{lineup.name}.json"
+) -> tuple[Process | Generator | None, Path]:
+    lineup_file = lineup_file_of(lineup, run)
     for leftover in (lineup_file, lineup_file.with_suffix(".facts.json")):
         leftover.unlink(missing_ok=True)
+    if course.generator is None:
+        return _start_locust(scenario, lineup, lineup_file, course, running), lineup_file
+    course.locust_log, course.locust_pid = course.generator.log, course.generator.pid
+    return course.generator, lineup_file
+
+
+def _start_locust(
+    scenario: Scenario, lineup: Lineup, lineup_file: Path, course: _Course, running: list[Process]
+) -> Process | None:
+    logs = lineup_file.parent
     course.locust_log = logs / f"{lineup.name}.locust.log"
     try:
         locust = start(
@@ -252,10 +292,10 @@ def _start_locust(
         )
     except CannotStart as error:
         course.generator_failure = str(error)
-        return None, lineup_file
+        return None
     running.append(locust)
     course.locust_pid = locust.pid
-    return locust, lineup_file
+    return locust
 
 
 def locust_command(scenario: Scenario, lineup: Lineup, lineup_file: Path) -> list[str]:
@@ -265,11 +305,18 @@ def locust_command(scenario: Scenario, lineup: Lineup, lineup_file: Path) -> lis
     return [
         *(sys.executable, "-m", "locust", "--locustfile", scenario.locustfile, "--headless", "--only-summary"),
         *("--users", str(users), "--spawn-rate", str(users), "--host", "http://127.0.0.1"),
+        *behaviour_options(scenario, load),
+        *("--lineup", str(lineup_file)),
+    ]
+
+
+def behaviour_options(scenario: Scenario, load: Load) -> list[str]:
+    """What the scenario's locustfile is told: the options that it has defined itself."""
+    return [
         *("--path", scenario.path, "--health-path", HEALTH_PATH),
         *(("--method", scenario.method) if scenario.method != "GET" else ()),
         *(("--body", scenario.body) if scenario.body else ()),
         *(("--rate", f"{load.rate_rps:g}") if load.rate_rps is not None else ()),
-        *("--lineup", str(lineup_file)),
     ]
 
 
@@ -294,6 +341,8 @@ def _wait_workers(folders: dict[str, Path], course: _Course) -> None:
         variant = server.variant
         while server.failure is None and variant.probed and variant.workers > 1:
             started = len(list(folders[variant.name].glob("server-*.csv")))
+            if server.process is not None and (status := server.process.poll()) is not None:
+                server.failure = f"{ended(status)} while starting"
             if started >= variant.workers:
                 break
             if time.perf_counter() > until_s:
@@ -318,12 +367,12 @@ def _write_lineup(path: Path, lineup: Lineup, ready: list[_Server], folders: dic
     store.write_text(path, json.dumps({"targets": targets, "turns": turns, "seed": lineup.seed}, indent=2))
 
 
-def _wait_loaded(locust: Process, lineup: Lineup, ready: list[_Server], course: _Course) -> None:
-    until_s = time.perf_counter() + lineup.load_s + SLACK_S
+def _wait_loaded(locust: Process | Generator, limit_s: float, ready: list[_Server], course: _Course) -> None:
+    until_s = time.perf_counter() + limit_s
     with _failures_noted(ready, course.services):
         while locust.wait(LOOK_EVERY_S) is None:
             if time.perf_counter() > until_s:
-                course.generator_failure = f"locust did not end within {lineup.load_s + SLACK_S:.0f} s"
+                course.generator_failure = f"locust did not end within {limit_s:.0f} s"
                 return
             if all(server.process is None or server.process.poll() is not None for server in ready):
                 return
