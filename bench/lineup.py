@@ -15,7 +15,7 @@ from typing import Any
 
 from bench import store
 from bench.catalogue import ROOT, app_dir_of, app_of
-from bench.model import HEALTH_PATH, Lineup, Scenario, Status, Trial, Variant
+from bench.model import Lineup, Load, Scenario, Status, Trial, Variant
 from bench.processes import (
     CannotStart,
     Cores,
@@ -94,7 +94,7 @@ def run_lineup(
         locust, lineup_file = _start_locust(scenario, lineup, run, course, running)
         _start_servers(scenario, lineup, folders, course, running)
         _start_companions(folders, course, running)
-        _wait_ready(course)
+        _wait_ready(course, scenario.health_path)
         _wait_companions(course)
         course.timings["ready_s"] = time.perf_counter() - begun_s
         ready = [server for server in course.servers if server.failure is None]
@@ -137,7 +137,7 @@ def _start_servers(
                 name=name,
                 log=server.log,
                 env={**server_environment(scenario, server.variant, folders[name]), **_handed_over(server, course)},
-                cwd=ROOT,
+                cwd=server_folder(server.variant),
             )
             running.append(server.process)
         except CannotStart as error:
@@ -157,11 +157,11 @@ def _start_companions(folders: dict[str, Path], course: _Course, running: list[P
             program, *arguments = companion.command
             try:
                 process = start(
-                    [sys.executable if program == "python" else program, *arguments],
+                    [interpreter(server.variant) if program == "python" else program, *arguments],
                     name=companion.name,
                     log=folders[server.variant.name] / f"{companion.name}.log",
                     env={**clean_environment(), **_handed_over(server, course)},
-                    cwd=ROOT,
+                    cwd=server_folder(server.variant),
                     cores=course.cores.server if course.cores else None,
                 )
             except CannotStart as error:
@@ -197,12 +197,23 @@ def _pin(servers: list[_Server], course: _Course) -> None:
             server.process.pin(course.cores.server)
 
 
+def interpreter(variant: Variant) -> str:
+    """What runs a variant's server: the app's own interpreter where it has one."""
+    return (variant.app.python if variant.app else "") or sys.executable
+
+
+def server_folder(variant: Variant) -> Path:
+    """Where a variant's server runs, as its user would start it: an app may open files by their relative names."""
+    return Path(variant.app.folder) if variant.app else ROOT
+
+
 def server_command(scenario: Scenario, variant: Variant, port: int) -> list[str]:
     """The command that serves a variant, as anybody could type it (with ``server_environment``)."""
-    served = launch.FACTORY_WORDS if variant.probed else (app_of(scenario, variant.name),)
+    factory = ("--factory",) if variant.app and variant.app.factory else ()
+    served = launch.FACTORY_WORDS if variant.probed else (*factory, app_of(scenario, variant.name))
     return [
-        *(sys.executable, "-m", "uvicorn", *served),
-        *("--app-dir", str(app_dir_of(scenario))),
+        *(interpreter(variant), "-m", "uvicorn", *served),
+        *("--app-dir", str(app_dir_of(scenario, variant.name))),
         *("--host", "127.0.0.1", "--port", str(port), "--no-access-log"),
         *(("--workers", str(variant.workers)) if variant.workers > 1 else ()),
         *variant.uvicorn_options,
@@ -213,7 +224,13 @@ def server_environment(scenario: Scenario, variant: Variant, folder: Path) -> di
     """What a variant's server runs with: the probe is in it, and writes into ``folder``."""
     if not variant.probed:
         return clean_environment()
-    return launch.environment(clean_environment(), app_of(scenario, variant.name), folder, code=(app_dir_of(scenario),))
+    target, code = app_of(scenario, variant.name), [app_dir_of(scenario, variant.name)]
+    if variant.app is None:
+        return launch.environment(clean_environment(), target, folder, code)
+    code += map(Path, variant.app.code)
+    return launch.environment(
+        clean_environment(), target, folder, code, factory=variant.app.factory, start_up=variant.app.start_up
+    )
 
 
 def _start_locust(
@@ -248,12 +265,19 @@ def locust_command(scenario: Scenario, lineup: Lineup, lineup_file: Path) -> lis
     return [
         *(sys.executable, "-m", "locust", "--locustfile", scenario.locustfile, "--headless", "--only-summary"),
         *("--users", str(users), "--spawn-rate", str(users), "--host", "http://127.0.0.1"),
-        *("--path", scenario.path, "--health-path", HEALTH_PATH),
+        *(users_options(scenario, load) if scenario.users_options is None else scenario.users_options),
+        *("--lineup", str(lineup_file)),
+    ]
+
+
+def users_options(scenario: Scenario, load: Load) -> tuple[str, ...]:
+    """What the catalogue's locustfiles are told."""
+    return (
+        *("--path", scenario.path, "--health-path", scenario.health_path),
         *(("--method", scenario.method) if scenario.method != "GET" else ()),
         *(("--body", scenario.body) if scenario.body else ()),
         *(("--rate", f"{load.rate_rps:g}") if load.rate_rps is not None else ()),
-        *("--lineup", str(lineup_file)),
-    ]
+    )
 
 
 def clean_environment() -> dict[str, str]:
@@ -263,8 +287,8 @@ def clean_environment() -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1"}
 
 
-def _wait_ready(course: _Course) -> None:
-    started = {s.variant.name: (s.process, f"{s.url}{HEALTH_PATH}") for s in course.servers if s.process is not None}
+def _wait_ready(course: _Course, path: str) -> None:
+    started = {s.variant.name: (s.process, f"{s.url}{path}") for s in course.servers if s.process is not None}
     reasons = wait_until_ready(started, READY_WITHIN_S)
     for server in course.servers:
         server.failure = server.failure or reasons.get(server.variant.name)
@@ -370,7 +394,7 @@ def _verdict(
     if not facts:
         return "failed", ("locust left no facts of this trial",)
     planned_s = sum(turn.measure_s for turn in lineup.turns if turn.variant == server.variant.name)
-    evidence = Evidence(facts, scenario.endpoint, lineup.load, server.variant.law, planned_s)
+    evidence = Evidence(facts, scenario.endpoint, lineup.load, server.variant.law, planned_s, scenario.also)
     reasons = judge(evidence)
     if server.variant.probed:
         missing = launch.missing_telemetry(folder, facts.get("turns", []), server.variant.workers)
