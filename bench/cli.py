@@ -12,7 +12,7 @@ import secrets
 import sys
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from rich.console import Console
@@ -20,6 +20,9 @@ from rich.console import Console
 from bench import catalogue, store
 from bench.errors import UsageError
 from bench.model import PROFILES, Load, Plan, Profile, Scenario
+
+if TYPE_CHECKING:
+    from bench.doctor.campaign import Patient
 
 console = Console()
 
@@ -63,6 +66,25 @@ class _Sweep(click.ParamType[tuple[int, ...]]):
 
 
 SWEEP = _Sweep()
+
+
+class _Categories(click.ParamType[tuple[str, ...]]):
+    """Categories of a server's state between commas, with hyphens: loop-blocked,threadpool-exhausted."""
+
+    name = "CATEGORY,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        known = {category.lower().replace(" ", "-"): category for category in store.CATEGORIES}
+        words = str(value).split(",")
+        if not all(word in known for word in words):
+            self.fail(f"{value!r} is not among {', '.join(known)}, between commas.", param, ctx)
+        return tuple(dict.fromkeys(words))
+
+
+CATEGORY_NAMES = _Categories()
+PLACE = click.Path(path_type=Path)
 
 TROUBLED = 1
 """Exit status where a trial could not be measured, or not be trusted."""
@@ -195,11 +217,11 @@ def _measure(plan: Plan, folder: Path, profile: str, options: list[str]) -> int:
     return TROUBLED if outcome.troubled else drawn
 
 
-def _draw(folder: Path) -> int:
+def _draw(folder: Path, *options: str) -> int:
     """Draw in a process of its own, on this terminal: the measuring half has no pandas. Its exit status."""
     from bench.processes import run_in_front
 
-    return run_in_front([sys.executable, "-m", "bench", "report", str(folder)], cwd=catalogue.ROOT)
+    return run_in_front([sys.executable, "-m", "bench", "report", str(folder), *options], cwd=catalogue.ROOT)
 
 
 def _make_folder(folder: Path) -> None:
@@ -219,6 +241,85 @@ def _header() -> dict[str, Any]:
         "machine": fingerprint(),
         "git": git_state(catalogue.ROOT),
     }
+
+
+@app.command("doctor")
+@click.argument("target", metavar="MODULE:APP")
+@click.argument("uvicorn", nargs=-1, metavar="[-- UVICORN OPTIONS]")
+@click.option("--app-dir", type=PLACE, help="Where the app is importable, and where its server runs.")
+@click.option("--python", type=PLACE, help="Its own interpreter, with its own packages; nothing is installed there.")
+@click.option("--env-file", type=PLACE, help="Variables for its server, a line each: NAME=value.")
+@click.option("--factory", is_flag=True, help="MODULE:APP is a function that makes the app.")
+@click.option("--openapi", metavar="PATH", help="Where its OpenAPI document is, if not where the app says.")
+@click.option("--path", "paths", multiple=True, metavar="PATH", help="Ask this, in place of what the document has.")
+@click.option("--include", multiple=True, metavar='"POST /x"', help="Ask this operation, too, though it is not safe.")
+@click.option("--exclude", multiple=True, metavar='"GET /x"', help="Leave this operation alone.")
+@click.option("--params", type=PLACE, help="JSON with values for parameters, by name or by operation.")
+@click.option("--header", "headers", multiple=True, metavar='"Name: value"', help="Sent with every request.")
+@click.option("--prober", metavar="PATH", help="What stands for the others; by default the cheapest endpoint.")
+@click.option("--users", type=click.IntRange(1, USERS_MOST), default=32, show_default=True, help="At each endpoint.")
+@click.option("--fail-on", type=CATEGORY_NAMES, default=(), help="Exit with 1 where one of these is found.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, help="Of the load.")
+@click.option("--run", "name", metavar="NAME", help="The results' folder.")
+@click.option("--invoked-from", type=PLACE, default=Path(), hidden=True)
+@click.option("--results", type=click.Path(path_type=Path), default=catalogue.ROOT / "results", hidden=True)
+def doctor_command(
+    target: str,
+    uvicorn: tuple[str, ...],
+    app_dir: Path | None,
+    python: Path | None,
+    env_file: Path | None,
+    factory: bool,
+    openapi: str | None,
+    paths: tuple[str, ...],
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    params: Path | None,
+    headers: tuple[str, ...],
+    prober: str | None,
+    users: int,
+    fail_on: tuple[str, ...],
+    seed: int,
+    name: str | None,
+    invoked_from: Path,
+    results: Path,
+) -> None:
+    """Measure an app as it is, and name the lines that hold it up: one page, with what each costs the others."""
+    from bench.doctor import patient
+    from bench.doctor.campaign import Patient
+
+    base = invoked_from.absolute()
+    served = patient.served(target, app_dir=app_dir, python=python, factory=factory, base=base)
+    asked = Patient(
+        served,
+        patient.variables(env_file, base),
+        patient.options(uvicorn),
+        patient.wishes(include, exclude, params, headers, base),
+        openapi,
+        patient.paths(paths),
+        prober,
+        users,
+    )
+    folder = results.absolute() / _run_name(name)
+    if (folder / "run.json").exists():
+        raise UsageError(f"there is a run {folder.name!r} already; choose another --run")
+    sys.exit(_examine(asked, folder, seed, fail_on))
+
+
+def _examine(asked: Patient, folder: Path, seed: int, fail_on: tuple[str, ...]) -> int:
+    from bench.campaign import measuring_alone
+    from bench.doctor.campaign import examine, take_history
+    from bench.doctor.show import Show
+
+    _make_folder(folder.parent)
+    with measuring_alone(folder.parent):
+        history = take_history(asked)
+        _make_folder(folder)
+        store.point_latest(folder.parent, folder)
+        with Show(console) as show:
+            well = examine(asked, history, folder, seed, _header(), show.begin)
+    drawn = _draw(folder, *(("--fail-on", ",".join(fail_on)) if fail_on else ()))
+    return drawn or (0 if well else TROUBLED)
 
 
 @app.command("report")

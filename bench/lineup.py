@@ -34,6 +34,8 @@ from bench.validity import Evidence, judge
 
 READY_WITHIN_S = 15.0
 """A server that has not answered by then never will: starting takes 1 s, on a busy machine 3."""
+APP_READY_WITHIN_S = 60.0
+"""Likewise for an app that is not the catalogue's: some import half of PyPI, or wait for a database."""
 SLACK_S = 20.0
 """Locust may take so much longer than its turns, for starting, draining and writing, before it counts as hung."""
 COMPANION_READY_WITHIN_S = 15.0
@@ -289,7 +291,8 @@ def clean_environment() -> dict[str, str]:
 
 def _wait_ready(course: _Course, path: str) -> None:
     started = {s.variant.name: (s.process, f"{s.url}{path}") for s in course.servers if s.process is not None}
-    reasons = wait_until_ready(started, READY_WITHIN_S)
+    own = all(server.variant.app is None for server in course.servers)
+    reasons = wait_until_ready(started, READY_WITHIN_S if own else APP_READY_WITHIN_S)
     for server in course.servers:
         server.failure = server.failure or reasons.get(server.variant.name)
 
