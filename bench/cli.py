@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from bench import catalogue, store
 from bench.errors import UsageError
@@ -325,13 +326,18 @@ def _examine(asked: Patient, folder: Path, seed: int, fail_on: tuple[str, ...]) 
 @app.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Draw every chart again, changed or not.")
-def report_command(run: Path, force: bool) -> None:
+@click.option(
+    "--fail-on", type=CATEGORY_NAMES, default=(), help="Of the doctor's run: exit with 1 where it found these."
+)
+def report_command(run: Path, force: bool, fail_on: tuple[str, ...]) -> None:
     """Draw a run, or the calibration, again from its files, without measuring."""
     is_run = (run / "run.json").is_file()
     if not is_run and not (run / "calibration.json").is_file():
         raise UsageError(f"{run} is neither a run nor a calibration: it has no run.json and no calibration.json")
-    from bench.report import draw, draw_calibration
+    from bench.report import draw, draw_calibration, is_checkup
 
+    if is_run and is_checkup(run):
+        sys.exit(_report_checkup(run, fail_on))
     if not is_run:
         console.print(str(draw_calibration(run)), soft_wrap=True, highlight=False)
         return
@@ -343,6 +349,21 @@ def report_command(run: Path, force: bool) -> None:
         console.print(table)
     console.print(str(drawn.page), soft_wrap=True, highlight=False)
     sys.exit(TROUBLED if drawn.troubled else 0)
+
+
+def _report_checkup(run: Path, fail_on: tuple[str, ...]) -> int:
+    from bench.report.doctor import draw_checkup
+
+    try:
+        drawn = draw_checkup(run, fail_on)
+    except store.BrokenFile as error:
+        raise UsageError(str(error)) from None
+    console.print(drawn.table)
+    console.print(str(drawn.page), soft_wrap=True, highlight=False)
+    failing = drawn.checkup.failing(fail_on)
+    for line in failing:
+        console.print(f"fails: {escape(line)}", soft_wrap=True, highlight=False)
+    return TROUBLED if failing else 0
 
 
 @app.command("calibrate")

@@ -6,8 +6,8 @@ By hand, against an app that is already running, with {"prober": {...}, "request
     locust -f locustfiles/checks.py --host http://127.0.0.1:8000 --checks checks.json --users 2 --spawn-rate 2
     locust -f locustfiles/checks.py --host http://127.0.0.1:8000 --checks checks.json --check 0 --users 33 ...
 
-The walker asks the prober's request after every other one, so that it is known best. Beside the many, the prober asks
-it from an absolute timetable, 40 times a second, and waits for no earlier answer.
+The walker asks the prober's request a few times after every other one, so that it is known best. Beside the many, the
+prober asks it from an absolute timetable, 40 times a second, and waits for no earlier answer.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ ANSWERED = frozenset(range(200, 400))
 
 PROBES_A_SECOND = 40.0
 """Enough for a 90th percentile of three seconds, and a few per cent of what one worker can do."""
+
+PROBES_BETWEEN = 5
 
 PROBER = "prober"
 
@@ -62,7 +64,7 @@ def _configure(environment, **_):
         return
 
     def walk() -> Iterator[Request]:
-        return cycle(request for each in requests for request in (each, prober))
+        return cycle([request for each in requests for request in (each, *[prober] * PROBES_BETWEEN)])
 
     Prober.request = lambda: iter(())
     Visitor.request = walk

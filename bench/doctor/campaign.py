@@ -117,10 +117,10 @@ def examine(
         record = {**header, **_record(run, patient, history, plans)}
         store.write_json(run / "run.json", record)
         watch = watched(plans)
-        well = all([_measured(plan, run, watch) for plan in plans])
+        measured = [_measured(plan, run, watch) for plan in plans]
     record["doctor"]["excerpts"] = list(excerpts(run, _code_folders(patient, history)))
     store.write_json(run / "run.json", record)
-    return well
+    return all(measured)
 
 
 def _plans(patient: Patient, history: History, seed: int, checks: str) -> list[Plan]:

@@ -79,7 +79,12 @@ class Seen:
         for path in self.folder.glob("stalls-*.csv"):
             with path.open(encoding="utf-8", newline="") as lines:
                 for row in csv.DictReader(lines):
-                    if row["kind"] == "loop" and row["file"] and row["samples"] and float(row["at_s"]) < self.ready_at_s:
+                    if (
+                        row["kind"] == "loop"
+                        and row["file"]
+                        and row["samples"]
+                        and float(row["at_s"]) < self.ready_at_s
+                    ):
                         place = (row["file"], int(row["line"]), row["function"], row["leaf"])
                         held[place] = held.get(place, 0.0) + float(row["stalled_ms"]) / 1000
         return [Stall(*place, stalled_s) for place, stalled_s in sorted(held.items(), key=lambda item: -item[1])]

@@ -25,7 +25,7 @@ from bench.report.calibration import draw_calibration, quote
 from bench.report.page import Result, page
 from bench.report.terminal import ScenarioTable
 
-__all__ = ["Drawn", "draw", "draw_calibration"]
+__all__ = ["Drawn", "draw", "draw_calibration", "is_checkup"]
 
 ROOT = Path(__file__).parents[2]
 """The repository, where run.json's file names of variants start."""
@@ -68,6 +68,14 @@ def draw(run: Path, *, force: bool = False, root: Path = ROOT) -> Drawn:
     store.write_text(run / "index.html", page(read, results, root, quoted))
     tables = tuple(ScenarioTable(result.frames, result.summary) for result in results)
     return Drawn(run / "index.html", tuple(_troubled(results)), tables)
+
+
+def is_checkup(run: Path) -> bool:
+    """Whether the run is the doctor's, which has a page of its own (bench.report.doctor)."""
+    try:
+        return "doctor" in store.read_json(run / "run.json")
+    except store.BrokenFile:
+        return False
 
 
 def _troubled(results: list[Result]) -> Iterator[str]:

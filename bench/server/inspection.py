@@ -14,9 +14,11 @@ import importlib.util
 import inspect
 import json
 import os
+import platform
 import sys
 import traceback
-from typing import Any, Dict, Iterator, List, Optional, Tuple  # noqa: UP035 (Python 3.8)
+from collections.abc import Iterator
+from typing import Any
 
 LONGEST = 300
 """Characters of an exception's message."""
@@ -26,7 +28,7 @@ class Unfit(Exception):
     """The app cannot be served; the message says why in one line."""
 
 
-def inspect_app(target: str, folder: str, factory: bool) -> Dict[str, Any]:
+def inspect_app(target: str, folder: str, factory: bool) -> dict[str, Any]:
     """What is known of an app.
 
     ``error`` (empty when it can be served), ``python`` and ``uvicorn`` (versions), ``package`` (folder of the target's
@@ -34,7 +36,7 @@ def inspect_app(target: str, folder: str, factory: bool) -> Dict[str, Any]:
     where the app does not say), ``places``: [{role, name, file, first, last, awaits}], the lines of its endpoints,
     dependencies, middleware and start-up functions.
     """
-    facts: Dict[str, Any] = {"error": "", "python": "%d.%d.%d" % sys.version_info[:3], "package": "", "places": []}
+    facts: dict[str, Any] = {"error": "", "python": platform.python_version(), "package": "", "places": []}
     sys.path[0] = folder  # this script's own folder stood there
     try:
         facts["uvicorn"] = _uvicorn()
@@ -52,23 +54,25 @@ def inspect_app(target: str, folder: str, factory: bool) -> Dict[str, Any]:
 
 def _uvicorn() -> str:
     if importlib.util.find_spec("uvicorn") is None:
-        raise Unfit("%s has no uvicorn: install it there, or name the app's own interpreter" % sys.executable)
+        raise Unfit(
+            f"{sys.executable} has no uvicorn: install it there, or name the app's own interpreter with --python"
+        )
     return str(importlib.import_module("uvicorn").__version__)
 
 
 def _load(target: str, factory: bool) -> Any:
     module_name, _, attributes = target.partition(":")
     try:
-        found = importlib.import_module(module_name)
+        found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise Unfit("there is no module %r in %s" % (error.name, sys.path[0])) from None
+            raise Unfit(f"there is no module {error.name!r} in {sys.path[0]}") from None
         raise Unfit(_raised("cannot be imported", target)) from None
     except (Exception, SystemExit):
         raise Unfit(_raised("cannot be imported", target)) from None
     for attribute in attributes.split("."):
         if not hasattr(found, attribute):
-            raise Unfit("%s has no attribute %r" % (module_name, attributes))
+            raise Unfit(f"{module_name} has no attribute {attributes!r}")
         found = getattr(found, attribute)
     if not factory:
         return found
@@ -83,8 +87,8 @@ def _raised(what: str, target: str) -> str:
     kind, error, trace = sys.exc_info()
     lines = [line for line in traceback.extract_tb(trace) if line.filename != __file__ and line.filename[:1] != "<"]
     own = [line for line in lines if line.filename.startswith(os.path.join(sys.path[0], ""))] or lines
-    where = " (%s:%s)" % (os.path.relpath(own[-1].filename, sys.path[0]), own[-1].lineno) if own else ""
-    return "%s %s: %s: %s%s" % (target, what, getattr(kind, "__name__", kind), str(error)[:LONGEST], where)
+    where = f" ({os.path.relpath(own[-1].filename, sys.path[0])}:{own[-1].lineno})" if own else ""
+    return f"{target} {what}: {getattr(kind, '__name__', kind)}: {str(error)[:LONGEST]}{where}"
 
 
 def _package(target: str, folder: str) -> str:
@@ -96,7 +100,7 @@ def _package(target: str, folder: str) -> str:
 
 def _check_asgi(target: str, app: Any) -> None:
     if not callable(app):
-        raise Unfit("%s is not an ASGI app: it is of type %s, which cannot be called" % (target, type(app).__name__))
+        raise Unfit(f"{target} is not an ASGI app: it is of type {type(app).__name__}, which cannot be called")
     try:
         signature = inspect.signature(app)
     except (TypeError, ValueError):
@@ -104,9 +108,9 @@ def _check_asgi(target: str, app: Any) -> None:
     if _takes(signature, 3) or _takes(signature, 1):  # ASGI 3; ASGI 2, which uvicorn serves as well
         return
     if _takes(signature, 0):
-        raise Unfit("%s is not an ASGI app, but a function without arguments: say --factory if it makes one" % target)
+        raise Unfit(f"{target} is not an ASGI app, but a function without arguments: say --factory if it makes one")
     wsgi = " but a WSGI app:" if _takes(signature, 2) else ""
-    raise Unfit("%s is not an ASGI app,%s it cannot be called with (scope, receive, send)" % (target, wsgi))
+    raise Unfit(f"{target} is not an ASGI app,{wsgi} it cannot be called with (scope, receive, send)")
 
 
 def _takes(signature: inspect.Signature, arguments: int) -> bool:
@@ -120,7 +124,7 @@ def _takes(signature: inspect.Signature, arguments: int) -> bool:
 # Places: whose line is it?
 
 
-def _places(app: Any) -> Iterator[Dict[str, Any]]:
+def _places(app: Any) -> Iterator[dict[str, Any]]:
     """A look into FastAPI's own objects, as far as they are as they were known; the rest is not named."""
     for finder in (_of_routes, _of_middleware, _of_start_up):
         try:
@@ -129,7 +133,7 @@ def _places(app: Any) -> Iterator[Dict[str, Any]]:
             continue
 
 
-def _of_routes(app: Any) -> Iterator[Dict[str, Any]]:
+def _of_routes(app: Any) -> Iterator[dict[str, Any]]:
     for route in app.routes:
         dependant = getattr(route, "dependant", None)
         if dependant is None:
@@ -145,7 +149,7 @@ def _dependencies(dependant: Any) -> Iterator[Any]:
         yield from _dependencies(each)
 
 
-def _of_middleware(app: Any) -> Iterator[Dict[str, Any]]:
+def _of_middleware(app: Any) -> Iterator[dict[str, Any]]:
     for middleware in app.user_middleware:
         options = getattr(middleware, "kwargs", None) or getattr(middleware, "options", {})
         if "dispatch" in options:
@@ -155,20 +159,20 @@ def _of_middleware(app: Any) -> Iterator[Dict[str, Any]]:
                 yield from _place("middleware", vars(middleware.cls)[name])
 
 
-def _of_start_up(app: Any) -> Iterator[Dict[str, Any]]:
+def _of_start_up(app: Any) -> Iterator[dict[str, Any]]:
     for function in getattr(app.router, "on_startup", ()):
         yield from _place("start-up", function)
     yield from _place("start-up", app.router.lifespan_context)
 
 
-def _place(role: str, function: Any) -> Iterator[Dict[str, Any]]:
+def _place(role: str, function: Any) -> Iterator[dict[str, Any]]:
     function = inspect.unwrap(function)
     if not inspect.isroutine(function) and not inspect.isclass(function):
         function = type(function).__call__  # an object that can be called, as a dependency
-    code: Optional[Any] = getattr(function, "__code__", None)
+    code: Any = getattr(function, "__code__", None)
     if code is None:
         return
-    lines: Tuple[List[str], int] = inspect.getsourcelines(code)
+    lines: tuple[list[str], int] = inspect.getsourcelines(code)
     awaits = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
     yield {
         "role": role,
@@ -188,7 +192,7 @@ def main() -> None:
     parser.add_argument("--factory", action="store_true")
     asked = parser.parse_args()
     facts = inspect_app(asked.target, asked.app_dir, asked.factory)
-    with open(asked.out, "w", encoding="utf-8") as file:  # noqa: PTH123
+    with open(asked.out, "w", encoding="utf-8") as file:
         json.dump(facts, file)
     sys.stdout.flush()
     os._exit(0)  # threads that the app has started are not waited for
