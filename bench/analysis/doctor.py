@@ -34,6 +34,10 @@ EVERYWHERE_SHARE, EVERYWHERE_LEAST = 0.8, 3
 COMPUTES_SHARE = 0.5
 """A loop that used CPU for more than half of the time that it was held was computing; else it waited in a call."""
 
+ONE_REQUEST_MS = 25.0
+"""The probe's threshold of a stall. A request that takes less alone holds nobody up for that long; many at once, each
+in its turn, do: such a server is busy, not blocked."""
+
 START_UP_LEAST_S = 0.5
 """A start that is held up for less is nobody's concern."""
 
@@ -219,19 +223,24 @@ def _verdict(declared: dict[str, Any], frames: Frames, summary: Summary, alone: 
     kinds = ILL.get(found.category, ()) if found else ()
     charged = [place for place in blame(frames.stalls) if place.kind in kinds]
     strangers = [place for place in charged if not place.file]
+    held = tuple(_held(frames, charged, places))
+    computes = found is not None and _computes(frames, summary)
+    category = found.category if found else ""
+    if category == "loop blocked" and computes and not held and alone_ms < ONE_REQUEST_MS:
+        category = "CPU-bound"
     return Verdict(
         endpoint=name,
         path=str(declared["path"]),
-        category=found.category if found else "",
+        category=category,
         evidence=found.evidence if found else "",
         troubles=troubles,
         alone_ms=alone_ms,
         throughput=summary.get(VARIANT, name, "throughput_rps"),
         latency=summary.get(VARIANT, name, "latency_p50_ms"),
         prober=_waits(summary),
-        held=tuple(_held(frames, charged, places)),
+        held=held,
         top=strangers[0].leaf if strangers else "",
-        computes=found is not None and _computes(frames, summary),
+        computes=computes,
     )
 
 

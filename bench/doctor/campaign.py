@@ -7,7 +7,7 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -186,17 +186,21 @@ def _record(run: Path, patient: Patient, history: History, plans: Sequence[Plan]
             "prober": history.prober.check.name,
             "endpoints": endpoints,
             "left_out": [asdict(each) for each in history.left_out],
-            "places": [_shown(place, patient, history) for place in history.facts["places"]],
+            "places": list(_own(history.facts["places"], _code_folders(patient, history))),
             "start_up": history.start_up,
         },
     }
 
 
-def _shown(place: dict[str, Any], patient: Patient, history: History) -> dict[str, Any]:
-    """A place with its file as the probe names it."""
-    path = Path(place["file"])
-    inside = next((path.relative_to(f) for f in _code_folders(patient, history) if path.is_relative_to(f)), path)
-    return {**place, "file": str(inside)}
+def _own(places: Iterable[dict[str, Any]], folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """Functions of the app's own code, each once, with its file as the probe names it."""
+    seen = set()
+    for place in places:
+        path = Path(place["file"])
+        inside = next((path.relative_to(folder) for folder in folders if path.is_relative_to(folder)), None)
+        if inside is not None and (place["file"], place["first"]) not in seen:
+            seen.add((place["file"], place["first"]))
+            yield {**place, "file": str(inside)}
 
 
 def _code_folders(patient: Patient, history: History) -> tuple[Path, ...]:

@@ -44,7 +44,7 @@ def _figure(checkup: Checkup, shown: list[Verdict]) -> Figure:
     )
     labels = [canvas.fit(wording.clean(verdict.endpoint, 60), canvas.NAMES_IN) for verdict in shown]
     left_in = 0.35 + max(canvas.text_width_in(label, 11, False) for label in labels)
-    axes = canvas.axes_in(figure, left_in=left_in, right_in=1.1, bottom_in=0.72, top_in=top_in + 0.1)
+    axes = canvas.axes_in(figure, left_in=left_in, right_in=1.1, bottom_in=0.95, top_in=top_in + 0.1)
     for number, (verdict, label) in enumerate(zip(shown, labels, strict=True)):
         ill = words.is_ill(checkup, verdict)
         axes.text(

@@ -23,6 +23,11 @@ from bench.report import wording
 
 COLUMNS = ("endpoint", "verdict", "alone", "requests/s", "prober p50", "p90", "longest")
 
+NARROW = 100
+"""Columns of a terminal below which the table leaves out what the page still has."""
+
+ESSENTIAL = ("endpoint", "verdict", "requests/s", "prober p50", "longest")
+
 
 def row(checkup: Checkup, verdict: Verdict) -> tuple[str, ...]:
     """The cells of a verdict's row, as COLUMNS names them."""
@@ -197,7 +202,8 @@ class CheckupTable:
         checkup = self.checkup
         yield Text(words.headline(checkup), style="bold")
         yield from (Padding(self._finding(finding), (1, 0, 0, 0)) for finding in checkup.findings)
-        yield Padding(self._table(), (1, 0, 0, 0))
+        wide = options.max_width >= NARROW
+        yield Padding(self._table(COLUMNS if wide else ESSENTIAL), (1, 0, 0, 0))
         for place, seconds in checkup.start_up:
             yield Text(f"start-up: {wording.clean(place.where)} held it up {seconds:.1f} s, {words.who(place)}")
         if checkup.left_out:
@@ -214,11 +220,13 @@ class CheckupTable:
         lines += [Text(f"  {wording.clean(part)}") for part in said if part]
         return Group(*lines)
 
-    def _table(self) -> Table:
+    def _table(self, columns: Collection[str]) -> Table:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for number, column in enumerate(COLUMNS):
-            table.add_column(column, justify="left" if number < 2 else "right", overflow="fold")
+        for column in columns:
+            text = column in COLUMNS[:2]
+            table.add_column(column, justify="left" if text else "right", no_wrap=True, overflow="ellipsis")
         for verdict in self.checkup.verdicts:
             style = "red" if words.is_ill(self.checkup, verdict) else ""
-            table.add_row(*(Text(cell, style=style) for cell in row(self.checkup, verdict)))
+            cells = dict(zip(COLUMNS, row(self.checkup, verdict), strict=True))
+            table.add_row(*(Text(cells[column], style=style) for column in columns))
         return table

@@ -134,13 +134,18 @@ def _places(app: Any) -> Iterator[dict[str, Any]]:
 
 
 def _of_routes(app: Any) -> Iterator[dict[str, Any]]:
+    for depends in getattr(getattr(app, "router", app), "dependencies", ()):
+        yield from _place("dependency", depends.dependency)
     for route in app.routes:
+        # A router that is included is a route of its own in newer versions; so is an app that is mounted.
+        below = getattr(route, "original_router", None) or getattr(route, "app", None)
         dependant = getattr(route, "dependant", None)
-        if dependant is None:
-            continue
-        yield from _place("endpoint", route.endpoint)
-        for function in _dependencies(dependant):
-            yield from _place("dependency", function)
+        if dependant is not None:
+            yield from _place("endpoint", route.endpoint)
+            for function in _dependencies(dependant):
+                yield from _place("dependency", function)
+        elif hasattr(below, "routes"):
+            yield from _of_routes(below)
 
 
 def _dependencies(dependant: Any) -> Iterator[Any]:
