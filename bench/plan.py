@@ -13,7 +13,10 @@ LATENCIES_MEASURED = 4
 """A trial lasts at least so many predicted latencies: fewer, and its edges weigh as much as its middle."""
 LATENCIES_WARMUP = 2
 WARMUP_S = 1.0
-"""At least so long: a fresh server imports lazily, starts threads and fills caches in its first second."""
+"""Of a variant alone at least: a fresh server imports lazily, starts threads and fills caches in its first second."""
+SHARED_WARMUP_S = 0.5
+"""Of each variant in a shared lineup, likewise: its server then still idles for the others' first turns, and the start
+of every later turn is thrown away, too."""
 TURN_S = 0.5
 """Short, since the machine's speed drifts between turns; METHOD's measurements put the optimum at 0.25 to 0.5 s."""
 LONGEST_TURN_S = 1.0
@@ -118,8 +121,9 @@ def _turns(group: list[Variant], load: Load, measure_s: float, seed: int) -> tup
     latencies = {variant.name: predicted_latency_s(variant, load) or 0.0 for variant in group}
     slowest_s = max(latencies.values())
     warmup_s = _turn_warmup_s(slowest_s)
-    length_s = min(LONGEST_TURN_S, max(TURN_S, warmup_s + LATENCIES_A_TURN * slowest_s))
-    rotations = math.ceil(measure_s / (length_s - warmup_s) - 1e-9)  # 3 / 0.6 is a little more than 5
+    longest_s = min(LONGEST_TURN_S, max(TURN_S, warmup_s + LATENCIES_A_TURN * slowest_s)) - warmup_s
+    rotations = math.ceil(measure_s / longest_s - 1e-9)  # 2.4 / 0.4 is a little more than 6
+    turn_s = max(measure_s / rotations, LATENCIES_MEASURED * slowest_s)
     draw = random.Random(seed)
     names = list(latencies)
     turns = []
@@ -135,8 +139,8 @@ def _turns(group: list[Variant], load: Load, measure_s: float, seed: int) -> tup
                 Turn(
                     name,
                     rotation,
-                    WARMUP_S if first else warmup_s,
-                    0.0 if first else length_s - warmup_s,
+                    max(SHARED_WARMUP_S, LATENCIES_WARMUP * slowest_s) if first else warmup_s,
+                    0.0 if first else turn_s,
                     latencies[name],
                 )
             )

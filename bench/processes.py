@@ -149,7 +149,7 @@ class Process:
             self._channel.shutdown(socket.SHUT_WR)
 
     def stop(self) -> None:
-        """Stop the tree (SIGINT, SIGTERM, SIGKILL) and return when nothing of it is left. Again is no harm."""
+        """Stop the tree (SIGTERM, SIGINT, SIGKILL) and return when nothing of it is left. Again is no harm."""
         if self._stopped:
             return
         self.ask_to_stop()

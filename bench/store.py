@@ -20,6 +20,7 @@ of a machine. ``trial.json`` and the log's ``BaseTime`` say what to add for Unix
 RUN (run.json)
     schema, name, created_unix_s, command (str: measures the same again), machine (object: see machine.py), git, and
     scenarios: {name: {question, path, load {users, rate_rps, name}, seed, rounds, measure_s, profile,
+                       packages {name: version} (of those that only some scenarios have),
                        sweep: [{users, rate_rps, name, laws {variant: law as below}}] (only with --sweep),
                        variants: [{name, role, summary, twin (the variant that it is the same as; empty or missing
                                    where it is one of its own), file (where it was), source (its text), workers,
@@ -37,6 +38,7 @@ TRIAL (trial.json)
              null for the lineup's last, which nobody follows), late_s (how long that took)}],
     clock {perf_counter_s, unix_s}: both read at the same moment,
     timings {ready_s, overhead_s, ...}, pids {server, locust}, cores {server: [..], generator: [..]}, port,
+    services {name: version, as the server says itself},
     facts {endpoints: {endpoint: {...see FACTS}}, generator_cpu_cores_max, ...},
     files {name: size in bytes}: a file of another size was cut or changed, and is refused.
 

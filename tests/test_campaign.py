@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness import ROOT, UGLY
 
-from bench import store
+from bench import campaign, store
 from bench.campaign import Outcome, measuring_alone, open_run, round_is_complete, run_campaign, seed_of
 from bench.errors import UsageError
 from bench.laws import awaited, blocked_loop
@@ -319,6 +320,16 @@ def test_another_plan_under_the_same_name_is_refused(tmp_path: Path, plan: Plan,
     assert "choose another --run" in str(refused.value)
     assert "\n" not in str(refused.value)
     assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_a_run_is_resumed_with_other_drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are the scenario's own session's, and told apart in its entry."""
+    opened(tmp_path, plan_of())
+    entry = store.read_json(tmp_path / "run.json")["scenarios"]["made_up"]
+    assert entry["packages"]["redis"] == metadata.version("redis")
+    monkeypatch.setattr(campaign, "SCENARIO_PACKAGES", ())
+    opened(tmp_path, plan_of(rounds=4))
+    assert store.read_json(tmp_path / "run.json")["scenarios"]["made_up"]["packages"] == {}
 
 
 @pytest.mark.parametrize("content", [b'{"schema": 1, "na', b'{"schema": 99}', b"", b'{"schema": 1}'])

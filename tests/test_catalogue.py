@@ -162,6 +162,9 @@ class TestScenario:
         assert all(variant.summary for variant in scenario.variants)
         assert scenario.question.endswith("?")
 
+    def test_every_variant_has_a_law(self, scenario: Scenario) -> None:
+        assert all(variant.law for variant in scenario.variants)
+
     def test_a_twin_differs_from_its_variant_in_what_it_is_called_only(self, scenario: Scenario) -> None:
         for twin in (variant for variant in scenario.variants if variant.twin):
             variant = scenario.variant(twin.twin)

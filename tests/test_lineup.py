@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from harness import UGLY, bench, lives, reasons, trial, trial_folder
 
 from bench import catalogue, lineup, store
-from bench.model import Companion, Lineup, Load, Scenario, Trial, Turn
+from bench.model import Companion, Lineup, Load, Scenario, Trial, Turn, Variant
 from bench.plan import make_plan
 from bench.server import launch
 
@@ -254,6 +255,70 @@ def test_workers_and_options_are_the_variants_own() -> None:
     variant = replace(scenario.variant("awaited"), workers=3, uvicorn_options=("--loop", "asyncio"))
     words = " ".join(lineup.server_command(scenario, variant, 15000))
     assert words.endswith("--workers 3 --loop asyncio")
+
+
+LATE = """
+import tempfile, time
+from pathlib import Path
+from fastapi import FastAPI
+
+try:
+    Path(tempfile.gettempdir(), "first").mkdir()
+except FileExistsError:
+    time.sleep({late_s})
+
+app = FastAPI()
+
+
+@app.get("/report")
+@app.get("/health")
+async def answer() -> dict[str, str]:
+    return {{"status": "ok"}}
+"""
+"""An app whose first worker is ready at once, and any other later."""
+
+
+def with_late_workers(folder: Path, late_s: float) -> Scenario:
+    folder.mkdir(parents=True)
+    (folder / "late.py").write_text(LATE.format(late_s=late_s))
+    variant = Variant("late", "fix", "a late worker", workers=2)
+    return Scenario("late", "Are all workers there?", (variant,), "/report", folder=str(folder))
+
+
+def test_the_load_waits_for_all_workers(tmp_path: Path) -> None:
+    scenario = with_late_workers(tmp_path / "made" / "late", late_s=2.0)
+    run = tmp_path / "run"
+    (found,) = lineup.run_lineup(scenario, short(scenario, "late"), run)
+    assert found.status != "failed", found.reasons
+    folder = trial_folder(run, "late", "late")
+    begun_s = trial(run, "late", "late")["turns"][0]["start_s"]
+    firsts = [float(file.read_text().splitlines()[1].split(",")[0]) for file in folder.glob("server-*.csv")]
+    assert len(firsts) == 2
+    assert max(firsts) < begun_s
+    assert max(firsts) - min(firsts) > 1.0
+
+
+def test_a_worker_that_never_comes_fails_the_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lineup, "READY_WITHIN_S", 6.0)
+    scenario = with_late_workers(tmp_path / "made" / "late", late_s=600)
+    (found,) = lineup.run_lineup(scenario, short(scenario, "late"), tmp_path / "run")
+    assert (found.status, found.reasons) == ("failed", ("1 of 2 workers were ready within 6 s",))
+
+
+def test_what_programs_leave_in_the_temporary_folder_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    scenario = with_late_workers(tmp_path / "made" / "late", late_s=0)
+    folder = tmp_path / "run"
+    seen: set[str] = set()
+    lineup.run_lineup(
+        scenario, short(scenario, "late"), folder, lambda _: seen.update(p.name for p in place.glob("*/*"))
+    )
+    assert seen == {"first"}
+    assert list(place.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_running_child(started: Start, pids: Path) -> None:
     assert process.wait(0.01) is None
     assert os.getpgid(process.pid) == process.pid
     process.stop()
-    assert process.poll() == -signal.SIGINT
+    assert process.poll() == -signal.SIGTERM
     assert not lives(process.pid)
     assert not psutil.pid_exists(process.guard_pid)
 
@@ -257,7 +257,7 @@ def test_a_polite_child_is_asked_once_and_may_finish(started: Start, pids: Path)
     process = started(
         """
 asked = []
-signal.signal(signal.SIGINT, lambda *_: asked.append("SIGINT"))
+signal.signal(signal.SIGTERM, lambda *_: asked.append("SIGTERM"))
 here()
 while not asked:
     signal.pause()
@@ -269,7 +269,7 @@ sys.exit(3)
     all_here(pids, 1)
     process.stop()
     assert process.poll() == 3
-    assert process.log.read_text() == "SIGINT done\n"
+    assert process.log.read_text() == "SIGTERM done\n"
 
 
 def test_twenty_trees_side_by_side(started: Start, pids: Path) -> None:

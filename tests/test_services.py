@@ -18,12 +18,13 @@ import psutil
 import psycopg
 import pytest
 import redis
-from harness import ROOT, Bench, bench, lives, trial, until
+from harness import ROOT, Bench, bench, lives, trial, trial_folder, until
 
 from bench.processes import tail
 from bench.services import Services, postgres, valkey
 
 NAMES = ("postgres", "upstream", "valkey")
+SHORT = ("--profile", "quick", "--measure-s", "0.5")
 UPSTREAM_CPU_MOST_S = 0.00025
 """A FastAPI worker spends more than this on the emptiest request, so one upstream cannot hold several of them up."""
 
@@ -131,6 +132,15 @@ def test_valkey_is_put_back_to_the_same_books(tmp_path: Path) -> None:
             client.lpush("celery", "a job of the round before")
             services.fresh()
             assert (client.dbsize(), client.get("book:7")) == (valkey.BOOKS, "Book 7")
+
+
+def test_servers_say_their_versions(tmp_path: Path) -> None:
+    with Services(NAMES, tmp_path) as services:
+        assert services.versions == {}
+        services.fresh()
+        assert services.versions["postgres"].startswith("18")
+        assert services.versions["valkey"].startswith("valkey 9")
+        assert "upstream" not in services.versions  # it is this repository's
 
 
 # The upstream
@@ -248,7 +258,32 @@ def test_a_service_that_is_not_installed_is_a_failure(tmp_path: Path, monkeypatc
         assert "is not installed" in failure.reason
 
 
-def test_without_the_service_every_trial_fails_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_does_not_start_is_a_failure_with_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(postgres.SETTINGS, "shared_buffers", "plenty")
+    with Services(("postgres",), tmp_path) as services:
+        services.fresh()
+        failure = services.failure()
+        assert failure is not None
+        assert failure.reason == "the service postgres ended with status 1 while starting"
+        assert 'invalid value for parameter "shared_buffers"' in tail(failure.log)
+
+
+def test_the_users_own_that_went_away_is_said_and_nothing_more(
+    tmp_path: Path, one_valkey: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REDIS_URL", one_valkey)
+    with Services(("valkey",), tmp_path / "ours") as services:
+        services.fresh()
+        with redis.Redis.from_url(one_valkey) as client:
+            client.shutdown(nosave=True, now=True)
+    assert "the service valkey could not be emptied" in capsys.readouterr().err
+
+
+def test_without_the_service_every_trial_fails_and_the_next_scenario_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("DATABASE_URL", f"postgresql://nobody@127.0.0.1:{closed.getsockname()[1]}/none")
@@ -258,6 +293,8 @@ def test_without_the_service_every_trial_fails_and_says_why(tmp_path: Path, monk
         found = trial(tmp_path / "r", "database", name)
         assert found["status"] == "failed"
         assert "the service postgres could not be prepared" in found["reasons"][0]
+    ran = bench("run", "trivial", "--variant", "plain_def", *SHORT, "--run", "r", "--results", tmp_path)
+    assert trial(tmp_path / "r", "trivial", "plain_def")["status"] != "failed", ran.stderr
 
 
 def test_a_service_that_dies_under_load_fails_the_trial_with_its_log(tmp_path: Path) -> None:
@@ -279,6 +316,22 @@ def test_a_service_that_dies_under_load_fails_the_trial_with_its_log(tmp_path: P
         assert "database system is ready" in found["log_tail"]
         until(lambda: not started.left(), "nobody is left")
     assert folders() == set()
+
+
+@pytest.mark.parametrize("chosen", ["database asyncpg_pool", "jobs dramatiq", "cpu process_pool"])
+def test_a_run_leaves_no_process_and_no_temporary_folder(tmp_path: Path, chosen: str) -> None:
+    """The autouse fixture's folder is the temporary one of everything that is started here."""
+    scenario, variant = chosen.split()
+    place = Path(tempfile.gettempdir())
+    arguments = ("run", scenario, "--variant", variant, *SHORT, "--run", "r", "--results", tmp_path)
+    with Bench(*arguments) as started:
+        started.wait_for(lambda: any(place.iterdir()) and len(started.descendants()) > 2, "its servers")
+        started.popen.communicate(timeout=90)
+        assert started.popen.returncode in (0, 1)  # 1: a busy machine made the trial invalid
+        assert trial(tmp_path / "r", scenario, variant)["status"] != "failed"
+        until(lambda: not started.left(), "nobody is left")
+    assert list(place.iterdir()) == []
+    assert "Traceback" not in (trial_folder(tmp_path / "r", scenario, variant) / "server.log").read_text()
 
 
 HOLDS = """

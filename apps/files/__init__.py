@@ -4,7 +4,7 @@ deleted before the kernel writes it back, so this measures system calls and thre
 from bench.laws import gil_bound
 from bench.model import Claim, Comparison, Scenario, Variant
 
-NO_TRIP_S, ONE_TRIP_S, MANY_TRIPS_S = 3e-4, 5e-4, 7e-4
+NO_TRIP_S, ONE_TRIP_S, MANY_TRIPS_S = 3e-4, 4.5e-4, 5.5e-4
 """CPU of a request on a fast core of 2024; it mainly tells that turns may be short."""
 
 SCENARIO = Scenario(

@@ -21,6 +21,7 @@ def thumbnail() -> bytes:
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as app.state.pool:
+        await asyncio.gather(*(asyncio.wrap_future(app.state.pool.submit(thumbnail)) for _ in range(2)))
         yield
 
 

@@ -31,6 +31,8 @@ class Service(Protocol):
     log: Path
     environment: dict[str, str]
     """Where to find it, as an app is told: ``{"DATABASE_URL": "postgresql://..."}``."""
+    version: str
+    """As the server says itself, once it was put into its fresh state; empty where there is none to tell."""
     process: Process | None
     """None where the server is the user's own, or not up."""
 
@@ -76,6 +78,11 @@ class Services:
     def environment(self) -> dict[str, str]:
         """Of all services, for the servers under test."""
         return {key: value for service in self._services.values() for key, value in service.environment.items()}
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of the services that have one."""
+        return {name: service.version for name, service in self._services.items() if service.version}
 
     def fresh(self) -> None:
         """Put every service back to its first state, starting what is not up (any more)."""

@@ -56,6 +56,7 @@ class Postgres:
     def __init__(self, logs: Path, cores: tuple[int, ...] | None) -> None:
         self.log = logs / "postgres.log"
         self.environment: dict[str, str] = {}
+        self.version = ""
         self.process: Process | None = None
         self._cores = cores
         self._url = ""
@@ -73,7 +74,7 @@ class Postgres:
 
     def fresh(self) -> None:
         """Drop our schema and seed it anew."""
-        self._execute(SEED)
+        self.version = self._execute(SEED)
         if self.process is not None:
             self._execute("CHECKPOINT")
 
@@ -120,13 +121,15 @@ class Postgres:
             else:
                 return
 
-    def _execute(self, statements: str) -> None:
+    def _execute(self, statements: str) -> str:
+        """Run SQL; the server's version."""
         import psycopg  # only scenarios with PostgreSQL install it
 
         try:
             connection: Any
             with psycopg.connect(self._url, autocommit=True, connect_timeout=CONNECT_WITHIN_S) as connection:
                 connection.execute(statements)
+                return str(connection.info.parameter_status("server_version"))
         except psycopg.Error as error:
             raise ServiceFailed(f"could not be prepared: {' '.join(str(error).split())}") from None
 

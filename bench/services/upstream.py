@@ -22,6 +22,7 @@ class Upstream:
     def __init__(self, logs: Path, cores: tuple[int, ...] | None, delay_s: float = DELAY_S) -> None:
         self.log = logs / "upstream.log"
         self.environment: dict[str, str] = {}
+        self.version = ""
         self.process: Process | None = None
         self._cores = cores
         self._delay_s = delay_s

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from bench.processes import Process, free_port
@@ -30,6 +32,7 @@ class Valkey:
     def __init__(self, logs: Path, cores: tuple[int, ...] | None) -> None:
         self.log = logs / "valkey.log"
         self.environment: dict[str, str] = {}
+        self.version = ""
         self.process: Process | None = None
         self._cores = cores
         self._url = ""
@@ -60,6 +63,7 @@ class Valkey:
                 self._ours = True
                 client.flushdb()
                 client.mset({f"book:{number}": f"Book {number}" for number in range(1, BOOKS + 1)})
+                self.version = _version(client.info("server"))
         except redis.RedisError as error:
             raise ServiceFailed(f"could not be prepared: {' '.join(str(error).split())}") from None
 
@@ -72,8 +76,11 @@ class Valkey:
         elif self._url and self._ours:
             import redis
 
-            with redis.Redis.from_url(self._url, socket_timeout=ANSWER_WITHIN_S) as client:
-                client.flushdb()
+            try:
+                with redis.Redis.from_url(self._url, socket_timeout=ANSWER_WITHIN_S) as client:
+                    client.flushdb()
+            except redis.RedisError as error:
+                raise ServiceFailed(f"could not be emptied: {' '.join(str(error).split())}") from None
         self._url, self._ours = "", False
 
     def _start_own(self) -> None:
@@ -91,6 +98,12 @@ class Valkey:
         wait_listening(self.process, port)
         _wait_loaded(port)
         self._url = f"redis://127.0.0.1:{port}/0"
+
+
+def _version(told: Mapping[str, Any]) -> str:
+    """Valkey says which Redis it is compatible with, and apart from that which Valkey it is."""
+    name = "valkey" if "valkey_version" in told else "redis"
+    return f"{name} {told[f'{name}_version']}"
 
 
 def _wait_loaded(port: int) -> None:
