@@ -76,7 +76,8 @@ SERVER (server-<pid>.csv), one row every 100 ms and worker process, written by t
 STALLS (stalls-<pid>.csv), one row a piece of a stall, at least every 100 ms while it lasts
     at_s (when the piece began), stall (number of the stall; its pieces add up), kind (one of STALL_KINDS), stalled_ms,
     file, line, function (deepest frame of the app's own code; empty where there is none), leaf (the call it is in, such
-    as time.sleep), samples (stacks that say so)
+    as time.sleep), samples (stacks that say so). A call that ends before it is a stall, and that a look found the loop
+    asleep in, counts for the beat that the look stands for, with a number of its own.
 
 SUMMARY (summary.csv), tidy
     scenario, variant, load, endpoint, metric, unit, value, ci_low, ci_high, trials, at_least

@@ -11,11 +11,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench.analysis.diagnosis import added_up
+from bench.analysis.server import merged, read_telemetry, used_cores, within_ms
 from bench.processes import Process, free_port, start, tail, wait_until_ready
-from bench.server import diagnosis, launch
+from bench.server import launch
+from bench.server.diagnosis import Diagnosis, diagnose
 
 APPS = Path(__file__).with_name("probe_apps")
 READY_WITHIN_S = 30.0
@@ -87,13 +90,25 @@ class Server:
             assert time.monotonic() < give_up_s, f"no samples until {at_s}; {self.log}"
             time.sleep(0.02)
 
-    def diagnosis(self, begun_s: float, until_s: float) -> diagnosis.Diagnosis:
-        """What the analysing half makes of it."""
-        workers = [
-            (rows_of(file), rows_of(file.with_name(file.name.replace("server-", "stalls-"))))
-            for file in sorted(self.folder.glob("server-*.csv"))
-        ]
-        return diagnosis.diagnose(diagnosis.sum_up(workers, [(begun_s, until_s)]))
+    def diagnosis(self, begun_s: float, until_s: float) -> Diagnosis:
+        """What the analysing half makes of that time."""
+        telemetry = read_telemetry(self.folder, [path.name for path in self.folder.iterdir()])
+        assert telemetry is not None
+        parts = [(begun_s, until_s)]
+        table = merged(telemetry.samples)
+        rows = table[table["at_s"].between(begun_s, until_s)]
+        stalls = telemetry.stalls.assign(measured_ms=within_ms(telemetry.stalls, parts))
+        workers = telemetry.samples["worker"].nunique()
+        sums = replace(
+            added_up(rows, stalls, (until_s - begun_s) * workers),
+            workers=workers,
+            lag_p99_ms=rows["lag_max_ms"].quantile(0.99),
+            lag_max_ms=rows["lag_max_ms"].max(),
+            tokens_total=rows["tokens_total"].max(),
+            cpu_cores=used_cores(telemetry.samples, "cpu_s", parts),
+            loop_cpu_cores=used_cores(telemetry.samples, "loop_cpu_s", parts),
+        )
+        return diagnose(sums)
 
 
 def rows_of(file: Path) -> list[Row]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from probed_server import Server, blamed_line, serving, stalled_ms
 
-MEASURE_S = 0.9
-WAKE_S = 0.4
-"""The probe looks less often at a server that has been idle for a second."""
+MEASURE_S = 0.6
+CLEAN_USERS = 32
+TRIES = 5
+"""A machine that is too busy to run the probe while the loop is held hides it once, not every time."""
+IDLE_S = 1.4
+"""The probe leaves a server alone that has been idle for a second."""
 
 
 @pytest.fixture(scope="module", params=["asyncio-1", "asyncio-2", "uvloop-1", "uvloop-2"])
@@ -35,6 +39,10 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         ("/middleware", 8, "loop", "__call__", "time.sleep", "loop blocked"),
         ("/background", 8, "loop", "refresh", "time.sleep", "loop blocked"),
         ("/never-awaits", 32, "loop", "never_awaits", "time.sleep", "loop blocked"),
+        # Calls that are over before they are a stall, from few users, behind a BaseHTTPMiddleware
+        ("/short?seconds=0.005", 4, "loop", "short", "time.sleep", "loop blocked"),
+        ("/short?seconds=0.012", 4, "loop", "short", "time.sleep", "loop blocked"),
+        ("/short?seconds=0.020", 2, "loop", "short", "time.sleep", "loop blocked"),
     ],
 )
 def test_the_line_that_held_the_loop_up_is_named(
@@ -44,9 +52,8 @@ def test_the_line_that_held_the_loop_up_is_named(
     server.seen_until(until_s)
     own = [row for row in server.stalls(begun_s, until_s) if row["file"]]
     ((blamed, most_ms), *_) = stalled_ms(own, "kind", "file", "line", "function").most_common(1)
-    assert blamed == (kind, "patterns.py", blamed_line("patterns.py", path), function), stalled_ms(
-        own, "kind", "line", "leaf"
-    )
+    line = blamed_line("patterns.py", path.partition("?")[0])
+    assert blamed == (kind, "patterns.py", line, function), stalled_ms(own, "kind", "line", "leaf")
     assert most_ms > 100
     if leaf is not None:
         ((called, _), *_) = stalled_ms([r for r in own if r["function"] == function], "leaf").most_common(1)
@@ -55,23 +62,57 @@ def test_the_line_that_held_the_loop_up_is_named(
     assert found.category == category, found
 
 
-def test_a_clean_app_under_load_has_no_blame(server: Server) -> None:
-    begun_s, until_s = server.load("/clean", 16, MEASURE_S)
+def test_a_thread_of_the_pool_that_runs_c_code_alone_is_named_by_its_call(server: Server) -> None:
+    begun_s, until_s = server.load("/offloaded", 100, MEASURE_S)
     server.seen_until(until_s)
-    rows = server.stalls(begun_s + 0.1, until_s)
-    assert [row for row in rows if row["file"]] == []
+    held = [row for row in server.stalls(begun_s, until_s) if row["kind"] == "threadpool"]
+    ((called, _), *_) = stalled_ms(held, "file", "leaf").most_common(1)
+    assert called == ("", "time.sleep")
+
+
+@pytest.mark.parametrize("paths", [("/clean",), ("/clean-def",), ("/clean-fast",), ("/clean", "/clean-def")])
+def test_a_clean_app_under_load_has_no_blame(server: Server, paths: tuple[str, ...]) -> None:
+    with ThreadPoolExecutor(len(paths)) as pool:
+        loads = list(pool.map(lambda path: server.load(path, CLEAN_USERS // len(paths), MEASURE_S), paths))
+    begun_s, until_s = min(begun for begun, _ in loads), max(until for _, until in loads)
+    server.seen_until(until_s)
+    rows = [row for row in server.stalls(begun_s + 0.1, until_s) if row["file"]]
+    # A machine that stands still for 25 ms may do so at any line.
+    assert sum(stalled_ms(rows, "file").values()) < 0.05 * (until_s - begun_s) * 1000, stalled_ms(rows, "line", "leaf")
     found = server.diagnosis(begun_s, until_s)
     assert found.category in ("waiting on others", "CPU-bound"), found
 
 
 @pytest.mark.parametrize("truth_s", [0.05, 0.2, 1.0])
 def test_lag_agrees_with_what_is_known_within_a_beat(server: Server, truth_s: float) -> None:
-    server.load("/clean", 1, WAKE_S)
-    begun_s, until_s = server.load(f"/sleep?seconds={truth_s}", 1, 0.0)
-    server.seen_until(until_s + 0.1)
-    rows = [row for rows in server.samples() for row in rows if begun_s <= float(row["at_s"]) <= until_s + 0.15]
-    seen_s = max(float(row["lag_max_ms"]) for row in rows) / 1000
-    assert truth_s - 0.03 <= seen_s <= truth_s + 0.2  # a beat is 20 ms; a busy machine adds to both
+    begun_s = time.perf_counter()
+    held_s = float(server.get(f"/sleep?seconds={truth_s}"))
+    server.seen_until(time.perf_counter() + 0.1)
+    seen_s, seen_until_s = largest_lag(server, begun_s)
+    # A beat is 20 ms; a busy machine adds to both.
+    assert held_s - 0.03 <= seen_s <= max(held_s, seen_until_s - begun_s) + 0.03
+
+
+@pytest.mark.parametrize("path", ["/sleep?seconds=0.3", "/held/sum"])
+def test_the_first_stall_after_idleness_is_seen_in_full(server: Server, path: str) -> None:
+    line = blamed_line("patterns.py", path.partition("?")[0])
+    seen = []
+    for _ in range(TRIES):
+        time.sleep(IDLE_S)
+        begun_s = time.perf_counter()
+        held_s = float(server.get(path))
+        server.seen_until(time.perf_counter() + 0.1)
+        charged = stalled_ms([row for row in server.stalls(begun_s) if row["file"]], "line")
+        seen.append((held_s, charged))
+        if set(charged) == {(line,)} and charged.total() / 1000 >= held_s * 0.9 - 0.03:
+            return
+    raise AssertionError(f"line {line} is not charged in full: {seen}")
+
+
+def largest_lag(server: Server, begun_s: float) -> tuple[float, float]:
+    """Seconds, in the rows since then, and the time of the last of them."""
+    rows = [row for rows in server.samples() for row in rows if float(row["at_s"]) >= begun_s]
+    return max(float(row["lag_max_ms"]) for row in rows) / 1000, max(float(row["at_s"]) for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -85,26 +126,25 @@ def test_lag_agrees_with_what_is_known_within_a_beat(server: Server, truth_s: fl
 )
 def test_c_code_that_keeps_the_interpreter_is_seen_and_named(server: Server, path: str, leaf: str) -> None:
     line = int(blamed_line("patterns.py", path))
-    server.load("/clean", 1, WAKE_S)
-    for _ in range(HELD_TRIES):
+    for _ in range(TRIES):
         named = held_and_named(server, path)
-        # On a machine too busy to run the probe the moment that the call is over, the line behind it is seen instead.
+        # On a machine too busy to run the probe the moment that the call is over, the line behind it is seen instead:
+        # what is charged must be right each time, the name once.
         assert {int(number) for number, _ in named} <= {line, line + 1}
         if (str(line), leaf) in named:
             return
     raise AssertionError(f"line {line} with {leaf} is not among {named}")
 
 
-HELD_TRIES = 3
-
-
 def held_and_named(server: Server, path: str) -> Counter[tuple[str, ...]]:
-    """Have the interpreter held four times; the stalled milliseconds by line and leaf."""
+    """Have the interpreter held once; the stalled milliseconds by line and leaf."""
     begun_s = time.perf_counter()
-    held_s = sum(float(server.get(path)) for _ in range(4))
+    held_s = float(server.get(path))
     until_s = time.perf_counter()
-    server.seen_until(until_s + 0.15)
+    server.seen_until(until_s + 0.1)
     own = [row for row in server.stalls(begun_s, until_s) if row["file"]]
+    if not own:
+        return Counter()
     ((blamed, most_ms), *_) = stalled_ms(own, "kind", "function").most_common(1)
     assert blamed == ("loop", f"held_{path.rpartition('/')[2]}")
     assert most_ms >= held_s * 1000 * 0.5  # of CPU time: what the machine gave to others is not charged

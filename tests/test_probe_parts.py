@@ -16,7 +16,7 @@ import pytest
 
 from bench import store
 from bench.server import diagnosis, launch
-from bench.server.diagnosis import Sums, advice, diagnose, sum_up
+from bench.server.diagnosis import Sums, advice, diagnose
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +62,34 @@ def test_what_did_not_last_is_forgotten(probe: dict[str, ModuleType]) -> None:
     assert [(row.function, row.stall) for row in ledger.rows()] == [("b", 1)]
 
 
-def test_beats_that_follow_one_another_are_one_stall(probe: dict[str, ModuleType]) -> None:
+def test_beats_that_follow_one_another_are_stalls_of_their_own(probe: dict[str, ModuleType]) -> None:
     ledger = probe["ledger"].Ledger(0.025)
     for begun in (1.0, 1.05, 1.10):
         ledger.overdue(begun, begun + 0.03, charges(probe, "a"), 0.0)
         ledger.answered(begun, begun + 0.05, 0.0)
-    (row,) = ledger.rows()
-    assert (row.stall, round(row.stalled_ms, 6), row.samples) == (1, 150.0, 3)
+    assert [(row.stall, round(row.stalled_ms, 6), row.samples) for row in ledger.rows()] == [
+        (1, 50.0, 1),
+        (2, 50.0, 1),
+        (3, 50.0, 1),
+    ]
+
+
+def test_a_sample_of_a_short_call_counts_for_its_beat(probe: dict[str, ModuleType]) -> None:
+    ledger = probe["ledger"].Ledger(0.025)
+    ledger.briefly(1.00, 1.02, charges(probe, "a"))
+    ledger.in_time()
+    ledger.briefly(1.02, 1.04, charges(probe, "a"))
+    ledger.overdue(1.04, 1.05, charges(probe, "a"), 0.0)
+    ledger.in_time()
+    assert [(row.stall, round(row.stalled_ms, 6), row.samples) for row in ledger.rows()] == [(1, 20.0, 1), (2, 30.0, 2)]
+
+
+def test_a_sample_of_a_call_that_lasts_counts_as_its_stall(probe: dict[str, ModuleType]) -> None:
+    ledger = probe["ledger"].Ledger(0.025)
+    ledger.briefly(1.00, 1.02, charges(probe, "a"))
+    ledger.overdue(1.02, 1.05, charges(probe, "a"), 0.0)
+    ledger.answered(1.02, 1.07, 0.0)
+    assert [(row.at_s, round(row.stalled_ms, 6)) for row in ledger.rows()] == [(1.02, 50.0)]
 
 
 def test_time_without_a_core_is_nobodys_fault(probe: dict[str, ModuleType]) -> None:
@@ -218,28 +239,6 @@ def test_the_categories_are_those_of_the_store_and_each_has_its_advice() -> None
     assert len(texts) == len(store.CATEGORIES) == len(list(diagnosis.ADVICE.glob("*.md")))
     with pytest.raises(KeyError):
         advice("haunted")
-
-
-def test_sums_count_what_falls_into_the_windows() -> None:
-    def sample(at_s: float, cpu_s: float) -> dict[str, str]:
-        row = dict.fromkeys(store.SERVER_COLUMNS, "")
-        return {**row, "at_s": str(at_s), "lag_ms": "2", "lag_max_ms": "9", "cpu_s": str(cpu_s), "in_flight": "3"}
-
-    samples = [sample(1 + step / 10, step * 0.05) for step in range(21)]  # half a core, from 1 s to 3 s
-    piece = {"kind": "loop", "file": "a.py"}
-    pieces = [
-        {**piece, "at_s": "1.9", "stalled_ms": "200"},  # half of it inside
-        {**piece, "at_s": "2.5", "stalled_ms": "100", "file": ""},
-        {**piece, "at_s": "0.5", "stalled_ms": "100"},
-    ]
-    sums = sum_up([(samples, pieces)], [(2.0, 3.0)])
-    assert sums.rows == 11
-    assert sums.loop_stalled == pytest.approx(0.2)
-    assert sums.own == pytest.approx(0.5)
-    assert sums.cpu_cores == pytest.approx(0.5)
-    assert (sums.loop_cpu_cores, sums.tokens_total, sums.in_flight, sums.lag_p99_ms) == (None, None, 3.0, 2.0)
-    assert sum_up([(samples, pieces)], [(7.0, 8.0)]).rows == 0
-    assert sum_up([], [(1.0, 2.0)]).rows == 0
 
 
 # Telemetry

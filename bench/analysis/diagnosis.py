@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from statistics import fmean
 
 import pandas as pd
@@ -26,31 +27,42 @@ def sums_of(frames: Frames, summary: Summary, variant: str) -> Sums:
     workers, cores = int(trials["workers"].max()), trials["cores"].max()
     worker_s = float((trials["measured_s"] * trials["workers"]).sum())
     stalls = frames.stalls[frames.stalls["variant"] == variant]
-    stalled_s = {
-        str(kind): float(ms) / 1e3
-        for kind, ms in stalls.groupby(stalls["kind"].astype(str))["measured_ms"].sum().items()
-    }
-    loop_s = stalled_s.get("loop", 0.0)
-    own_s = float(stalls.loc[(stalls["kind"] == "loop") & (stalls["file"] != ""), "measured_ms"].sum()) / 1e3
     known = [float(used) for used in trials["loop_cpu_cores"] if not math.isnan(used)]
-    return Sums(
-        rows=len(rows),
+    return replace(
+        added_up(rows, stalls, worker_s),
         workers=workers,
         cores=workers if math.isnan(cores) else int(cores),
-        loop_stalled=min(1.0, loop_s / worker_s),
-        gil_stalled=min(1.0, stalled_s.get("gil", 0.0) / worker_s),
-        exhausted=min(1.0, stalled_s.get("threadpool", 0.0) / worker_s),
-        own=own_s / loop_s if loop_s else 0.0,
         lag_p50_ms=summary.value(variant, "", "loop_lag_p50_ms"),
         lag_p99_ms=summary.value(variant, "", "loop_lag_p99_ms"),
         lag_max_ms=summary.value(variant, "", "loop_lag_max_ms"),
-        tokens_borrowed=_mean(rows["tokens_borrowed"]),
         tokens_total=summary.value(variant, "", "threads_total"),
-        tokens_waiting=_mean(rows["tokens_waiting"]),
         cpu_cores=summary.value(variant, "", "server_cpu_cores"),
         loop_cpu_cores=fmean(known) if known else None,
+    )
+
+
+def added_up(rows: pd.DataFrame, stalls: pd.DataFrame, worker_s: float) -> Sums:
+    """What rows and stalls say by themselves: stalled shares and means, without what needs to know the turns.
+
+    ``rows``: measured moments, workers merged (store.SERVER); ``stalls``: STALLS with ``measured_ms``; ``worker_s``:
+    seconds measured, times workers.
+    """
+    own = stalls[stalls["file"] != ""]
+    loop_stalled = _share(stalls, "loop", worker_s)
+    return Sums(
+        rows=len(rows),
+        loop_stalled=loop_stalled,
+        gil_stalled=_share(stalls, "gil", worker_s),
+        exhausted=_share(stalls, "threadpool", worker_s),
+        own=_share(own, "loop", worker_s) / loop_stalled if loop_stalled else 0.0,
+        tokens_borrowed=_mean(rows["tokens_borrowed"]),
+        tokens_waiting=_mean(rows["tokens_waiting"]),
         in_flight=_mean(rows["in_flight"]),
     )
+
+
+def _share(stalls: pd.DataFrame, kind: str, worker_s: float) -> float:
+    return min(1.0, float(stalls.loc[stalls["kind"] == kind, "measured_ms"].sum()) / 1e3 / worker_s)
 
 
 def _mean(column: pd.Series[float]) -> float | None:

@@ -1,17 +1,17 @@
-"""What a server was doing, in one word and one sentence of numbers: pure arithmetic over what the probe wrote.
+"""What a server was doing, in one word and one sentence of numbers: pure arithmetic over sums of what the probe wrote.
 
-    sums = sum_up([(server_rows, stall_rows)], windows=[(10.2, 10.7), (11.2, 11.7)], cores=1)
-    found = diagnose(sums)
+    found = diagnose(Sums(rows=50, loop_stalled=0.97, own=1.0))
     found.category   "loop blocked"
-    found.evidence   "the loop was stalled 97 % of the time by its own thread, 1.62 s at the longest lag"
+    found.evidence   "the loop's own thread stalled it 97 % of the time, 100 % of it in the app's own code"
     advice(found.category)
 
-Standard library only. store.py documents the rows (SERVER and STALLS) and the categories.
+Standard library only. store.py documents the rows (SERVER and STALLS) and the categories; bench/analysis/diagnosis.py
+adds them up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,9 +36,6 @@ IDLE_IN_FLIGHT = 0.2
 """Ten health checks a second are idleness: 0.03 cores, and never two at once."""
 
 ADVICE = Path(__file__).with_name("advice")
-
-Row = Mapping[str, str]
-Window = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ def diagnose(sums: Sums) -> Diagnosis:
 
 def advice(category: str) -> str:
     """What a category means and which fix fits it, as Markdown. KeyError for what is no category."""
-    path = ADVICE / f"{category.lower().replace(' ', '_')}.md"
+    path = ADVICE / f"{category.lower().replace(' ', '_').replace('-', '_')}.md"
     if not path.is_file():
         raise KeyError(category)
     return path.read_text(encoding="utf-8").strip()
@@ -190,89 +187,3 @@ def _cpu(sums: Sums) -> str:
 
 def _in_flight(sums: Sums) -> str:
     return "" if sums.in_flight is None else f", {sums.in_flight:.1f} requests in flight on average"
-
-
-# Sums
-
-
-def sum_up(workers: Sequence[tuple[Iterable[Row], Iterable[Row]]], windows: Sequence[Window], cores: int = 1) -> Sums:
-    """Add up what the probe wrote, a pair (rows of server-<pid>.csv, rows of stalls-<pid>.csv) for each worker.
-
-    ``windows`` are the measured times, (begin_s, end_s), and ``cores`` those that the server could use.
-    """
-    samples = [sorted(rows, key=lambda row: float(row["at_s"])) for rows, _ in workers]
-    pieces = [row for _, rows in workers for row in rows]
-    length_s = sum(end - begin for begin, end in windows)
-    inside = [[row for row in rows if _inside(float(row["at_s"]), windows)] for rows in samples]
-    every = [row for rows in inside for row in rows]
-    if not every or length_s <= 0:
-        return Sums(rows=0, workers=len(workers), cores=cores)
-    worker_s = length_s * len(workers)
-    stalled = {kind: _stalled_s(pieces, kind, windows) for kind in ("loop", "gil", "threadpool")}
-    own_s = _stalled_s([piece for piece in pieces if piece["file"]], "loop", windows)
-    lags = sorted(_numbers(every, "lag_ms"))
-    return Sums(
-        rows=len(every),
-        workers=len(workers),
-        cores=cores,
-        loop_stalled=min(1.0, stalled["loop"] / worker_s),
-        gil_stalled=min(1.0, stalled["gil"] / worker_s),
-        exhausted=min(1.0, stalled["threadpool"] / worker_s),
-        own=own_s / stalled["loop"] if stalled["loop"] else 0.0,
-        lag_p50_ms=_percentile(lags, 0.5),
-        lag_p99_ms=_percentile(lags, 0.99),
-        lag_max_ms=max(_numbers(every, "lag_max_ms"), default=None),
-        tokens_borrowed=_mean_sum(inside, "tokens_borrowed"),
-        tokens_total=max(_numbers(every, "tokens_total"), default=None),
-        tokens_waiting=_mean_sum(inside, "tokens_waiting"),
-        cpu_cores=_used_cores(samples, "cpu_s", windows, length_s),
-        loop_cpu_cores=_used_cores(samples, "loop_cpu_s", windows, length_s),
-        in_flight=_mean_sum(inside, "in_flight"),
-    )
-
-
-def _inside(at_s: float, windows: Sequence[Window]) -> bool:
-    return any(begin <= at_s <= end for begin, end in windows)
-
-
-def _stalled_s(pieces: Iterable[Row], kind: str, windows: Sequence[Window]) -> float:
-    """Seconds of the pieces of a kind that fall into the windows."""
-    total_s = 0.0
-    for piece in pieces:
-        if piece["kind"] == kind:
-            begun_s = float(piece["at_s"])
-            until_s = begun_s + float(piece["stalled_ms"]) / 1000
-            total_s += sum(max(0.0, min(end, until_s) - max(begin, begun_s)) for begin, end in windows)
-    return total_s
-
-
-def _numbers(rows: Iterable[Row], column: str) -> list[float]:
-    return [float(row[column]) for row in rows if row[column]]
-
-
-def _percentile(ordered: Sequence[float], share: float) -> float | None:
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
-
-
-def _mean_sum(workers: Iterable[list[Row]], column: str) -> float | None:
-    means = [sum(numbers) / len(numbers) for rows in workers if (numbers := _numbers(rows, column))]
-    return sum(means) if means else None
-
-
-def _used_cores(workers: Iterable[list[Row]], column: str, windows: Sequence[Window], length_s: float) -> float | None:
-    curves = [curve for rows in workers if (curve := [(float(r["at_s"]), float(r[column])) for r in rows if r[column]])]
-    if not curves:
-        return None
-    return sum(_at(curve, end) - _at(curve, begin) for curve in curves for begin, end in windows) / length_s
-
-
-def _at(curve: Sequence[tuple[float, float]], at_s: float) -> float:
-    """A counter's value between its samples, on a straight line."""
-    before = curve[0]
-    for after in curve:
-        if after[0] >= at_s:
-            if after[0] == before[0]:
-                return after[1]
-            return before[1] + (after[1] - before[1]) * (at_s - before[0]) / (after[0] - before[0])
-        before = after
-    return before[1]

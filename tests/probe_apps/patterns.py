@@ -10,6 +10,10 @@ from typing import Annotated
 
 import slowdb
 from fastapi import Depends, FastAPI
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 WAIT_S = 0.04
@@ -51,6 +55,14 @@ class Audit:
 app.add_middleware(Audit)
 
 
+class Timing(BaseHTTPMiddleware):
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        return await call_next(request)
+
+
+app.add_middleware(Timing)
+
+
 async def session() -> int:
     time.sleep(WAIT_S)  # blame: /dependency
     return 1
@@ -67,6 +79,12 @@ async def sleep(seconds: float = WAIT_S) -> float:
 @app.get("/never-awaits")
 async def never_awaits() -> str:
     time.sleep(0.012)  # blame: /never-awaits
+    return "done"
+
+
+@app.get("/short")
+async def short(seconds: float = 0.012) -> str:
+    time.sleep(seconds)  # blame: /short
     return "done"
 
 
@@ -97,6 +115,12 @@ def plain_def() -> str:
     return "done"
 
 
+@app.get("/offloaded")
+async def offloaded() -> str:
+    await run_in_threadpool(time.sleep, 0.1)
+    return "done"
+
+
 @app.get("/dependency")
 async def dependency(_: Annotated[int, Depends(session)]) -> str:
     return "done"
@@ -118,6 +142,17 @@ async def background() -> str:
 async def clean() -> str:
     await asyncio.sleep(0.02)
     return "done"
+
+
+@app.get("/clean-def")
+def clean_def() -> str:
+    time.sleep(0.02)
+    return "done"
+
+
+@app.get("/clean-fast")
+async def clean_fast() -> int:
+    return sum(range(1000))
 
 
 @app.get("/held/json")

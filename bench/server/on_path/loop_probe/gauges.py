@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 import threading
 import time
@@ -60,12 +61,29 @@ def find_server(frame: FrameType | None) -> Any:
     return None
 
 
+def wakings(loop: AbstractEventLoop) -> Any:
+    """A poll object that is ready when the loop has something to do, its timers apart; None where there is none.
+
+    asyncio's selector and uvloop's libuv both wait in an epoll, which is a file that can itself be waited for.
+    """
+    selector: Any = getattr(loop, "_selector", None)
+    backend: Any = getattr(loop, "_get_backend_id", None)
+    waited_for = getattr(selector, "fileno", backend)
+    if waited_for is None or not hasattr(select, "epoll"):
+        return None
+    watched = select.poll()
+    watched.register(waited_for(), select.POLLIN)
+    return watched
+
+
 class Meter:
     """Clocks of the process and of the loop's thread. To be made on the loop's thread."""
 
     def __init__(self) -> None:
         self._statm = _opened("/proc/self/statm")
-        self._schedstat = _opened(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+        task = f"/proc/self/task/{threading.get_native_id()}"
+        self._schedstat = _opened(f"{task}/schedstat")
+        self._stat = _opened(f"{task}/stat")
         self._clock: int | None = None
         if hasattr(time, "pthread_getcpuclockid"):
             self._clock = time.pthread_getcpuclockid(threading.get_ident())
@@ -77,6 +95,12 @@ class Meter:
     def loop_schedule(self) -> Schedule:
         """What the system's scheduler did with the loop's thread so far; zeros where it does not tell."""
         return _schedule(self._schedstat)
+
+    def loop_sleeps(self) -> bool:
+        """Whether the loop's thread sleeps, rather than runs or wants to; True where the system does not tell."""
+        if self._stat is None:
+            return True
+        return os.pread(self._stat, 400, 0).rpartition(b") ")[2][:1] in b"SD"
 
     def rss_mb(self) -> float | None:
         """Resident memory; the most there ever was, where only that is to be had (macOS)."""
@@ -91,10 +115,10 @@ class Meter:
 
     def close(self) -> None:
         """Give the files back."""
-        for handle in (self._statm, self._schedstat):
+        for handle in (self._statm, self._schedstat, self._stat):
             if handle is not None:
                 os.close(handle)
-        self._statm = self._schedstat = None
+        self._statm = self._schedstat = self._stat = None
 
 
 class OwnDelay:

@@ -2,7 +2,8 @@
 
 The loop is asked for a sign of life, a beat. One that is unanswered at a look is charged, from where the charges ended
 until now, to whoever was seen at that look; once its answer is there, the rest goes to whoever was seen last. It counts
-when the beat was late by the threshold, and is forgotten when it was not.
+when the beat was late by the threshold, and is forgotten when it was not. What was seen of a shorter call by a sample
+counts for the beat that the sample stands for.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Ledger:
         self._threshold_s = threshold_s
         self._number = 0
         self._stalled = False  # a stall is going on: its pieces share a number
+        self._brief: tuple[float, float, Charges, int] | None = None
         self._exhausted = 0  # the number of the threadpool's, likewise
         self._until_s = 0.0
         self._last: Charges = ()
@@ -56,18 +58,36 @@ class Ledger:
         self._last = charges
         self._judge(sent_s, now_s, delayed_s)
 
+    def briefly(self, begun_s: float, now_s: float, charges: Charges) -> None:
+        """A sample found the loop in a call that may end in time. One that does not is charged as a stall instead."""
+        begun_s = max(begun_s, self._until_s)
+        if now_s > begun_s:
+            self._brief = begun_s, now_s - begun_s, charges, 1
+            self._until_s = now_s
+
     def answered(self, sent_s: float, answered_s: float, delayed_s: float) -> None:
-        """A beat's answer. The next beat of the same stall, if there is one, begins at that moment."""
+        """A late beat's answer: the loop has turned, and the stall is over. The next one may begin at that moment."""
         if self._last:
             self._note(sent_s, answered_s, self._last, 0)
-        if not self._judge(sent_s, answered_s, delayed_s):
-            self.forget()
+        if self._judge(sent_s, answered_s, delayed_s):
+            self._stalled = False
+        else:
+            self.in_time()
+
+    def in_time(self) -> None:
+        """A beat was answered in time: what is pending did not last, and counts where a sample was taken of it."""
+        if self._brief is not None:
+            self._number += 1
+            for begun_s, seconds, charges, samples in (self._brief, *self._pending):
+                self._add(self._number, begun_s, seconds, charges, samples)
+        self.forget()
 
     def forget(self) -> None:
-        """What is pending did not last; the stall is over."""
+        """What is pending counts for nothing."""
         self._pending.clear()
         self._stalled = False
         self._last = ()
+        self._brief = None
 
     def exhausted(self, begun_s: float, now_s: float, holders: Charges, samples: int) -> None:
         """The threadpool had no token left and somebody waited, from ``begun_s`` to ``now_s``."""
@@ -98,6 +118,7 @@ class Ledger:
         age_s = now_s - sent_s
         if age_s - delayed_s < self._threshold_s:
             return False
+        self._brief = None
         if not self._stalled:
             self._stalled = True
             self._number += 1

@@ -14,12 +14,16 @@ import os
 import re
 import sys
 import sysconfig
+from functools import partial
+from inspect import CO_COROUTINE
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from .settings import HERE
 
 INSTALLED = ("site-packages", "dist-packages")
+FRAMEWORK = ("anyio", "asyncio", "fastapi", "starlette", "uvicorn")
+"""Carries requests through the app's own code and to its threads; what it does on its own is not the app's line."""
 DEEPEST = 400
 """Frames looked at, from the leaf: beyond is recursion."""
 REMEMBERED = 4096
@@ -84,6 +88,8 @@ class OwnCode:
         index = next((i for i, place in enumerate(stack) if self.file(place.code.co_filename)), None)
         if index is None:
             return Charge("", 0, "", _qualified(stack[0]) if stack else "")
+        if index and _carries(stack[index - 1]):
+            return Charge("", 0, "", _qualified(stack[0]))
         place = stack[index]
         leaf = _qualified(stack[index - 1]) if index else self.call(place)
         for around in stack[index + 1 :]:
@@ -129,6 +135,12 @@ class OwnCode:
                 self._calls.clear()
             known = self._calls[key] = _line_of(place), _call_at(place)
         return known
+
+
+def _carries(place: Place) -> bool:
+    """Whether it is a coroutine of the framework's: whoever awaits it, as a middleware does, has passed the work on."""
+    package = str(place.names.get("__name__", "")).partition(".")[0]
+    return package in FRAMEWORK and bool(place.code.co_flags & CO_COROUTINE)
 
 
 def _is_part(code: CodeType) -> bool:
@@ -220,6 +232,20 @@ def _origin(known: object, written: str) -> str:
     if not module or module == "builtins":
         return written if not isinstance(known, type) else known.__qualname__
     return f"{module.partition('.')[0]}.{known.__qualname__}"
+
+
+def job_of(frame: FrameType) -> str:
+    """What a worker thread of anyio's was given to do, in the frame that runs it: a call of C code has none of its own.
+
+    The frame's copy of its locals is emptied at once, so that nothing is kept alive by it.
+    """
+    held = frame.f_locals
+    job = held.get("func")
+    if isinstance(held, dict):  # from Python 3.13 on it is a view, and nothing is copied
+        held.clear()
+    while isinstance(job, partial):
+        job = job.func
+    return _origin(job, "")[:LONGEST_LEAF]
 
 
 def frames() -> dict[int, FrameType]:

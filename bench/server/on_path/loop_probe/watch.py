@@ -1,8 +1,14 @@
 """The thread beside the loop: asks it for signs of life, looks at it when they do not come, and writes what it saw.
 
-What it costs decides how it works. Nothing is done per request. The thread wakes up 50 times a second; whether it also
-wakes the loop depends: a loop that is seen waiting for something to do, in a process that uses next to no CPU, is well,
-and is asked once a row only.
+What it costs decides how it works. Nothing is done per request. The thread looks 50 times a second; whether it also
+wakes the loop depends: one that waits in a process whose other threads use next to no CPU is well, and so is one that
+has no time to lose and has begun requests since the last look. They are asked once a row. While a server is idle the
+thread sleeps, until what the loop waits for (its epoll, which can be watched like any file) wakes both of them up: so
+it is there when the first request blocks.
+
+A call that ends before it is a stall still holds the loop, and fifty users make it wait all the time. So a look that
+finds the loop's thread away from where it waits, and sees it use no CPU meanwhile, looks again a millisecond later. A
+thread that slept all that time is in such a call, and is charged for the beat: by sampling, as profilers do.
 
 C code that keeps the interpreter lock to itself (json.loads of a large text, a regular expression) stops this thread
 too. When that ends, the lock is handed over right behind the call, before anything else of that thread runs: this
@@ -28,13 +34,13 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple, TypeVar
 
 from .files import SERVER_COLUMNS, STALLS_COLUMNS, Table
-from .gauges import Meter, OwnDelay, find_server, tokens
+from .gauges import Meter, OwnDelay, find_server, tokens, wakings
 from .ledger import Charges, Ledger
 from .settings import Settings
-from .stacks import OwnCode, Stack, frames, stack_of
+from .stacks import Charge, OwnCode, Stack, frames, job_of, stack_of
 
 BEAT_S = 0.020
-"""How often the thread looks. A stall is found within one beat; each costs some 50 to 80 us of the loop's core."""
+"""How often the thread looks. A stall is found within one beat."""
 LOOK_S = 0.010
 """How often it looks while an answer is due: stacks of a stall of 50 ms are seen three times."""
 ROW_S = 0.100
@@ -47,8 +53,14 @@ LATE_S = 1.5 * BEAT_S
 """A look so long after it was due is late: something kept this thread from running, too."""
 DOZE_AFTER_S = 1.0
 DOZE_S = 0.250
-"""A server that nobody has asked anything for a second is looked at less often, until somebody does: several that are
-up at once, waiting for their turns, must not slow the one that has it. Five cost it 1.7 % at 100 ms."""
+"""A server that nobody has asked anything for a second is left alone, but for a row so often: several that are up at
+once, waiting for their turns, must not slow the one that has it. To wake up costs 50 us of a core by itself."""
+FULL_SHARE = 0.8
+"""A loop's thread that used so much of a core had no time to lose in calls that wait."""
+CLOSER_S = 0.001
+"""How long a call must last to be told from a system call on its way: sends and receives take a hundredth of it."""
+SLEPT_SHARE = 0.05
+"""Of a core: a thread that used less of it slept; reading its clock and its state costs it nothing."""
 COMPETES_EVERY_S = 0.020
 """A thread that competes for the interpreter wakes up every 5 ms (sys.getswitchinterval) to ask for it; on a busy
 machine later. One that sleeps in a call (a clock, a socket, a lock) does not."""
@@ -91,6 +103,8 @@ class Watch:
         self._loop = loop
         self._loop_thread = threading.get_ident()
         self._uvicorn = server
+        self._state = getattr(server, "server_state", None)
+        self._wakings = wakings(loop)
         self._own = OwnCode(settings.code)
         self._ledger = Ledger(settings.threshold_s)
         self._samples = Table(str(folder / f"server-{pid}.csv"), SERVER_COLUMNS)
@@ -106,14 +120,14 @@ class Watch:
         self._runner: CodeType | None = None
         # The watching thread's own.
         now_s = time.perf_counter()
+        self._looked_s = now_s
         self._active_s = now_s
+        self._dozes = False
         self._requests = 0
-        self._row_due_s = now_s
         self._row_s = now_s
-        self._asked_s = 0.0
         self._lag_s = 0.0
         self._lag_max_s = 0.0
-        self._looked = self._asked = Use(now_s, time.process_time(), self._meter.loop_cpu_s())
+        self._looked = self._asked = self._use()
         self._places: dict[int, tuple[CodeType, int, int]] = {}
         self._caught: dict[int, Stack] = {}
         self._schedule = self._meter.loop_schedule()
@@ -158,10 +172,7 @@ class Watch:
             self._own_delay = OwnDelay()
             self._own_delay.read_s()
             while not self._off and self._loop.is_running():
-                due_s = self._look(due_s)
-                pause_s = due_s - time.perf_counter()
-                if pause_s > 0:
-                    time.sleep(pause_s)
+                due_s = self._pause(self._look(due_s))
             if not self._off:
                 self._stalls.write(self._ledger.rows())
         except Exception as error:
@@ -173,7 +184,8 @@ class Watch:
 
         A beat counts from when it was due: a thread that is kept from asking is no sign of life.
         """
-        now_s = time.perf_counter()
+        now_s, loop_cpu_s = time.perf_counter(), self._meter.loop_cpu_s()
+        last_s, self._looked_s = self._looked_s, now_s
         threads = frames()
         loop_frame = threads.get(self._loop_thread)
         if loop_frame is None:
@@ -184,16 +196,20 @@ class Watch:
         if not stacks and now_s - (self._sent_s or due_s) >= LOOK_S:
             # Before anything else: whatever reads a file lets the others run on, and their stacks change.
             stacks = {ident: stack_of(frame) for ident, frame in threads.items()}
-        use = Use(now_s, time.process_time(), self._meter.loop_cpu_s())
-        used, _ = use.since(self._looked)
+        use = Use(now_s, time.process_time(), loop_cpu_s)
         before, self._looked = self._looked, use
         late_s = now_s - due_s
         self._take_answers(before)
-        if self._sent_s is None and self._must_ask(waits, used, now_s):
+        row_due = now_s - self._row_s >= ROW_S - BEAT_S / 2  # the looks come nearest to it so
+        begun = self._begun()
+        self._dozes = self._is_idle(waits, begun, use.since(before)[0], now_s)
+        asks = self._sent_s is None and (
+            (row_due and not self._dozes) or self._must_ask(waits, begun and late_s < LOOK_S, *use.since(before))
+        )
+        if asks:
             # A look that comes late asks as if it had come in time: what was used meanwhile counts.
-            self._asked, self._asked_late = (before, True) if now_s - due_s >= LOOK_S else (use, False)
+            self._asked, self._asked_late = (before, True) if late_s >= LOOK_S else (use, False)
             self._schedule = self._releasing(self._meter.loop_schedule)
-            self._asked_s = now_s
             self._sent_s = min(due_s, now_s)
             self._releasing(self._loop.call_soon_threadsafe, self._answer)
         sent_s = self._sent_s
@@ -206,21 +222,66 @@ class Watch:
             self._sample(sent_s, use, stacks, quiet)
         else:
             self._seen, self._places = [], {}
-        if now_s >= self._row_due_s:
+        if row_due:
             self._write_row(use, threads)
-        if overdue:
+        if overdue or (sent_s is not None and not asks):
             return now_s + LOOK_S
-        return now_s + (DOZE_S if self._dozes(waits, used, now_s) else BEAT_S)
+        if self._dozes:
+            return now_s + DOZE_S
+        if asks and not waits and loop_cpu_s is not None and self._meter.loop_cpu_s() == loop_cpu_s:
+            self._look_closer(last_s, now_s)
+        return now_s + BEAT_S
 
-    def _dozes(self, waits: bool, used: float, now_s: float) -> bool:
-        """Whether the server has been idle for a while: no request begun or in flight, and nothing else either."""
-        if self._uvicorn is None:
+    def _begun(self) -> bool:
+        """Whether requests have begun since the last look."""
+        before = self._requests
+        if self._state is not None:
+            self._requests = self._state.total_requests
+        return self._requests != before
+
+    def _is_idle(self, waits: bool, begun: bool, used: float, now_s: float) -> bool:
+        """Whether nothing has happened for a while: no request begun or in flight, and nothing else either."""
+        if self._wakings is None or self._state is None:
             return False
-        state = self._uvicorn.server_state
-        requests, self._requests = self._requests, state.total_requests
-        if not waits or used > IDLE_CPU_SHARE or state.tasks or requests != self._requests:
+        if not waits or begun or used > IDLE_CPU_SHARE or self._state.tasks or self._sent_s is not None:
             self._active_s = now_s
         return now_s - self._active_s > DOZE_AFTER_S
+
+    def _pause(self, due_s: float) -> float:
+        """Sleep until then, or, while dozing, until there is something for the loop to do; returns when it was due."""
+        begun_s = time.perf_counter()
+        pause_s = due_s - begun_s
+        if pause_s <= 0:
+            return due_s
+        if not self._dozes or self._wakings is None:
+            time.sleep(pause_s)
+            return due_s
+        before_s = self._meter.loop_cpu_s()
+        if not self._wakings.poll(pause_s * 1000):
+            return due_s
+        # Both were woken up at once. For as long as its thread has run since then, it kept this one from running.
+        ran_s = (self._meter.loop_cpu_s() or 0.0) - (before_s or 0.0)
+        self._active_s = time.perf_counter()
+        return max(begun_s, self._active_s - ran_s)
+
+    def _look_closer(self, begun_s: float, now_s: float) -> None:
+        """Is the loop's thread asleep in a call? If so, that is charged for the time from ``begun_s`` to ``now_s``.
+
+        It has been asked for a sign of life a moment ago. Without an answer, and without CPU time used by it or by
+        others who might keep the interpreter from it, it has slept since then.
+        """
+        first = self._use()
+        time.sleep(CLOSER_S)
+        if self._sent_s is None or not self._serves():
+            return
+        stack = stack_of(frames().get(self._loop_thread))
+        used, loop_used = self._use().since(first)
+        if loop_used is None or loop_used > SLEPT_SHARE or used > OTHERS_CPU_SHARE or not self._meter.loop_sleeps():
+            return
+        self._ledger.briefly(begun_s, now_s, (("loop", self._own.charge(stack), 1.0),))
+
+    def _use(self) -> Use:
+        return Use(time.perf_counter(), time.process_time(), self._meter.loop_cpu_s())
 
     def _releasing(self, operation: Callable[..., T], *arguments: object) -> T:
         """Call what lets other threads run meanwhile.
@@ -234,8 +295,10 @@ class Watch:
             self._caught = {ident: stack_of(frame) for ident, frame in frames().items()}
         return result
 
-    def _must_ask(self, waits: bool, used: float, now_s: float) -> bool:
-        return not waits or used > IDLE_CPU_SHARE or now_s - self._asked_s >= ROW_S - BEAT_S / 2
+    def _must_ask(self, waits: bool, begun: bool, used: float, loop_used: float | None) -> bool:
+        if waits:
+            return used - (loop_used or 0.0) > IDLE_CPU_SHARE
+        return not begun or loop_used is None or loop_used < FULL_SHARE
 
     def _waits(self, code: CodeType, caller: CodeType | None) -> bool:
         """Whether the loop's thread is where a loop waits for something to do.
@@ -253,7 +316,7 @@ class Watch:
             self._lag_s = answered_s - sent_s
             self._lag_max_s = max(self._lag_max_s, self._lag_s)
             if self._lag_s < self._threshold_s:
-                self._ledger.forget()
+                self._ledger.in_time()
                 continue
             schedule = self._releasing(self._meter.loop_schedule)
             self._ledger.answered(sent_s, answered_s, schedule.delayed_s - self._schedule.delayed_s)
@@ -310,7 +373,7 @@ class Watch:
         sent_s, pool = self._sent_s, tokens(self._loop)
         overdue_s = now_s - sent_s if sent_s is not None else 0.0
         lag_s = overdue_s if overdue_s > LOOK_S else self._lag_s
-        state = getattr(self._uvicorn, "server_state", None)
+        state = self._state
         if pool is not None and pool.waiting and pool.borrowed >= pool.total and self._serves():
             self._charge_holders(now_s)
         else:
@@ -327,15 +390,22 @@ class Watch:
             self._releasing(self._stalls.write, rows)
         self._lag_max_s = 0.0
         self._row_s = now_s
-        self._row_due_s = max(self._row_due_s + ROW_S, now_s + ROW_S / 2)
 
     def _charge_holders(self, now_s: float) -> None:
         """The threadpool is exhausted: who holds its tokens?"""
         workers = {t.ident for t in threading.enumerate() if type(t).__module__.startswith("anyio.")}
-        stacks = [stack_of(frame) for ident, frame in frames().items() if ident in workers]
-        holders = [stack for stack in stacks if not _idles(stack)]
-        charges = tuple(("threadpool", self._own.charge(stack), 1 / len(holders)) for stack in holders)
-        self._ledger.exhausted(self._row_s, now_s, charges, 1)
+        holders = [self._holder(frame) for ident, frame in frames().items() if ident in workers]
+        charges = [charge for charge in holders if charge is not None]
+        self._ledger.exhausted(self._row_s, now_s, tuple(("threadpool", c, 1 / len(charges)) for c in charges), 1)
+
+    def _holder(self, frame: FrameType) -> Charge | None:
+        """Whom to charge for a worker thread; None for one that waits for work."""
+        stack = stack_of(frame)
+        if _idles(stack):
+            return None
+        charge = self._own.charge(stack)
+        runs = not charge.file and stack[0].code.co_name == "run" and job_of(frame)
+        return charge._replace(leaf=runs) if runs else charge
 
 
 def kind_of(waits: bool, loop_used: float | None, others_used: float, others_run: bool, blocked: bool) -> str:
