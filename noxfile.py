@@ -41,6 +41,15 @@ def bench(session: nox.Session, scenario: str) -> None:
 
 
 @nox.session(default=False)
+def doctor(session: nox.Session) -> None:
+    """Find the lines that hold an app of your own up: -- mypkg.main:app --app-dir DIR --python PATH --fail-on NAME …"""
+    install(session)
+    session.run(
+        "python", "-m", "bench", "doctor", "--invoked-from", session.invoked_from, *session.posargs, **PATIENTLY
+    )
+
+
+@nox.session(default=False)
 def report(session: nox.Session) -> None:
     """Draw a run again without measuring: -- results/<run>"""
     install(session)

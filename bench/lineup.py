@@ -16,7 +16,7 @@ from typing import Any
 
 from bench import store
 from bench.catalogue import ROOT, app_dir_of, app_of
-from bench.model import Lineup, Load, Scenario, Status, Trial, Variant
+from bench.model import HEALTH_PATH, Lineup, Load, Scenario, Status, Trial, Variant
 from bench.processes import (
     CannotStart,
     Cores,
@@ -293,6 +293,7 @@ def users_options(scenario: Scenario, load: Load) -> tuple[str, ...]:
     """What the catalogue's locustfiles are told."""
     return (
         *("--path", scenario.path, "--health-path", scenario.health_path),
+        *(("--health-name", HEALTH_PATH) if scenario.health_path != HEALTH_PATH else ()),
         *(("--method", scenario.method) if scenario.method != "GET" else ()),
         *(("--body", scenario.body) if scenario.body else ()),
         *(("--rate", f"{load.rate_rps:g}") if load.rate_rps is not None else ()),

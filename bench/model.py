@@ -66,6 +66,8 @@ class Variant:
     """It does not fall quiet when its turn ends (work goes on behind it), so it gets a lineup of its own."""
     app: App | None = None
     """What it serves in place of a file of the catalogue."""
+    latency_s: float | None = None
+    """What a request takes under the load, as tried beforehand, where no law says so."""
     twin: str = ""
     """Name of the variant that it is the same as under another name: the harness's own control, an A/A pair."""
 

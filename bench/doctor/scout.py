@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ ANSWER_WITHIN_S = 10.0
 """An endpoint that takes longer cannot be measured in the seconds that it gets; one that never ends is a stream."""
 ASKED_TIMES = 3
 """The first answer pays for what is imported and connected lazily."""
+BURST_MOST = 100
+"""Threads that ask at once, and connections of the client."""
 LOG_LINES = 200
 """Of a server that did not come up: where the exception is looked for."""
 
@@ -118,26 +121,43 @@ class Seen:
                 answered.append(Answered(check, outcome))
         return answered, left_out
 
+    def answers(self, path: str) -> bool:
+        """Whether a GET of ``path`` is answered well."""
+        return not isinstance(self._ask(Check(path, "GET", path)), str)
+
+    def burst_s(self, check: Check, users: int) -> float:
+        """Seconds until the last of ``users`` requests that were sent at once is answered, or given up."""
+        begun_s = time.perf_counter()
+        with ThreadPoolExecutor(min(users, BURST_MOST)) as pool:
+            list(pool.map(self._ask_once, [check] * users))
+        return time.perf_counter() - begun_s
+
     def _ask(self, check: Check) -> float | str:
-        times = []
+        """The median of a few answers' seconds, the first left out; or why there is none."""
+        times: list[float] = []
         for _ in range(ASKED_TIMES):
-            begun_s = time.perf_counter()
-            until_s = begun_s + ANSWER_WITHIN_S
-            try:
-                with self.client.stream(
-                    check.method, check.path, headers=list(check.headers), content=check.body or None
-                ) as answer:
-                    for _ in answer.iter_raw():
-                        if time.perf_counter() > until_s:
-                            return f"its answer had not ended after {ANSWER_WITHIN_S:g} s"
-            except httpx.TimeoutException:
-                return f"no answer within {ANSWER_WITHIN_S:g} s"
-            except httpx.HTTPError as error:
-                return f"no answer: {_said(error)}"
-            if not 200 <= answer.status_code < 400:
-                return f"answered with status {answer.status_code}"
-            times.append(time.perf_counter() - begun_s)
+            outcome = self._ask_once(check)
+            if isinstance(outcome, str):
+                return outcome
+            times.append(outcome)
         return median(times[1:])
+
+    def _ask_once(self, check: Check) -> float | str:
+        begun_s = time.perf_counter()
+        try:
+            with self.client.stream(
+                check.method, check.path, headers=list(check.headers), content=check.body or None
+            ) as answer:
+                for _ in answer.iter_raw():
+                    if time.perf_counter() > begun_s + ANSWER_WITHIN_S:
+                        return f"its answer had not ended after {ANSWER_WITHIN_S:g} s"
+        except httpx.TimeoutException:
+            return f"no answer within {ANSWER_WITHIN_S:g} s"
+        except httpx.HTTPError as error:
+            return f"no answer: {_said(error)}"
+        if not 200 <= answer.status_code < 400:
+            return f"answered with status {answer.status_code}"
+        return time.perf_counter() - begun_s
 
 
 def inspect(app: App, environment: Mapping[str, str]) -> dict[str, Any]:
