@@ -52,7 +52,8 @@ def own_scenario(apps: Mapping[str, App], asked: Asked) -> Scenario:
     A server is started for that, asked for the path one by one and then by many at once: what that takes says whether
     they can take turns in a lineup.
     """
-    variants, health = [], asked.health
+    variants: list[Variant] = []
+    health = asked.health
     for name, app in apps.items():
         facts = inspect(app, asked.environment)
         served = replace(app, code=tuple(filter(None, (facts["package"],))))

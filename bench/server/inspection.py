@@ -85,18 +85,17 @@ def _load(target: str, factory: bool) -> Any:
 def _raised(what: str, target: str) -> str:
     """The exception being handled, in a line: what, and the last of the app's own lines that led to it."""
     kind, error, trace = sys.exc_info()
-    lines = [
-        line for line in traceback.extract_tb(trace) if line.filename != __file__ and not line.filename.startswith("<")
-    ]
+    every = traceback.extract_tb(trace)
+    lines = [line for line in every if line.filename != __file__ and not line.filename.startswith("<")]
     own = [line for line in lines if line.filename.startswith(os.path.join(sys.path[0], ""))] or lines
     where = f" ({os.path.relpath(own[-1].filename, sys.path[0])}:{own[-1].lineno})" if own else ""
-    hint = "; set it in the environment or with --env-file" if lines and _is_environment(lines[-1]) else ""
+    hint = "; set it in the environment or with --env-file" if _is_environment(every[-1]) else ""
     return f"{target} {what}: {getattr(kind, '__name__', kind)}: {str(error)[:LONGEST]}{where}{hint}"
 
 
 def _is_environment(line: traceback.FrameSummary) -> bool:
     """Whether an exception comes from looking up a variable in os.environ."""
-    return os.path.basename(line.filename) == "os.py" and line.name == "__getitem__"
+    return line.name == "__getitem__" and os.path.basename(line.filename) in ("os.py", "<frozen os>")
 
 
 def _package(target: str, folder: str) -> str:
