@@ -259,6 +259,7 @@ def _header() -> dict[str, Any]:
 @click.option("--header", "headers", multiple=True, metavar='"Name: value"', help="Sent with every request.")
 @click.option("--prober", metavar="PATH", help="What stands for the others; by default the cheapest endpoint.")
 @click.option("--users", type=click.IntRange(1, USERS_MOST), default=32, show_default=True, help="At each endpoint.")
+@click.option("--measure-s", type=POSITIVE, default=3.0, show_default=True, help="Seconds at each endpoint.")
 @click.option("--fail-on", type=CATEGORY_NAMES, default=(), help="Exit with 1 where one of these is found.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, help="Of the load.")
 @click.option("--run", "name", metavar="NAME", help="The results' folder.")
@@ -279,6 +280,7 @@ def doctor_command(
     headers: tuple[str, ...],
     prober: str | None,
     users: int,
+    measure_s: float,
     fail_on: tuple[str, ...],
     seed: int,
     name: str | None,
@@ -300,6 +302,7 @@ def doctor_command(
         patient.paths(paths),
         prober,
         users,
+        measure_s,
     )
     folder = results.absolute() / _run_name(name)
     if (folder / "run.json").exists():

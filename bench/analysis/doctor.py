@@ -20,7 +20,7 @@ from bench.analysis.frames import Frames, Run, read_scenario
 from bench.analysis.server import LOOP_KINDS, Blame, blame
 from bench.analysis.summary import Figure, Summary, summarise
 from bench.server.diagnosis import EXHAUSTED_LEAST, STALLED_LEAST
-from bench.server.remedies import remedies
+from bench.server.remedies import remedies, stand_in
 
 VARIANT, ALONE, PROBER = "app", "alone", "GET prober"
 """As bench/doctor/plan.py names them."""
@@ -35,7 +35,7 @@ COMPUTES_SHARE = 0.5
 """A loop that used CPU for more than half of the time that it was held was computing; else it waited in a call."""
 
 ONE_REQUEST_MS = 25.0
-"""The probe's threshold of a stall. A request that takes less alone holds nobody up for that long; many at once, each
+"""The probe's threshold of a stall. A request that computes for less holds nobody up for that long; many at once, each
 in its turn, do: such a server is busy, not blocked."""
 
 START_UP_LEAST_S = 0.5
@@ -226,8 +226,8 @@ def _verdict(declared: dict[str, Any], frames: Frames, summary: Summary, alone: 
     held = tuple(_held(frames, charged, places))
     computes = found is not None and _computes(frames, summary)
     category = found.category if found else ""
-    if category == "loop blocked" and computes and not held and alone_ms < ONE_REQUEST_MS:
-        category = "CPU-bound"
+    if category == "loop blocked" and computes and _is_busy(summary, name, held):
+        category, held = "CPU-bound", ()
     return Verdict(
         endpoint=name,
         path=str(declared["path"]),
@@ -265,6 +265,14 @@ def _held(frames: Frames, charged: Sequence[Blame], places: _Places) -> Iterator
 def _computes(frames: Frames, summary: Summary) -> bool:
     sums = sums_of(frames, summary, VARIANT)
     return bool(sums.loop_stalled and (sums.loop_cpu_cores or 0.0) > COMPUTES_SHARE * sums.loop_stalled)
+
+
+def _is_busy(summary: Summary, endpoint: str, held: Sequence[tuple[Place, float]]) -> bool:
+    """Whether the stalls are many requests' small computations in a row, and none of them a call known to block."""
+    rps, cores = summary.value(VARIANT, endpoint, "throughput_rps"), summary.value(VARIANT, "", "server_cpu_cores")
+    if not rps or cores is None or any(stand_in(place.leaf) for place, _ in held):
+        return False
+    return 1e3 * cores / rps < ONE_REQUEST_MS
 
 
 def _waits(summary: Summary) -> Waits:

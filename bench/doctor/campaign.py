@@ -57,6 +57,8 @@ class Patient:
     prober: str | None = None
     """Path that the prober asks; by default the cheapest."""
     users: int = 32
+    measure_s: float = LOADED_S
+    """At every endpoint, under load; longer where one is slow."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +131,11 @@ def _plans(patient: Patient, history: History, seed: int, checks: str) -> list[P
     alone = alone_scenario(app, patient.options, answered, checks)
     loaded = loaded_scenarios(app, patient.options, answered, prober, users, checks)
     lengths = {ALONE: alone_s(answered, prober)} | {
-        scenario.name: loaded_s(each) for scenario, each in zip(loaded, answered, strict=True)
+        scenario.name: loaded_s(each, patient.measure_s) for scenario, each in zip(loaded, answered, strict=True)
     }
     environment = tuple(patient.environment.items())
     return [
-        make_plan(_with(scenario, environment), scenario.load, 1, lengths.get(scenario.name, LOADED_S), seed)
+        make_plan(_with(scenario, environment), scenario.load, 1, lengths[scenario.name], seed)
         for scenario in (alone, *loaded)
     ]
 

@@ -62,7 +62,9 @@ def remedies(
 
 
 def stand_in(leaf: str) -> str:
-    """What to await in place of a call; empty where none is known."""
+    """What to await in place of a call; empty where none is known, or where it is awaited already."""
+    if "async" in leaf.lower():
+        return ""
     found = [name for name in STAND_INS if leaf == name or leaf.startswith(f"{name}.")]
     return STAND_INS[max(found, key=len)] if found else ""
 

@@ -73,10 +73,14 @@ def database() -> int:
     return row[0] if row else 0
 
 
+@lru_cache
+def client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(trust_env=False, verify=False)
+
+
 @router.get("/upstream")
 async def upstream() -> int:
-    async with httpx.AsyncClient(trust_env=False, verify=False) as client:
-        answer = await client.get(f"{os.environ['UPSTREAM_URL']}/cover")
+    answer = await client().get(f"{os.environ['UPSTREAM_URL']}/cover")
     return answer.status_code
 
 

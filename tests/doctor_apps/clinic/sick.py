@@ -58,4 +58,4 @@ def score(limit: int) -> int:
 
 @router.get("/score")
 async def scored() -> int:
-    return score(400_000)
+    return score(600_000)
