@@ -33,7 +33,7 @@ def install(session: nox.Session, *groups: str) -> None:
 @nox.session
 @nox.parametrize("scenario", [nox.param(name, id=name) for name in catalogue.names()])
 def bench(session: nox.Session, scenario: str) -> None:
-    """Measure one scenario and draw it: -- --profile quick|standard|thorough --variant NAME --rounds N --run NAME …"""
+    """Measure one scenario: -- --profile quick|standard|thorough --variant NAME --rounds N --run NAME --check …"""
     packages = catalogue.load(scenario).packages
     install(session, *([packages] if packages else []))
     named = [] if any(arg.split("=")[0] == "--run" for arg in session.posargs) else ["--run", RUN]
@@ -51,14 +51,14 @@ def doctor(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def report(session: nox.Session) -> None:
-    """Draw a run again without measuring: -- results/<run>"""
+    """Draw a run again without measuring: -- results/<run> --check"""
     install(session)
     session.run("python", "-m", "bench", "report", "--force", *(session.posargs or ["results/latest"]), **PATIENTLY)
 
 
 @nox.session(default=False)
 def calibrate(session: nox.Session) -> None:
-    """Measure the harness itself: -- --part generators|lag|freeze|memory|overhead|noise|probe --rounds N"""
+    """Measure the harness itself: -- --part generators|lag|freeze|memory|overhead|noise|probe|verdicts --rounds N"""
     install(session)
     session.run("python", "-m", "bench", "calibrate", *session.posargs, **PATIENTLY)
 

@@ -1,7 +1,7 @@
 """The commands behind the nox sessions: ``python -m bench run SCENARIO`` and ``python -m bench report RUN``.
 
-Exit statuses: 0 all well; 1 something could not be measured, or not be trusted; 2 what was asked for is not allowed,
-and nothing was started; 130 interrupted.
+Exit statuses: 0 all well; 1 something could not be measured, or not be trusted, or, with --check, a claim was refuted;
+2 what was asked for is not allowed, and nothing was started; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ PLACE = click.Path(path_type=Path)
 TROUBLED = 1
 """Exit status where a trial could not be measured, or not be trusted."""
 
-CALIBRATED = ("generators", "lag", "freeze", "memory", "overhead", "noise", "probe")
+CALIBRATED = ("generators", "lag", "freeze", "memory", "overhead", "noise", "probe", "verdicts")
 """The parts of calibration, in order."""
 
 
@@ -110,6 +110,7 @@ def app() -> None:
 @click.option("--measure-s", type=POSITIVE, help="Seconds measured a variant and round.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of the order and the arrivals; recorded in any case.")
 @click.option("--run", "name", metavar="NAME", help="The results' folder; the same name again resumes.")
+@click.option("--check", is_flag=True, help="Exit with 1 when a claim is refuted.")
 @click.option("--apps", type=click.Path(path_type=Path), default=catalogue.APPS, hidden=True)
 @click.option("--results", type=click.Path(path_type=Path), default=catalogue.ROOT / "results", hidden=True)
 def run_command(
@@ -123,6 +124,7 @@ def run_command(
     measure_s: float | None,
     seed: int | None,
     name: str | None,
+    check: bool,
     apps: Path,
     results: Path,
 ) -> None:
@@ -155,7 +157,7 @@ def run_command(
     }
     words = [str(word) for pair in options.items() if pair[1] is not None for word in pair]
     words += [word for variant in variants for word in ("--variant", variant)]
-    sys.exit(_measure(plan, folder, profile, words))
+    sys.exit(_measure(plan, folder, profile, words, check))
 
 
 def _run_name(name: str | None) -> str:
@@ -189,7 +191,7 @@ def _plan(
     return make_plan(scenario, load, rounds or profile.rounds, measure_s or profile.measure_s, seed, sweep=loads)
 
 
-def _measure(plan: Plan, folder: Path, profile: str, options: list[str]) -> int:
+def _measure(plan: Plan, folder: Path, profile: str, options: list[str], check: bool) -> int:
     from bench.campaign import measuring_alone, open_run, run_campaign
     from bench.lineup import run_lineup
     from bench.processes import cores_for
@@ -212,9 +214,9 @@ def _measure(plan: Plan, folder: Path, profile: str, options: list[str]) -> int:
                 show,
                 services.fresh,
             )
-    drawn = _draw(folder)
-    if drawn == TROUBLED:
-        drawn = 0  # the page speaks of the whole run; this command's own trials decide its status
+    drawn = _draw(folder, "--scenario", scenario.name, *(["--check"] if check else []))
+    if drawn == TROUBLED and not check:
+        drawn = 0  # the report speaks of earlier rounds, too; this command's own trials decide its status
     return TROUBLED if outcome.troubled else drawn
 
 
@@ -329,15 +331,16 @@ def _examine(asked: Patient, folder: Path, seed: int, fail_on: tuple[str, ...]) 
 @app.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Draw every chart again, changed or not.")
-@click.option(
-    "--fail-on", type=CATEGORY_NAMES, default=(), help="Of the doctor's run: exit with 1 where it found these."
-)
-def report_command(run: Path, force: bool, fail_on: tuple[str, ...]) -> None:
+@click.option("--check", is_flag=True, help="Exit with 1 when a claim is refuted.")
+@click.option("--scenario", help="Draw all, but say and check only what this one found.")
+@click.option("--fail-on", type=CATEGORY_NAMES, default=(), help="Exit with 1 where the doctor found one of these.")
+def report_command(run: Path, force: bool, check: bool, scenario: str | None, fail_on: tuple[str, ...]) -> None:
     """Draw a run, or the calibration, again from its files, without measuring."""
     is_run = (run / "run.json").is_file()
     if not is_run and not (run / "calibration.json").is_file():
         raise UsageError(f"{run} is neither a run nor a calibration: it has no run.json and no calibration.json")
     from bench.report import draw, draw_calibration, is_checkup
+    from bench.report.terminal import claims_table
 
     if is_run and is_checkup(run):
         sys.exit(_report_checkup(run, fail_on))
@@ -348,10 +351,14 @@ def report_command(run: Path, force: bool, fail_on: tuple[str, ...]) -> None:
         drawn = draw(run, force=force)
     except store.BrokenFile as error:
         raise UsageError(str(error)) from None
-    for table in drawn.tables:
+    told = drawn if scenario is None else drawn.of(scenario)
+    for table in told.tables:
         console.print(table)
+    if told.claims:
+        console.print(claims_table(told.claims))
     console.print(str(drawn.page), soft_wrap=True, highlight=False)
-    sys.exit(TROUBLED if drawn.troubled else 0)
+    refuted = check and any(claim.verdict == "refuted" for claim in told.claims)
+    sys.exit(TROUBLED if told.troubled or refuted else 0)
 
 
 def _report_checkup(run: Path, fail_on: tuple[str, ...]) -> int:

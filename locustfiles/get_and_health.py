@@ -1,4 +1,4 @@
-"""Users who ask for one path as fast as it answers, and a load balancer that looks at /health twenty times a second.
+"""Users who ask for one path as fast as it answers, and a load balancer that looks at /health ten times a second.
 
 By hand, against an app that is already running:
 
@@ -26,10 +26,10 @@ def _options(parser):
 
 
 class LoadBalancer(HubHttpUser):
-    """Asks every 50 ms whether the server lives, from an absolute timetable, and waits for no earlier answer."""
+    """Asks every 100 ms whether the server lives, from an absolute timetable, and waits for no earlier answer."""
 
     fixed_count = 1
-    arrival_rate = 20.0
+    arrival_rate = 10.0
 
 
 class Visitor(HubHttpUser):

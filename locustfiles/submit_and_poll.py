@@ -25,10 +25,10 @@ def _options(parser):
 
 
 class LoadBalancer(HubHttpUser):
-    """Asks every 50 ms whether the server lives, from an absolute timetable, and waits for no earlier answer."""
+    """Asks every 100 ms whether the server lives, from an absolute timetable, and waits for no earlier answer."""
 
     fixed_count = 1
-    arrival_rate = 20.0
+    arrival_rate = 10.0
 
 
 class Clients(JobUser):

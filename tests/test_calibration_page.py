@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import math
 import re
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +21,15 @@ from test_charts import text_boxes
 from test_page import HOSTILE, Tags, assert_harmless, without_charts
 
 from bench import laws, store
-from bench.analysis.calibration import PARTS, deviations, read_calibration
+from bench.analysis.calibration import (
+    PARTS,
+    Tried,
+    VerdictRow,
+    deviations,
+    read_calibration,
+    slowed_by,
+    tried_verdicts,
+)
 from bench.analysis.statistics import spread_about_zero, spread_ratio
 from bench.calibrate import parts
 from bench.calibrate.campaign import calibrate
@@ -96,6 +106,22 @@ def probe() -> Rows:
     return [{"round": n, "log_ratio": -0.005 + 0.002 * (-1) ** n, "measured_s": 4.0} for n in range(1, 21)]
 
 
+def verdicts() -> Rows:
+    """24 rounds in which the machine drifts for all alike; the slowed ones are slower by what they should be."""
+    slowed = {"twin_1": 0, "twin_2": 0, "twin_3": 0, "slowed_5": 5, "slowed_10": 10}
+    return [
+        {
+            "round": n,
+            "variant": name,
+            "slowed_percent": percent,
+            "log_rate": 8 + 0.1 * n + math.log(1 - percent / 100) + 0.01 * math.sin(n * (place + 1)),
+            "cpu_us_per_request": 300 / (1 - percent / 100),
+        }
+        for n in range(1, 25)
+        for place, (name, percent) in enumerate(slowed.items())
+    ]
+
+
 MAKERS: dict[str, Callable[[], Rows]] = {
     "generators": generators,
     "lag": lag,
@@ -104,6 +130,7 @@ MAKERS: dict[str, Callable[[], Rows]] = {
     "overhead": overhead,
     "noise": noise,
     "probe": probe,
+    "verdicts": verdicts,
 }
 
 
@@ -167,9 +194,12 @@ def test_targets_are_judged_by_paired_rounds(tmp_path: Path) -> None:
         ("+3.2 MB", "met"),
         ("1.80 s", "met"),
         ("0.995 ×", "met"),  # noqa: RUF001
+        ("0 of 30", "met"),
+        ("30 of 30", "met"),
+        ("30 of 30", "met"),
     ]
     page = text_of(draw_calibration(tmp_path))
-    assert "9 of 10 targets met" in page
+    assert "12 of 13 targets met" in page
     assert "median of 3 rounds, 10.00 ×" in page  # noqa: RUF001
 
 
@@ -441,9 +471,48 @@ def test_what_calibrate_writes_can_be_read(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(parts, "_freeze_round", lambda *_: iter(froze))
     monkeypatch.setattr("bench.calibrate.parts.subprocess.run", lambda *_, **__: SimpleNamespace(stdout="60.5"))
     monkeypatch.setattr(parts, "run_lineup", lineup)
+    monkeypatch.setitem(parts.PARTS, "verdicts", (lambda _: iter(verdicts()), 24))
     calibrate(tmp_path, PARTS, 2, 1, lambda _: None)
     found = read_calibration(tmp_path)
     assert found.troubles == ()
     assert [part for part in PARTS if not getattr(found, part)] == []
     assert found.parts["lag"]["rounds"] == 2
     assert [trial.log_ratio for trial in found.noise] == [0.0] * 4
+
+
+def test_verdicts_are_tried_on_runs_put_together_from_the_rounds() -> None:
+    """24 rounds are 4 runs of 5 that share none, and 2 of 12; without noise every verdict is right."""
+    rows = [VerdictRow(**row) for row in verdicts()]
+    same, ten, five = (tried_verdicts(rows, *wanted) for wanted in ((0, 5), (10, 5), (5, 12)))
+    assert same == Tried(pairs=30, different=0, slower=0, equivalent=30, runs=10, disjoint=4)
+    assert ten == Tried(pairs=30, different=30, slower=30, equivalent=0, runs=10, disjoint=4)
+    assert five is not None
+    assert (five.slower, five.runs, five.disjoint) == (30, 10, 2)
+    assert tried_verdicts(rows, 5, 25) is None
+    by = slowed_by(rows, 10)
+    assert by is not None
+    assert by[0] == pytest.approx(1 / 9)
+    assert by[1] == pytest.approx(0.1, abs=0.01)
+
+
+def test_slowed_variants_that_are_not_slower_are_not_found() -> None:
+    rows = [replace(VerdictRow(**row), log_rate=8.0 + 0.001 * (row["round"] % 3)) for row in verdicts()]
+    found = tried_verdicts(rows, 10, 5)
+    assert found is not None
+    assert (found.slower, found.equivalent) == (0, 30)
+
+
+def test_a_round_that_lacks_a_variant_is_in_no_run() -> None:
+    rows = [VerdictRow(**row) for row in verdicts() if (row["round"], row["variant"]) != (3, "twin_1")]
+    found = tried_verdicts(rows, 0, 12)
+    assert found is not None
+    assert found.disjoint == 1
+
+
+def test_a_part_without_evidence_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_part(tmp_path, "noise", noise())
+    monkeypatch.setitem(parts.PARTS, "noise", (lambda _: iter(()), 1))
+    said: list[str] = []
+    calibrate(tmp_path, ("noise",), None, 1, said.append)
+    assert said == ["noise: nothing that could be trusted was measured; what was there is kept"]
+    assert len(read_calibration(tmp_path).noise) == len(noise())

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -17,11 +18,15 @@ from matplotlib.figure import Figure
 
 from bench.analysis.frames import Frames, read_run, read_scenario
 from bench.analysis.summary import Summary, summarise
-from bench.report import canvas, charts, timeline
+from bench.report import canvas, charts, heatmap, timeline
 from bench.report.canvas import Drawing, looks, spread
 from bench.report.charts import CHARTS, draw
+from bench.report.sweep_chart import sweep
 
 Analysed = tuple[Frames, Summary]
+
+EVERYWHERE = tuple(chart for chart in CHARTS if chart is not charts.jobs)
+"""The charts of a scenario without jobs."""
 
 WAITING = synthetic.Seen((0.001, 80_000.0), cores=123.4, borrowed=(99_999, 100_000), waiting=12_345)
 
@@ -76,14 +81,15 @@ def test_spread_shares_what_room_there_is() -> None:
 
 
 def test_every_chart_is_drawn_with_a_finding_for_its_title(drawings: dict[str, Drawing]) -> None:
-    assert list(drawings) == [chart.__name__ for chart in CHARTS]
+    assert list(drawings) == [chart.__name__ for chart in EVERYWHERE]
     assert re.match(
         r"time\.sleep in async def: (19\.\d|20\.\d) requests/s, the fixes 5\d\d to 5\d\d", drawings["throughput"].alt
     )
     assert "health checks take longer than" in drawings["health"].alt
     assert drawings["timeline"].alt.startswith("time.sleep in async def holds the loop for up to 1.6 s at")
     assert "others for 7.0 ms at most" in drawings["timeline"].alt
-    assert re.match(r"A request costs 0\.4\d.ms of CPU with await asyncio\.sleep, 0\.8\d.ms", drawings["cpu_cost"].alt)
+    cost = r"A request costs the web process 0\.4\d.ms of CPU with await asyncio\.sleep, 0\.8\d.ms"
+    assert re.match(cost, drawings["cpu_cost"].alt)
 
 
 def test_svg_is_well_formed_text_with_ids_of_its_own(drawings: dict[str, Drawing]) -> None:
@@ -115,12 +121,12 @@ def test_drawing_leaves_matplotlib_as_it_was(blocking: Analysed) -> None:
     assert dict(matplotlib.rcParams) == before
 
 
-@pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: str(chart.__name__))
+@pytest.mark.parametrize("chart", EVERYWHERE, ids=lambda chart: str(chart.__name__))
 def test_no_label_is_clipped_and_none_overlaps(blocking: Analysed, chart: charts.Chart) -> None:
     assert_legible(chart, blocking)
 
 
-@pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: str(chart.__name__))
+@pytest.mark.parametrize("chart", EVERYWHERE, ids=lambda chart: str(chart.__name__))
 def test_long_and_odd_names_stay_legible(tmp_path: Path, chart: charts.Chart) -> None:
     ways = [
         synthetic.Way("w" * 60, "trap", "a summary that goes on and on without coming to an end", None, seen=WAITING),
@@ -168,6 +174,84 @@ def test_turns_are_put_together_and_lines_broken_between_them(tmp_path: Path) ->
     assert track.lag is not None
     assert np.isnan(track.lag[0]).sum() == 8
     assert np.nanmax(track.lag[0]) <= 3.9 + 1e-9
+
+
+def test_the_heat_map_shows_where_the_requests_lie() -> None:
+    """Nine in ten of a second's requests take 10 ms, one takes 1 s; in the next second none is answered."""
+    rows = pd.DataFrame(
+        {"start_s": [0.0, 0.0], "end_s": [1.0, 1.0], "value_us": [10_000, 1_000_000], "count": [9, 1], "measured": True}
+    )
+    edges = np.geomspace(1, 10_000, heatmap.BANDS + 1)
+    shares = heatmap._shares(rows, [timeline.Turn(0.0, 0.0, 2.0, 0.0)], edges, (0.0, 2.0))
+    first, second = shares[:, : heatmap.SLOTS // 2], shares[:, heatmap.SLOTS // 2 :]
+    assert first.sum(axis=0) == pytest.approx(1)
+    assert first.max(axis=1)[np.searchsorted(edges, 10) - 1] == pytest.approx(0.9)
+    assert first.max(axis=1)[np.searchsorted(edges, 1000) - 1] == pytest.approx(0.1)
+    assert not second.any()
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Analysed:
+    """16 jobs a second are accepted; of the first variant's half are done, of the second's all, in 0.1 s."""
+    ways = [synthetic.Way("slow", "trap", "done before the answer", None), synthetic.Way("queue", "fix", "queue", None)]
+    declared = synthetic.scenario(ways, endpoint="job done", load={"users": None, "rate_rps": 16, "name": "rate-16"})
+    run = synthetic.write_run(tmp_path, {"jobs": declared})
+    for way, done in zip(ways, (8, 16), strict=True):
+        turns = [synthetic.turn(0, 0, 10)]
+        kinds = (("POST /jobs", "response", 5_000, 160), ("job done", "response", 100_000, 10 * done))
+        histograms = [synthetic.Histogram(name, kind, 0, 1, {us: n}) for name, kind, us, n in kinds]
+        if done < 16:
+            histograms.append(synthetic.Histogram("job done", "unfinished", 0, 1, {5_000_000: 80}))
+        counts = [
+            {
+                "endpoint": name,
+                "start_s": 0,
+                "end_s": 10,
+                "measured": 1,
+                "started": 160,
+                "finished": n,
+                "unfinished": 160 - n,
+            }
+            for name, _, _, n in kinds
+        ]
+        for number in (1, 2):
+            synthetic.write_trial(
+                run, "jobs", way.name, number, load="rate-16", histograms=histograms, counts=counts, turns=turns
+            )
+    return analysed(run)
+
+
+def test_jobs_tell_what_is_left(jobs: Analysed) -> None:
+    assert_legible(charts.jobs, jobs)
+    drawn = {drawing.name: drawing.alt for drawing in draw(*jobs)}
+    assert drawn["jobs"] == "With done before the answer, 80 jobs are left undone; queue leaves a fraction of that"
+
+
+def test_the_sweep_tells_who_gains_from_more_users(tmp_path: Path) -> None:
+    """Under the laws 1/S and N/S, 32 users instead of 8 bring the trap nothing and the fix four times as much."""
+    ways = synthetic.WAYS[:2]
+    loads = []
+    for users, served in ((8, (20.0, 160.0)), (32, (20.0, 640.0))):
+        name = f"users-{users}"
+        declared = synthetic.scenario(ways, load={"users": users, "rate_rps": None, "name": name})
+        run = synthetic.write_run(tmp_path / name, {"blocking": declared})
+        for way, rps in zip(ways, served, strict=True):
+            done, turns = round(10 * rps), [synthetic.turn(0, 0, 10)]
+            histograms = [synthetic.Histogram(synthetic.ENDPOINT, "service", 0, 1, {round(1e6 * users / rps): done})]
+            counts = [{"endpoint": synthetic.ENDPOINT, "start_s": 0, "end_s": 10, "measured": 1, "finished": done}]
+            synthetic.write_trial(
+                run, "blocking", way.name, 1, load=name, histograms=histograms, counts=counts, turns=turns
+            )
+        loads.append(analysed(run))
+    with canvas.style():
+        assert sweep(loads[:1]) is None
+        figure = sweep(loads)
+    assert figure is not None
+    title = " ".join(figure.texts[0].get_text().split())
+    assert (
+        title
+        == "From 8 to 32 users: 4 times the requests with await asyncio.sleep, no more with time.sleep in async def"
+    )
 
 
 def assert_legible(chart: charts.Chart, data: Analysed) -> None:

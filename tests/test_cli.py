@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import synthetic
 from harness import ROOT, bench
+
+from bench.model import Claim, Comparison, Relation
 
 
 def line(done: subprocess.CompletedProcess[str]) -> str:
@@ -145,3 +149,16 @@ def test_help_names_the_options() -> None:
     assert done.returncode == 0
     options = ("--profile", "--variant", "--rounds", "--users", "--measure-s", "--seed", "--run")
     assert [option for option in options if option not in done.stdout] == []
+
+
+@pytest.mark.parametrize(("other", "refuted"), [("below", True), ("above", False)])
+def test_check_tells_a_refuted_claim_by_the_exit_status(tmp_path: Path, other: Relation, refuted: bool) -> None:
+    run = synthetic.blocking_run(tmp_path / "r", ways=synthetic.WAYS[:2])
+    claim = Claim("said", "So it is said.", (Comparison("throughput_rps", "awaited", other, "blocking_call"),))
+    declared = synthetic.scenario(synthetic.WAYS[:2], claims=[asdict(claim)])
+    synthetic.write_run(run, {"blocking": declared, "empty": declared})
+    said = bench("report", run)
+    checked, elsewhere = (bench("report", run, "--check", "--scenario", name) for name in ("blocking", "empty"))
+    assert (said.returncode, checked.returncode, elsewhere.returncode) == (0, int(refuted), 0), checked.stderr
+    assert ("\n refuted " in checked.stdout) == refuted
+    assert "So it is said." in checked.stdout

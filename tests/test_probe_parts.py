@@ -209,6 +209,11 @@ FINE = Sums(rows=30, lag_p50_ms=0.3, lag_p99_ms=2.0, lag_max_ms=4.0, cpu_cores=0
         (replace(FINE, rows=4), "not enough data", "4 samples"),
         (replace(FINE, loop_stalled=0.97, own=1.0), "loop blocked", "97 % of the time, 100 % of it in the app's own"),
         (replace(FINE, loop_stalled=0.5, own=0.0), "loop blocked", "none of it in the app's own code"),
+        (
+            replace(FINE, loop_stalled=0.15, own=0.0, cpu_cores=0.7, loop_cpu_cores=0.7),
+            "waiting on others",
+            "0.70 cores",
+        ),
         (replace(FINE, loop_stalled=0.9, own=0.9, cpu_cores=1.0, loop_cpu_cores=1.0), "loop blocked", "1.00 cores"),
         (replace(FINE, loop_stalled=0.5, own=0.05, cpu_cores=1.0, loop_cpu_cores=1.0), "CPU-bound", "1.00 of 1 core"),
         (replace(FINE, gil_stalled=0.6, loop_stalled=0.2, cpu_cores=1.0), "GIL-bound", "60 % of the time"),

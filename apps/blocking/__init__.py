@@ -24,6 +24,14 @@ SCENARIO = Scenario(
                 Comparison("throughput_rps", "blocking_call", "below", "awaited", factor=0.1),
                 Comparison("latency_p50_ms", "blocking_call", "above", "awaited", factor=10, endpoint="GET /health"),
             ),
+            guide=True,
+            quiz=1,
+        ),
+        Claim(
+            "health_checks_time_out",
+            "Health checks beside it time out: half of them take longer than a second, a load balancer's patience.",
+            (Comparison("latency_p50_ms", "blocking_call", "above", 1000, endpoint="GET /health"),),
+            guide=True,
         ),
         Claim(
             "awaiting_frees_the_loop",
@@ -32,6 +40,7 @@ SCENARIO = Scenario(
                 Comparison("latency_p50_ms", "awaited", "below", 1000 * WAIT_S, factor=1.5),
                 Comparison("latency_p50_ms", "awaited", "below", 100, endpoint="GET /health"),
             ),
+            guide=True,
         ),
         Claim(
             "plain_def_frees_the_loop",
@@ -40,6 +49,16 @@ SCENARIO = Scenario(
                 Comparison("throughput_rps", "plain_def", "above", "blocking_call", factor=10),
                 Comparison("latency_p50_ms", "plain_def", "below", 100, endpoint="GET /health"),
             ),
+            guide=True,
+        ),
+        Claim(
+            "run_in_threadpool_frees_the_loop",
+            "From inside async def, run_in_threadpool does the same for a single blocking call.",
+            (
+                Comparison("throughput_rps", "run_in_threadpool", "above", "blocking_call", factor=10),
+                Comparison("latency_p50_ms", "run_in_threadpool", "below", 100, endpoint="GET /health"),
+            ),
+            guide=True,
         ),
         Claim(
             "three_fixes_are_equally_good",
@@ -48,6 +67,7 @@ SCENARIO = Scenario(
                 Comparison("throughput_rps", "plain_def", "equivalent", "awaited"),
                 Comparison("throughput_rps", "run_in_threadpool", "equivalent", "awaited"),
             ),
+            guide=True,
         ),
     ),
 )

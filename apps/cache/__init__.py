@@ -26,6 +26,7 @@ SCENARIO = Scenario(
                 Comparison("throughput_rps", "redis_in_async_def", "below", "redis_async"),
                 Comparison("latency_p50_ms", "redis_in_async_def", "above", "redis_async", endpoint="GET /health"),
             ),
+            guide=True,
         ),
         Claim(
             "either_fix_will_do",

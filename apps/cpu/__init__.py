@@ -20,19 +20,31 @@ SCENARIO = Scenario(
     ),
     claims=(
         Claim(
+            "async_does_not_help_computing",
+            "In pure computation there is no waiting to overlap, so async def computes no more than plain def.",
+            (Comparison("throughput_rps", "async_def", "below", "plain_def", factor=1.25),),
+            guide=True,
+            quiz=3,
+        ),
+        Claim(
             "threads_do_not_add_up",
             "Because of the GIL, threads compute no more in pure Python than the event loop's one thread does.",
             (Comparison("throughput_rps", "plain_def", "below", "async_def", factor=1.1),),
+            guide=True,
+            quiz=3,
         ),
         Claim(
             "def_keeps_it_off_the_loop",
             "Plain def makes computing no faster, but it keeps it off the event loop, which stays free for others.",
             (Comparison("latency_p50_ms", "plain_def", "below", "async_def", factor=0.5, endpoint="GET /health"),),
+            guide=True,
         ),
         Claim(
             "processes_add_up",
             "A process pool computes on several cores at once.",
             (Comparison("throughput_rps", "process_pool", "above", "async_def", factor=1.5),),
+            guide=True,
+            quiz=3,
         ),
     ),
 )

@@ -24,11 +24,13 @@ SCENARIO = Scenario(
             "file_io_in_async_def_stalls_the_loop",
             "File operations inside async def hold up everybody's requests; in plain def they do not.",
             (Comparison("latency_p50_ms", "open_in_def", "below", "open_in_async_def", 0.5, "GET /health"),),
+            guide=True,
         ),
         Claim(
             "file_io_in_async_def_costs_throughput",
             "File operations inside async def serve fewer requests than in plain def.",
             (Comparison("throughput_rps", "open_in_async_def", "below", "open_in_def"),),
+            guide=True,
         ),
         Claim(
             "asynchronous_files_are_threads",

@@ -36,6 +36,8 @@ SCENARIO = Scenario(
             "pure_python_needs_processes",
             "Resizing in pure Python uses several cores only in a process pool.",
             (Comparison("throughput_rps", "pure_python_process_pool", "above", "pure_python_in_def", factor=1.5),),
+            guide=True,
+            quiz=3,
         ),
         Claim(
             "the_library_matters_more_than_the_pattern",

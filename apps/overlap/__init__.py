@@ -32,6 +32,7 @@ SCENARIO = Scenario(
                 Comparison("latency_p50_ms", "task_group", "below", BOTH_MS, factor=0.8),
                 Comparison("latency_p50_ms", "one_after_another", "above", BOTH_MS, factor=0.99),
             ),
+            guide=True,
         ),
         Claim(
             "one_thread_carries_hundreds",
@@ -41,6 +42,7 @@ SCENARIO = Scenario(
                 Comparison("latency_p50_ms", "one_after_another", "below", 1000 * SLOW_S, 1.05, endpoint="GET /slow"),
                 Comparison("latency_p50_ms", "one_after_another", "below", 50, endpoint="GET /health"),
             ),
+            guide=True,
         ),
         Claim(
             "gather_and_task_group_are_equals",

@@ -29,6 +29,7 @@ SCENARIO = Scenario(
             "keyword_does_not_matter",
             "For a trivial body it does not matter whether it is async def or def.",
             (Comparison("throughput_rps", "plain_def", "equivalent", "async_def"),),
+            guide=True,
         ),
         Claim(
             "one_def_is_enough",

@@ -34,11 +34,14 @@ SCENARIO = Scenario(
                 Comparison("throughput_rps", "trap_2_workers", "above", "trap_1_worker", factor=1.5),
                 Comparison("throughput_rps", "trap_4_workers", "below", "fixed_1_worker", factor=0.5),
             ),
+            guide=True,
+            quiz=2,
         ),
         Claim(
             "health_checks_wait_all_the_same",
             "With more workers a health check still waits behind whatever blocks the worker that it came to.",
             (Comparison("latency_p50_ms", "trap_4_workers", "above", "fixed_1_worker", 5, endpoint="GET /health"),),
+            guide=True,
         ),
     ),
 )

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
+import math
+import random
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench import laws, store
+from bench.analysis.comparisons import verdict_of
 from bench.analysis.statistics import Spread, spread_about_zero
 
 OURS, FAST, WRK, BARE = "HubHttpUser", "FastHttpUser", "wrk", "bare loop"
@@ -97,6 +101,17 @@ class NoiseRow:
 
 
 @dataclass(frozen=True)
+class VerdictRow:
+    """One variant in one round: the mean over its turns of ln(requests/s). 0 % slowed are all the same code."""
+
+    round: int
+    variant: str
+    slowed_percent: int
+    log_rate: float
+    cpu_us_per_request: float
+
+
+@dataclass(frozen=True)
 class Calibration:
     """What is in the folder. ``parts`` is calibration.json's: when each was measured, rounds, seed."""
 
@@ -111,10 +126,11 @@ class Calibration:
     overhead: tuple[OverheadRow, ...]
     noise: tuple[NoiseRow, ...]
     probe: tuple[ProbeRow, ...]
+    verdicts: tuple[VerdictRow, ...]
     troubles: tuple[str, ...]
 
 
-PARTS = ("generators", "lag", "freeze", "memory", "overhead", "noise", "probe")
+PARTS = ("generators", "lag", "freeze", "memory", "overhead", "noise", "probe", "verdicts")
 
 Row = TypeVar("Row")
 
@@ -151,6 +167,7 @@ def read_calibration(folder: Path) -> Calibration:
         rows("overhead", OverheadRow),
         rows("noise", NoiseRow),
         rows("probe", ProbeRow),
+        rows("verdicts", VerdictRow),
         tuple(troubles),
     )
 
@@ -166,7 +183,7 @@ def _header(folder: Path, troubles: list[str]) -> dict[str, Any]:
         return {}
 
 
-SIGNED = ("log_ratio", "overhead_s")
+SIGNED = ("log_ratio", "overhead_s", "log_rate", "slowed_percent")
 """Columns that may be zero or negative. No other can."""
 
 
@@ -317,3 +334,84 @@ def overheads_s(rows: Sequence[OverheadRow]) -> dict[int, float]:
 def noise_spread(rows: Sequence[NoiseRow], method: str) -> Spread | None:
     """Standard deviation of the log ratio about zero: identical variants have a log ratio of 0 by construction."""
     return spread_about_zero([row.log_ratio for row in rows if row.method == method])
+
+
+RUNS = 10
+"""Runs that verdicts are tried on, put together from the measured rounds."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Verdicts on pairs of which the truth is known, over ``runs`` runs, of which ``disjoint`` share no round."""
+
+    pairs: int
+    different: int
+    """Called faster or slower, which of identical pairs is a false alarm and of slowed ones right if it is slower."""
+    slower: int
+    equivalent: int
+    runs: int
+    disjoint: int
+
+
+def tried_verdicts(rows: Sequence[VerdictRow], percent: int, rounds: int, seed: int = 1) -> Tried | None:
+    """Verdicts of runs of ``rounds`` rounds on the variants slowed by ``percent`` against those that are not.
+
+    With 0 per cent: on each pair of identical variants. None where there are not as many rounds.
+
+    The rounds are shuffled and cut into runs; once they are used up, shuffled again and cut again, until there are
+    RUNS. Runs from one shuffle share no round; those from different shuffles do, so they are not independent.
+    """
+    rates = _complete(rows)
+    runs, disjoint = _runs(sorted(rates), rounds, seed)
+    names = {row.variant: row.slowed_percent for row in rows}
+    same = sorted(name for name, slowed in names.items() if slowed == 0)
+    pairs = (
+        list(itertools.combinations(same, 2))
+        if percent == 0
+        else [(name, other) for name, slowed in sorted(names.items()) if slowed == percent for other in same]
+    )
+    if not runs or not pairs:
+        return None
+    found = [
+        verdict_of([rates[number][one] - rates[number][other] for number in run])
+        for run in runs
+        for one, other in pairs
+    ]
+    slower, faster = found.count("slower"), found.count("faster")
+    return Tried(len(found), slower + faster, slower, found.count("equivalent"), len(runs), disjoint)
+
+
+def slowed_by(rows: Sequence[VerdictRow], percent: int) -> tuple[float, float] | None:
+    """By what share more CPU a request of the slowed variant took, and by what share less it served; medians.
+
+    Against the mean of those that are not slowed, round by round.
+    """
+    more_cpu, less_served = [], []
+    for number in {row.round for row in rows}:
+        here = [row for row in rows if row.round == number]
+        same, slowed = ([row for row in here if row.slowed_percent == wanted] for wanted in (0, percent))
+        if same and slowed:
+            cpu, rate = (
+                statistics.fmean(getattr(r, name) for r in same) for name in ("cpu_us_per_request", "log_rate")
+            )
+            more_cpu += [row.cpu_us_per_request / cpu - 1 for row in slowed]
+            less_served += [1 - math.exp(row.log_rate - rate) for row in slowed]
+    return (statistics.median(more_cpu), statistics.median(less_served)) if more_cpu else None
+
+
+def _complete(rows: Sequence[VerdictRow]) -> dict[int, dict[str, float]]:
+    """{round: {variant: log rate}} of the rounds that have every variant."""
+    rates: dict[int, dict[str, float]] = {}
+    for row in rows:
+        rates.setdefault(row.round, {})[row.variant] = row.log_rate
+    names = {row.variant for row in rows}
+    return {number: found for number, found in rates.items() if found.keys() == names}
+
+
+def _runs(numbers: Sequence[int], rounds: int, seed: int) -> tuple[list[list[int]], int]:
+    """RUNS runs, and how many of them are disjoint: those of the first shuffle."""
+    draw, runs = random.Random(seed), list[list[int]]()
+    while len(numbers) >= rounds and len(runs) < RUNS:
+        shuffled = draw.sample(list(numbers), len(numbers))
+        runs += [shuffled[at : at + rounds] for at in range(0, len(numbers) - rounds + 1, rounds)]
+    return runs[:RUNS], min(RUNS, len(numbers) // rounds)

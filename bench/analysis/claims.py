@@ -54,9 +54,10 @@ def to_csv(verdicts: Iterable[ClaimVerdict]) -> str:
 def _judged(frames: Frames, summary: Summary, claim: Claim, rows: Sequence[Compared]) -> ClaimVerdict:
     verdict = _outcome(rows)
     telling = [row for row in rows if row.verdict == verdict]
-    told = [_sentence(frames, summary, row) for row in telling[:SHOWN_MOST]]
-    if len(telling) > SHOWN_MOST:
-        told.append(f"and {len(telling) - SHOWN_MOST} more")
+    sentences = list(dict.fromkeys(_sentence(frames, summary, row) for row in telling))
+    told = sentences[:SHOWN_MOST]
+    if len(sentences) > SHOWN_MOST:
+        told.append(f"and {len(sentences) - SHOWN_MOST} more")
     return ClaimVerdict(
         frames.scenario.name, claim.name, claim.statement, claim.quiz, claim.guide, verdict, f"{'; '.join(told)}."
     )
@@ -73,23 +74,22 @@ def _sentence(frames: Frames, summary: Summary, row: Compared) -> str:
     """``time.sleep in async def 19.9 requests/s, await asyncio.sleep 586: 0.034 times (0.033 to 0.035), …``."""
     if row.ratio is None:
         return row.reason
-    parts = [f"{_subject(frames, row)} {_figure(summary, row, row.variant)}"]
+    told = f"{_subject(frames, row)} {_figure(summary, row, row.variant)}"
     if row.baseline:
-        parts.append(f"{_name(frames, row.baseline)} {_figure(summary, row, row.baseline)}")
-    ratio = f"{_times(row)}{_interval(row)}" if row.baseline else _interval(row).strip()
-    told = ", ".join(parts) + (f": {ratio}" if ratio else "")
-    return f"{told}, {_asked(row)}{f' ({row.reason})' if row.reason else ''}"
+        told += f", {_name(frames, row.baseline)} {_figure(summary, row, row.baseline)}: {_times(row)}"
+    return f"{told} ({_interval(row)}), {_asked(row)}{f'; {row.reason}' if row.reason else ''}"
 
 
 def _subject(frames: Frames, row: Compared) -> str:
     name = _name(frames, row.variant)
-    where = "" if row.endpoint == frames.scenario.endpoint or row.metric not in _of_endpoints(row) else row.endpoint
+    where = "" if row.endpoint == frames.scenario.endpoint or not _of_an_endpoint(row) else row.endpoint
     what = METRICS.get(row.metric, row.metric)
     return f"{what} of {where} beside {name}" if where else f"{what} with {name}" if what else name
 
 
-def _of_endpoints(row: Compared) -> tuple[str, ...]:
-    return (row.metric,) if row.metric.startswith(("latency", "service", "throughput")) else ()
+def _of_an_endpoint(row: Compared) -> bool:
+    """Whether the metric is an endpoint's, and not the server's."""
+    return row.metric.startswith(("latency", "service", "throughput"))
 
 
 METRICS = {
@@ -108,7 +108,7 @@ def _name(frames: Frames, variant: str) -> str:
 
 
 def _figure(summary: Summary, row: Compared, variant: str) -> str:
-    endpoint = row.endpoint if _of_endpoints(row) else ""
+    endpoint = row.endpoint if _of_an_endpoint(row) else ""
     figure = summary.get(variant, endpoint, row.metric)
     return "unknown" if figure is None else _value(figure)
 
@@ -132,14 +132,14 @@ def _times(row: Compared) -> str:
 def _interval(row: Compared) -> str:
     """The interval that decides: 90 % for an equivalence that was shown, else 95 %; of a number's in its unit."""
     if row.rounds == 1:
-        return " (one round, no interval)"
+        return "one round, no interval"
     proven = row.relation == "equivalent" and row.verdict == "confirmed"
     low, high = (row.tost_low, row.tost_high) if proven else (row.ci_low, row.ci_high)
     if low is None or high is None or row.at_least or row.at_most:
-        return f" ({row.rounds} rounds)"
+        return f"{row.rounds} rounds"
     ends = [end * row.number if row.number else end for end in (low, high)]
     said = _unit(row) if row.number else lambda end: digits(end, 3)
-    return f" ({90 if proven else 95} % interval {said(ends[0])} to {said(ends[1])})"
+    return f"{90 if proven else 95} % interval {said(ends[0])} to {said(ends[1])}, {row.rounds} rounds"
 
 
 def _unit(row: Compared) -> Callable[[float], str]:
@@ -150,5 +150,5 @@ def _asked(row: Compared) -> str:
     """What the claim asks for: ``claimed below 0.1``, ``claimed above 1.0 s``, ``claimed within 5 %``."""
     if row.relation == "equivalent":
         return f"claimed to be within {100 * (MARGIN - 1):.0f} %"
-    limit = _unit(row)(row.number * row.factor) if row.number else f"{digits(row.factor, 2)} times"
+    limit = _unit(row)(row.number * row.factor) if row.number else f"{row.factor:g} times"
     return f"claimed to be {row.relation} {limit}"

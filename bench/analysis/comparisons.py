@@ -16,7 +16,7 @@ tests, here as the 90 % interval); Holm 1979 (statistics.holm).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -35,6 +35,8 @@ TOST_CONFIDENCE = 0.90
 ONE_ROUND_FACTOR = 2.0
 """One round has no interval. It only decides what is beyond its threshold by this factor: identical variants were seen
 to differ by 12 % (standard deviation) between two trials, so a factor of two lies six of those away."""
+ONE_ROUND_REQUESTS = 10
+"""It decides nothing about a throughput of fewer requests than this: two of them may be a factor of two."""
 
 Verdict = Literal["equivalent", "faster", "slower", "confirmed", "refuted", "inconclusive", ""]
 
@@ -140,6 +142,12 @@ def compare_throughput(frames: Frames, one: str, other: str, rates: RotationRate
     return _judged(_adjusted([_measured(frames, row, logs)])[0]) if logs else None
 
 
+def verdict_of(logs: Sequence[float]) -> Verdict:
+    """On ln(A / B) of each round of one pair, as a family of its own: equivalent, faster, slower or inconclusive."""
+    row = _with_figures(Compared("", "", "", "throughput_rps", "", ""), logs)
+    return _verdict(replace(row, p_holm=row.p))
+
+
 def _with_baseline(frames: Frames) -> Iterator[Compared]:
     scenario = frames.scenario
     rates = rotation_rates(frames, scenario.endpoint)
@@ -191,17 +199,26 @@ def _compared(frames: Frames, row: Compared, wanted: Comparison) -> Compared:
 
 def _measured(frames: Frames, row: Compared, logs: dict[int, float]) -> Compared:
     """The row with its figures; with a bound, p is that of the round that speaks least for it."""
-    values = list(logs.values())
-    interval = mean_interval(values)
-    if interval is None:
+    if not logs:
         return replace(row, reason=_missing(frames, row))
+    values = list(logs.values())
+    row = _with_figures(row, values)
     low, high = row.accepted
-    row = replace(row, ratio=math.exp(interval.mean), rounds=len(values), p=t_probability(values, low, high))
     if (row.at_least and min(values) <= high) or (row.at_most and max(values) >= low):
         row = replace(row, p=None, reason="so many requests were never answered that their latency is not known")
+    if len(values) == 1:
+        return replace(row, reason=row.reason or _too_few(frames, row, next(iter(logs))))
+    return row
+
+
+def _with_figures(row: Compared, logs: Sequence[float]) -> Compared:
+    """Ratio, intervals and p, from at least one round."""
+    interval = mean_interval(logs)
+    assert interval is not None
+    row = replace(row, ratio=math.exp(interval.mean), rounds=len(logs), p=t_probability(logs, *row.accepted))
     if interval.low is None or interval.high is None:
         return row
-    half = half_width(values, TOST_CONFIDENCE)
+    half = half_width(logs, TOST_CONFIDENCE)
     return replace(
         row,
         ci_low=math.exp(interval.low),
@@ -209,6 +226,19 @@ def _measured(frames: Frames, row: Compared, logs: dict[int, float]) -> Compared
         tost_low=math.exp(interval.mean - half),
         tost_high=math.exp(interval.mean + half),
     )
+
+
+def _too_few(frames: Frames, row: Compared, number: int) -> str:
+    """Why the only round that there is cannot be judged; empty where it can."""
+    if row.metric != "throughput_rps":
+        return ""
+    counts = frames.counts[(frames.counts["round"] == number) & (frames.counts["endpoint"] == row.endpoint)]
+    measured = counts[counts["measured"] == 1]
+    for name in (row.variant, row.baseline):
+        answered = int(measured.loc[measured["variant"] == name, "finished"].sum())
+        if name and answered < ONE_ROUND_REQUESTS:
+            return f"{answered} requests of {name} are too few"
+    return ""
 
 
 def _missing(frames: Frames, row: Compared) -> str:
@@ -234,7 +264,7 @@ def _adjusted(rows: list[Compared]) -> list[Compared]:
 def _judged(row: Compared) -> Compared:
     if not row.claim:
         return replace(row, verdict=_verdict(row))
-    if row.ratio is None:
+    if row.ratio is None or row.reason:
         return replace(row, verdict="inconclusive")
     if row.rounds == 1:
         return replace(row, verdict=_of_one_round(row))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -93,6 +93,8 @@ class ScenarioInfo:
     declared: dict[str, Any]
     twins: tuple[VariantInfo, ...] = ()
     claims: tuple[Claim, ...] = ()
+    sweep: tuple[ScenarioInfo, ...] = ()
+    """The same under each other load that it was measured under; without claims, which are about its own load."""
 
     @property
     def everyone(self) -> tuple[VariantInfo, ...]:
@@ -314,7 +316,7 @@ def decode(payload: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def _scenario(name: str, declared: dict[str, Any]) -> ScenarioInfo:
     load = declared["load"]
     everyone = tuple(_variant(variant) for variant in declared["variants"])
-    return ScenarioInfo(
+    scenario = ScenarioInfo(
         name=_folder_name(name),
         question=str(declared.get("question") or name),
         path=str(declared["path"]),
@@ -329,6 +331,21 @@ def _scenario(name: str, declared: dict[str, Any]) -> ScenarioInfo:
         declared=declared,
         twins=tuple(variant for variant in everyone if variant.twin),
         claims=tuple(_claim(claim) for claim in declared.get("claims") or ()),
+    )
+    return replace(scenario, sweep=tuple(_under(scenario, other) for other in declared.get("sweep") or ()))
+
+
+def _under(scenario: ScenarioInfo, load: dict[str, Any]) -> ScenarioInfo:
+    laws = load.get("laws") or {}
+    everyone = [_variant({**declared, "law": laws.get(declared["name"])}) for declared in scenario.declared["variants"]]
+    return replace(
+        scenario,
+        load=_folder_name(load["name"]),
+        users=None if load.get("users") is None else int(load["users"]),
+        rate_rps=_number(load.get("rate_rps")),
+        variants=tuple(variant for variant in everyone if not variant.twin),
+        twins=tuple(variant for variant in everyone if variant.twin),
+        claims=(),
     )
 
 

@@ -28,6 +28,9 @@ def calibrate(folder: Path, parts: tuple[str, ...], rounds: int | None, seed: in
         measure, usual_rounds = PARTS[part]
         bench = Bench(folder, rounds or usual_rounds, seed, say)
         rows = list(measure(bench))
+        if not rows:
+            say(f"{part}: nothing that could be trusted was measured; what was there is kept")
+            continue
         table = _csv(rows)
         store.write_text(folder / f"{part}.csv", table)
         done[part] = {

@@ -20,8 +20,10 @@ import psutil
 
 from bench import catalogue, store
 from bench.calibrate import null_server
+from bench.calibrate.scenarios.slowed import SLOWED_PERCENT
+from bench.campaign import open_run
 from bench.lineup import clean_environment, run_lineup
-from bench.model import Load
+from bench.model import Load, Scenario, Variant
 from bench.plan import make_plan
 from bench.processes import Cores, Process, cores_for, free_port, start, wait_until_ready
 
@@ -40,6 +42,10 @@ FREEZE_S, FREEZE_EVERY_S, FREEZE_PERIODS, FREEZE_RATE_RPS = 1.0, 5.0, 3, 200
 MEMORY_REQUESTS = (100_000, 1_000_000, 10_000_000)
 NOISE_S = 4.0
 """Seconds measured a variant and round, the same for both ways of comparing."""
+VERDICTS_S = 1.6
+"""Seconds measured a variant and round: about half of a standard round's, for the sake of twice as many rounds."""
+TRIED_LOOPS = 10_000
+"""About as much work as a trivial request is itself."""
 APPS = Path(__file__).with_name("scenarios")  # not "apps": that is the catalogue's package
 
 
@@ -300,6 +306,68 @@ def probe(bench: Bench) -> Iterator[Row]:
         yield {"round": number, "log_ratio": math.log(rates["with"] / rates["without"]), "measured_s": NOISE_S}
 
 
+def verdicts(bench: Bench) -> Iterator[Row]:
+    """Four identical variants, one made 5 % slower and one 10 %, all taking turns: mean log rate of each in a round."""
+    bench.say("verdicts: how much work makes a request slower")
+    slowed = _slowed(bench)
+    run = bench.folder / "logs" / "verdicts"
+    shutil.rmtree(run, ignore_errors=True)
+    plan = make_plan(slowed, Load(users=USERS), bench.rounds, VERDICTS_S, bench.seed)
+    open_run(run, plan, "calibration", [], lambda: {"machine": {}, "git": None})
+    for made in plan.rounds:
+        bench.say(f"verdicts: round {made.number}/{bench.rounds}")
+        for lineup in made.lineups:
+            run_lineup(slowed, lineup, run)
+    yield from _log_rates(run, bench.say)
+
+
+def _slowed(bench: Bench) -> Scenario:
+    """The scenario with the loops that make a request as much slower as it says, found by trying."""
+    scenario = catalogue.load("slowed", APPS)
+    loops = {"none": 0, "many": TRIED_LOOPS}
+    tried = replace(scenario, variants=tuple(_looping(scenario.variants[0], name, n) for name, n in loops.items()))
+    plan = make_plan(tried, Load(users=USERS), 1, NOISE_S, bench.seed)
+    trials = [t for made in plan.rounds[0].lineups for t in run_lineup(tried, made, bench.folder / "logs" / "tried")]
+    request_s = {trial.variant: 1 / _throughput_rps(trial.facts) for trial in trials}
+    loop_s = (request_s["many"] - request_s["none"]) / TRIED_LOOPS
+    if loop_s <= 0:
+        raise RuntimeError(f"{TRIED_LOOPS} loops cost no time; is something else running on this machine?")
+
+    def wanted(percent: int) -> int:
+        """Of n % less throughput, the time of a request is 100 / (100 - n) times as long."""
+        return round(request_s["none"] * (100 / (100 - percent) - 1) / loop_s)
+
+    variants = tuple(_looping(v, v.name, wanted(SLOWED_PERCENT[v.name])) for v in scenario.variants)
+    return replace(scenario, variants=variants)
+
+
+def _looping(variant: Variant, name: str, loops: int) -> Variant:
+    return replace(variant, name=name, environment=(("LOOPS", str(loops)),))
+
+
+def _log_rates(run: Path, say: Say) -> Iterator[Row]:
+    """As the analysis of any run has it: only trials that are evidence, in rounds that are complete."""
+    from bench.analysis.frames import read_run, read_scenario
+    from bench.analysis.rounds import rotation_rates
+    from bench.analysis.summary import cpu_per_request_ms
+
+    read = read_run(run)
+    frames = read_scenario(read, read.scenarios[0])
+    if frames.troubles:
+        first = frames.troubles[0]
+        say(f"verdicts: {len(frames.troubles)} trials are no evidence; round {first.round}: {first.reasons[0]}")
+    cpu_ms = {name: cpu_per_request_ms(frames, name) for name in SLOWED_PERCENT}
+    for (name, number), rates in sorted(rotation_rates(frames, "GET /").items(), key=lambda item: item[0][1]):
+        if number in cpu_ms[name] and all(rate > 0 for rate in rates.values()):
+            yield {
+                "round": number,
+                "variant": name,
+                "slowed_percent": SLOWED_PERCENT[name],
+                "log_rate": math.fsum(map(math.log, rates.values())) / len(rates),
+                "cpu_us_per_request": 1e3 * cpu_ms[name][number],
+            }
+
+
 def _throughput_rps(facts: dict[str, Any]) -> float:
     return float(facts["endpoints"]["GET /"]["throughput_rps"])
 
@@ -338,5 +406,6 @@ PARTS: dict[str, tuple[Callable[[Bench], Iterator[Row]], int]] = {
     "overhead": (overhead, 5),
     "noise": (noise, 10),
     "probe": (probe, 20),
+    "verdicts": (verdicts, 24),
 }
 """{part: (what measures it, rounds by default)}"""

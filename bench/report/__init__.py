@@ -7,22 +7,22 @@ drawn.troubled     # a line for each failed, invalid or refused trial; empty whe
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import matplotlib
 
 from bench import store
-from bench.analysis.frames import Frames, Run, ScenarioInfo, read_run, read_scenario, trial_files
-from bench.analysis.summary import Summary, summarise, to_csv
-from bench.report import charts, wording
+from bench.analysis import claims
+from bench.analysis.claims import ClaimVerdict
+from bench.analysis.frames import read_run
+from bench.analysis.summary import Summary, to_csv
+from bench.report import wording
 from bench.report.calibration import draw_calibration, quote
-from bench.report.page import Result, page
+from bench.report.chapter import Chapter
+from bench.report.drawing import chart_path, draw_chapters, write_chart
+from bench.report.overview import overview
+from bench.report.page import OVERVIEW, headline, page
+from bench.report.summary_md import summary_md
 from bench.report.terminal import ScenarioTable
 
 __all__ = ["Drawn", "draw", "draw_calibration", "is_checkup"]
@@ -33,41 +33,51 @@ ROOT = Path(__file__).parents[2]
 CALIBRATION = "calibration"
 """Beside the runs: what the harness measured of itself on this machine."""
 
-FINGERPRINTS = "drawn.json"
-"""In charts/: for every scenario what its charts were drawn from, and which they are."""
-
 
 @dataclass(frozen=True)
 class Drawn:
-    """What was drawn. ``troubled`` has a line for each trial that is no evidence; ``tables`` are rich renderables."""
+    """What was drawn."""
 
     page: Path
-    troubled: tuple[str, ...]
-    tables: tuple[ScenarioTable, ...]
+    chapters: tuple[Chapter, ...]
+
+    @property
+    def troubled(self) -> tuple[str, ...]:
+        """A line for each trial that is no evidence."""
+        return tuple(_troubled(self.chapters))
+
+    @property
+    def tables(self) -> tuple[ScenarioTable, ...]:
+        """Every scenario's table, for the terminal."""
+        return tuple(chapter.table for chapter in self.chapters)
+
+    @property
+    def claims(self) -> tuple[ClaimVerdict, ...]:
+        """Every claim with its verdict."""
+        return tuple(claim for chapter in self.chapters for claim in chapter.claims)
+
+    def of(self, scenario: str) -> Drawn:
+        """The same page, told of one scenario only."""
+        return replace(self, chapters=tuple(chapter for chapter in self.chapters if chapter.name == scenario))
 
 
 def draw(run: Path, *, force: bool = False, root: Path = ROOT) -> Drawn:
-    """Analyse ``run`` and write summary.csv, charts/ and index.html into it.
+    """Analyse ``run`` and write summary.csv, claims.csv, summary.md, charts/ and index.html into it.
 
-    Charts of a scenario are drawn again when its files or this code have changed, or with ``force``. Raises
+    A scenario is analysed and drawn again when its files or this code have changed, or with ``force``. Raises
     BrokenFile when run.json itself cannot be read, OSError when the folder cannot be written.
     """
     read = read_run(run)
-    before = _fingerprints(run)
-    after: dict[str, Any] = {}
-    results = []
-    for scenario in read.scenarios:
-        frames = read_scenario(read, scenario)
-        summary = summarise(frames)
-        after[scenario.name] = _drawn_charts(read, frames, summary, None if force else before.get(scenario.name))
-        results.append(Result(frames, summary, tuple(_inlined(run, scenario, after[scenario.name]["charts"]))))
-    _remove_stale(run, before, after)
-    store.write_text(run / "charts" / FINGERPRINTS, json.dumps(after, indent=2) + "\n")
-    store.write_text(run / "summary.csv", to_csv(result.summary for result in results))
+    chapters = draw_chapters(read, root, force=force)
+    store.write_text(run / "summary.csv", to_csv(Summary(chapter.figures) for chapter in chapters))
     quoted = quote(run.resolve().parent / CALIBRATION, read.machine)
-    store.write_text(run / "index.html", page(read, results, root, quoted))
-    tables = tuple(ScenarioTable(result.frames, result.summary) for result in results)
-    return Drawn(run / "index.html", tuple(_troubled(results)), tables)
+    charts = {chapter.name: list(_charts(run, chapter)) for chapter in chapters}
+    charts[OVERVIEW] = list(_overview(run, chapters))
+    store.write_text(run / "index.html", page(read, chapters, charts, quoted))
+    drawn = Drawn(run / "index.html", chapters)
+    store.write_text(run / "claims.csv", claims.to_csv(drawn.claims))
+    store.write_text(run / "summary.md", summary_md(read.name, headline(chapters), chapters))
+    return drawn
 
 
 def is_checkup(run: Path) -> bool:
@@ -78,86 +88,20 @@ def is_checkup(run: Path) -> bool:
         return False
 
 
-def _troubled(results: list[Result]) -> Iterator[str]:
-    for result in results:
-        for trouble in result.frames.troubles:
-            reasons = "; ".join(wording.clean(reason) for reason in trouble.reasons)
-            yield f"{wording.clean(trouble.where)}: {trouble.status}: {reasons}"
+def _troubled(chapters: Sequence[Chapter]) -> Iterator[str]:
+    for trouble in (trouble for chapter in chapters for trouble in chapter.troubles):
+        reasons = "; ".join(wording.clean(reason) for reason in trouble.reasons)
+        yield f"{wording.clean(trouble.where)}: {trouble.status}: {reasons}"
 
 
-def _drawn_charts(run: Run, frames: Frames, summary: Summary, before: dict[str, Any] | None) -> dict[str, Any]:
-    """Draw what has changed; returns the fingerprint, and the names and titles of the scenario's charts."""
-    scenario = frames.scenario
-    fingerprint = _fingerprint(run, scenario)
-    if _still_there(run.folder, scenario, before, fingerprint):
-        return dict(before or {})
-    drawings = charts.draw(frames, summary)
-    for drawing in drawings:
-        path = _chart_path(run.folder, scenario.name, drawing.name, "svg")
-        store.write_text(path, drawing.svg)
-        store.write_bytes(path.with_suffix(".png"), drawing.png)
-    return {"fingerprint": fingerprint, "charts": {drawing.name: drawing.alt for drawing in drawings}}
+def _overview(run: Path, chapters: Sequence[Chapter]) -> Iterator[tuple[str, str]]:
+    """The chart over all scenarios, where there are several."""
+    drawing = overview(chapters) if len(chapters) > 1 else None
+    if drawing:
+        write_chart(run / "charts" / "overview.svg", drawing)
+        yield drawing.svg, drawing.alt
 
 
-def _still_there(run: Path, scenario: ScenarioInfo, before: dict[str, Any] | None, fingerprint: str) -> bool:
-    if before is None or before.get("fingerprint") != fingerprint:
-        return False
-    paths = (_chart_path(run, scenario.name, name, suffix) for name in before["charts"] for suffix in ("svg", "png"))
-    return all(path.is_file() for path in paths)
-
-
-def _inlined(run: Path, scenario: ScenarioInfo, titles: dict[str, str]) -> Iterator[tuple[str, str]]:
-    for name, alt in titles.items():
-        yield _chart_path(run, scenario.name, name, "svg").read_text(encoding="utf-8"), alt
-
-
-def _chart_path(run: Path, scenario: str, chart: str, suffix: str) -> Path:
-    return run / "charts" / f"{scenario}-{chart}.{suffix}"
-
-
-def _remove_stale(run: Path, before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Charts that were drawn once and have no data now."""
-    for scenario, drawn in before.items():
-        gone = set(drawn.get("charts", ())) - set(after.get(scenario, {}).get("charts", ()))
-        for name in gone:
-            for suffix in ("svg", "png"):
-                _chart_path(run, scenario, name, suffix).unlink(missing_ok=True)
-
-
-def _fingerprints(run: Path) -> dict[str, Any]:
-    """What the charts in the folder were drawn from; nothing known means that all are drawn again."""
-    try:
-        content = json.loads((run / "charts" / FINGERPRINTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(content, dict):
-        return {}
-    return {name: drawn for name, drawn in content.items() if "/" not in name and _is_drawn(drawn)}
-
-
-def _is_drawn(drawn: Any) -> bool:
-    """Chart names come from a file and become paths: only names, with their titles."""
-    charts = drawn.get("charts") if isinstance(drawn, dict) else None
-    return isinstance(charts, dict) and all(
-        name.isidentifier() and isinstance(title, str) for name, title in charts.items()
-    )
-
-
-def _fingerprint(run: Run, scenario: ScenarioInfo) -> str:
-    """A digest of everything that the scenario's charts depend on: its files, what it declares, and this code."""
-    digest = hashlib.sha256(_code_digest().encode())
-    digest.update(json.dumps(scenario.declared, sort_keys=True).encode())
-    for path in trial_files(run, scenario):
-        content = path.read_bytes()
-        digest.update(f"\0{path.relative_to(run.folder)}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
-        digest.update(content)
-    return digest.hexdigest()
-
-
-@cache
-def _code_digest() -> str:
-    digest = hashlib.sha256(matplotlib.__version__.encode())
-    for package in ("analysis", "report"):
-        for path in sorted((Path(__file__).parents[1] / package).glob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+def _charts(run: Path, chapter: Chapter) -> Iterator[tuple[str, str]]:
+    for name, alt in chapter.charts.items():
+        yield chart_path(run, chapter.name, name, "svg").read_text(encoding="utf-8"), alt

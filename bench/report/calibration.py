@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import store
 from bench.analysis import calibration as measured
-from bench.analysis.calibration import AFTER, FAST, OURS, TURNS, WRK, Calibration, Ratio, read_calibration
+from bench.analysis.calibration import AFTER, FAST, OURS, TURNS, WRK, Calibration, Ratio, Tried, read_calibration
 from bench.analysis.statistics import mean_interval, spread_ratio
+from bench.model import PROFILES
 from bench.report import calibration_charts as charts
 from bench.report import wording
-from bench.report.page import environment, flat, inline, utc
+from bench.report.page import flat, inline, utc
+from bench.report.section import environment
 
 MOST_THROUGHPUT, SOME_OF_WRK, AIM_OF_WRK, MOST_CPU = 10.0, 0.7, 0.9, 0.1
 """By FastHttpUser's requests/s at least, by wrk's at least and as an aim, by FastHttpUser's CPU a request at most: a
@@ -27,6 +29,9 @@ MOST_OFF_SHARE, MOST_OFF_MS = 0.02, 2.0
 MOST_NOISE = 1 / 3
 LEAST_PROBED = 0.98
 """By that of one after another: as good as nine times the rounds."""
+
+MOST_FALSE, LEAST_FOUND = 0.1, 0.9
+"""A true 5 % test calls at most 4 of 40 identical pairs different 95 times in 100."""
 
 SAME_MACHINE: dict[str, tuple[str, ...]] = {
     "CPU model": ("cpu", "model"),
@@ -151,6 +156,7 @@ def targets(calibration: Calibration) -> list[Target]:
         _memory_target(calibration),
         _overhead_target(calibration),
         _probe_target(calibration),
+        *_verdict_targets(calibration),
     ]
 
 
@@ -244,6 +250,41 @@ def _probe_target(calibration: Calibration) -> Target:
     return Target(name, asked, mean, f"{low:.3f} to {high:.3f}, {len(calibration.probe)} rounds", low > LEAST_PROBED)
 
 
+def _verdict_targets(calibration: Calibration) -> Iterator[Target]:
+    """False alarms and findings of standard and thorough runs, put together from the rounds of this calibration."""
+    rows = calibration.verdicts
+    standard, thorough = (PROFILES[name].rounds for name in ("standard", "thorough"))
+    same = measured.tried_verdicts(rows, 0, standard)
+    yield _tried_target(
+        "Identical variants called different",
+        f"at most {wording.share(MOST_FALSE)} of pairs, {standard} rounds each",
+        same,
+        same.different if same else 0,
+        f"; {wording.share(same.equivalent / same.pairs)} proven equivalent" if same else "",
+        lambda share: share <= MOST_FALSE,
+    )
+    for percent, rounds in ((10, standard), (5, thorough)):
+        found = measured.tried_verdicts(rows, percent, rounds)
+        by = measured.slowed_by(rows, percent)
+        yield _tried_target(
+            f"A slowdown of {percent} % found",
+            f"in at least {wording.share(LEAST_FOUND)} of comparisons, {rounds} rounds each",
+            found,
+            found.slower if found else 0,
+            f"; {100 * by[0]:.1f} % more CPU a request, {100 * by[1]:.1f} % fewer requests/s" if by else "",
+            lambda share: share >= LEAST_FOUND,
+        )
+
+
+def _tried_target(
+    name: str, asked: str, tried: Tried | None, count: int, besides: str, met: Callable[[float], bool]
+) -> Target:
+    if tried is None:
+        return Target(name, asked, wording.DASH, "", None)
+    note = f"{tried.runs} runs put together from the rounds, {tried.disjoint} of them of rounds of their own{besides}"
+    return Target(name, asked, f"{count} of {tried.pairs}", note, met(count / tried.pairs))
+
+
 REASONS = {
     "generators": "Every generator loads the same server from one core with 32 connections, in a new order in every "
     "round; the server counts the requests. Ratios are taken within a round.",
@@ -256,6 +297,10 @@ REASONS = {
     "overhead": "Starting servers and Locust, waiting until they are ready, and stopping them.",
     "probe": "A trivial endpoint with the probe in its server and without, taking turns; the interval is Student's t "
     "over the rounds' log ratios.",
+    "verdicts": "Six servers of the same code take turns; two of them count in a loop besides, for so long that they "
+    "serve 5 and 10 % less. Rounds are half as long as a standard run's, and are put together to runs of as many: "
+    "shuffled and cut, and shuffled again when they are used up. Runs of different shuffles share rounds, and pairs of "
+    "one run share servers, so the counts tell less than as many independent runs would.",
     "noise": "The same app under two names. Both ways measure each variant equally long; the standard deviation is "
     "about zero, the true difference.",
 }

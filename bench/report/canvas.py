@@ -19,8 +19,10 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from PIL import Image
 
 from bench.analysis.frames import VariantInfo
 from bench.analysis.statistics import Floats
@@ -32,7 +34,7 @@ FIXES = ("#0072B2", "#009E73", "#56B4E9", "#CC79A7")
 BASELINES = ("#6b6b6b", "#9a9a9a", "#404040")
 
 WIDTH_IN = 8.0
-DPI = 150
+DPI = 120
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -53,6 +55,7 @@ STYLE: dict[Any, Any] = {
     # Ids are derived from content and this salt, and no date is written: the same data gives the same bytes.
     "svg.hashsalt": "bench",
 }
+FONT_STYLE = "font-family: 'DejaVu Sans', sans-serif; "
 FONTS = "'DejaVu Sans', Verdana, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -139,27 +142,63 @@ def style() -> Iterator[None]:
 
 
 def rendered(name: str, ident: str, figure: Figure) -> Drawing:
-    vector, raster = StringIO(), BytesIO()
+    """The chart's files. ``ident`` tells its ids from those of other charts in the same page."""
+    vector = StringIO()
     figure.savefig(vector, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    figure.savefig(raster, format="png", dpi=DPI, metadata={"Software": None})
     alt = " ".join(figure.texts[0].get_text().split())
-    return Drawing(name, portable(vector.getvalue(), ident), raster.getvalue(), alt)
+    return Drawing(name, portable(vector.getvalue(), ident), _raster(figure), alt)
 
 
-_COORDINATES = re.compile(r' (?:d|x|y|width|height|transform|points)="[^"]*"')
+COLOURS = 128
+"""Of a PNG: a palette makes it a third of the size, and a chart has few."""
+
+
+def _raster(figure: Figure) -> bytes:
+    pixels, file = BytesIO(), BytesIO()
+    figure.savefig(pixels, format="raw", dpi=DPI)
+    size = round(figure.get_figwidth() * DPI), len(pixels.getvalue()) // 4 // round(figure.get_figwidth() * DPI)
+    image = Image.frombytes("RGBA", size, pixels.getvalue()).convert("RGB")
+    image.quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(file, "PNG", dpi=(DPI, DPI))
+    return file.getvalue()
+
+
+_COORDINATES = re.compile(r' (?:d|x|y|width|height|points)="[^"]*"')
+_STYLE = re.compile(r' style="[^"]*"')
+_POINTS = re.compile(r"([ML]) (\S+) (\S+)\s*(?:L \2 \3\s*)*")
 
 
 def portable(svg: str, ident: str) -> str:
     """An SVG that can stand with others in one page: ids of its own, no fixed size, fonts that fall back; and small."""
-    prefix = re.sub(r"[^A-Za-z0-9_-]", "_", ident)
     opening, body = svg[svg.index("<svg") :].split(">", 1)
-    body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
-    body = _COORDINATES.sub(lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), body)
-    body = re.sub(r'\bid="', f'id="{prefix}-', body)
-    body = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{prefix}-", body)
-    body = body.replace("'DejaVu Sans'", FONTS).replace(f"{FONTS}, sans-serif", FONTS)
-    body = "\n".join(line for line in map(str.strip, body.splitlines()) if line)
-    return re.sub(r' (?:width|height)="[^"]*"', "", opening) + f">{body}\n"
+    opening = re.sub(r' (?:width|height)="[^"]*"', "", opening) + f' font-family="{FONTS}"'
+    body = re.sub(r"<!--.*?-->|<metadata.*?</metadata>", "", body, flags=re.DOTALL)
+    body = _COORDINATES.sub(lambda match: re.sub(r"(\.\d)\d+", r"\1", match[0]), body)
+    body = re.sub(r' d="[^"]*"', lambda match: _POINTS.sub(r"\1\2 \3", match[0]), body)
+    body = re.sub(r' transform="rotate\(-?0 [^"]*"', "", body)
+    body = _STYLE.sub(lambda match: re.sub(r"([:;]) ", r"\1", match[0].replace(FONT_STYLE, "")), body)
+    body = _without_idle_groups(_own_ids(body, re.sub(r"[^A-Za-z0-9_-]", "_", ident)))
+    return f"{opening}>" + "\n".join(line for line in map(str.strip, body.splitlines()) if line) + "\n"
+
+
+def _own_ids(body: str, prefix: str) -> str:
+    """Short ids that no other chart has; those that nothing refers to are dropped."""
+    used = dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]+)', body))
+    short = {name: f"{prefix}-{number}" for number, name in enumerate(used)}
+    body = re.sub(r' id="([^"]+)"', lambda match: f' id="{short[match[1]]}"' if match[1] in short else "", body)
+    return re.sub(r'(href="#|url\(#)([^")]+)', lambda match: match[1] + short[match[2]], body)
+
+
+def _without_idle_groups(body: str) -> str:
+    """Groups that say nothing of what they hold are unwrapped."""
+    kept: list[bool] = []
+
+    def tag(match: re.Match[str]) -> str:
+        if match[0] == "</g>":
+            return "</g>" if kept.pop() else ""
+        kept.append(match[0] != "<g>")
+        return match[0] if kept[-1] else ""
+
+    return re.sub(r"<g(?: [^>]*)?>|</g>", tag, body)
 
 
 def blank(height_in: float) -> Figure:
@@ -256,6 +295,11 @@ def beside(axes: Axes, row: int, value: str, note: str) -> None:
     at: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": "left"}
     axes.text(1.03, row - 0.03, value, va="bottom", weight="bold", fontsize=12, **at)
     axes.text(1.03, row + 0.03, note, va="top", color=FAINT, fontsize=11, **at)
+
+
+def mark(x: float, y: float, marker: str, colour: str) -> Line2D:
+    """One mark of a legend at a place of the figure."""
+    return Line2D([x], [y], marker=marker, ls="", ms=9.5, mfc=colour, mec="white", mew=0.8)
 
 
 def time_axis(axes: Axes, which: str, values_ms: Floats) -> None:

@@ -19,6 +19,9 @@ from bench.analysis.summary import HEALTH_TIMEOUT_S, Summary, cpu_per_request_ms
 from bench.analysis.summary import Figure as Number
 from bench.report import canvas, findings, wording
 from bench.report.canvas import FAINT, GRID, INK, Drawing, Look
+from bench.report.heatmap import heatmap
+from bench.report.jobs_chart import jobs
+from bench.report.sweep_chart import Loads, sweep
 from bench.report.timeline import timeline
 
 Chart = Callable[[Frames, Summary], Figure | None]
@@ -236,21 +239,22 @@ def cpu_cost(frames: Frames, summary: Summary) -> Figure | None:
         longest = max(longest, number.value, *points, number.ci_high or 0.0, 1e-9)
     axes.set_xlim(0, longest * 1.04)
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.set_xlabel("the server's CPU time for each request answered, in ms")
+    axes.set_xlabel("CPU time for each request answered, in ms: pools and queue workers not counted")
     axes.grid(axis="x", color=GRID)
     return figure
 
 
-CHARTS: tuple[Chart, ...] = (throughput, health, percentiles, cpu_cost, timeline)
+CHARTS: tuple[Chart, ...] = (throughput, health, jobs, percentiles, cpu_cost, timeline, heatmap)
 """In the page's order. Adding a chart is one function above and its name here."""
 
 
-def draw(frames: Frames, summary: Summary) -> list[Drawing]:
-    """Every chart of CHARTS that has data, as SVG and PNG."""
-    drawings = []
+def draw(frames: Frames, summary: Summary, besides: Loads = ()) -> list[Drawing]:
+    """Every chart of CHARTS that has data, and the sweep where there are other loads ``besides``, as SVG and PNG."""
     with canvas.style():
-        for chart in CHARTS:
-            figure = chart(frames, summary)
-            if figure is not None:
-                drawings.append(canvas.rendered(chart.__name__, f"{frames.scenario.name}-{chart.__name__}", figure))
-    return drawings
+        figures = {chart.__name__: chart(frames, summary) for chart in CHARTS}
+        figures["sweep"] = sweep([(frames, summary), *besides])
+        return [
+            canvas.rendered(name, f"{frames.scenario.name}-{name}", figure)
+            for name, figure in figures.items()
+            if figure is not None
+        ]

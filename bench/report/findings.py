@@ -213,7 +213,10 @@ def loop_title(frames: Frames, summary: Summary) -> str:
 
 
 def cpu_title(frames: Frames, summary: Summary) -> str:
-    """For example: A request costs 0.28 ms of CPU with ..., 0.62 ms with ..."""
+    """For example: A request costs the web process 0.28 ms of CPU with ..., 0.62 ms with ...
+
+    Of the web process alone: what a process pool or a queue's worker spends is not in it.
+    """
     metric = "server_cpu_per_request_ms"
     costs = {v.name: cost for v in frames.variants if (cost := summary.value(v.name, "", metric)) is not None}
     ranked = sorted((v for v in frames.variants if v.name in costs), key=lambda variant: costs[variant.name])
@@ -221,10 +224,10 @@ def cpu_title(frames: Frames, summary: Summary) -> str:
         return "CPU a request"
     low, high = (wording.duration(costs[variant.name]) for variant in (ranked[0], ranked[-1]))
     if len(ranked) == 1:
-        return f"{_what(ranked[0])}: a request costs {low} of CPU"
+        return f"{_what(ranked[0])}: a request costs the web process {low} of CPU"
     if costs[ranked[-1].name] < ALIKE * costs[ranked[0].name]:
-        return f"A request costs the same CPU with all of them: {wording.span(low, high)}"
-    return f"A request costs {low} of CPU with {_what(ranked[0])}, {high} with {_what(ranked[-1])}"
+        return f"A request costs the web process the same CPU with all of them: {wording.span(low, high)}"
+    return f"A request costs the web process {low} of CPU with {_what(ranked[0])}, {high} with {_what(ranked[-1])}"
 
 
 def stalled_share(frames: Frames, variant: str, kinds: tuple[str, ...] = server.LOOP_KINDS) -> float:

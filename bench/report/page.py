@@ -1,8 +1,7 @@
-"""index.html: one self-contained file that needs nothing else, no script and no network.
+"""index.html: one self-contained file that needs nothing else, no network and no script to be read.
 
 Everything that comes from a run (names, questions, log lines) goes through wording.clean and the template's
-autoescape. Only three things enter as markup: our own charts' SVG, our own advice, and the highlighted code, all of
-them escaped by their makers.
+autoescape. Only two things enter as markup: our own charts' SVG, and the chapters' HTML (bench.report.section).
 """
 
 from __future__ import annotations
@@ -10,181 +9,143 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from bench.analysis.frames import Frames, LeftOut, Run, Trouble, VariantInfo
-from bench.analysis.summary import Summary
-from bench.report import findings, wording
-from bench.report.server_section import server_section
-
-TEMPLATES = Path(__file__).parent / "templates"
+from bench.analysis.claims import ClaimVerdict
+from bench.analysis.frames import LeftOut, Run, Trouble
+from bench.report import wording
+from bench.report.chapter import Chapter
+from bench.report.section import environment
+from bench.report.summary_md import counted
+from bench.report.verdicts import noise_words
 
 TROUBLES_SHOWN = 40
 """More would bury the rest of the page; their files still have them."""
 
-CODE_LIMIT = 20_000
-"""Characters of a variant's file that are shown. Ours have 10 to 40 lines."""
+Charts = Mapping[str, Sequence[tuple[str, str]]]
+"""For each scenario's name its charts, and under OVERVIEW those of all: (SVG text, title for who cannot see it)."""
+
+OVERVIEW = ""
 
 
-@dataclass(frozen=True)
-class Result:
-    """One scenario, analysed and drawn. ``charts`` are (SVG text, title for those who cannot see it)."""
-
-    frames: Frames
-    summary: Summary
-    charts: tuple[tuple[str, str], ...]
-
-
-def page(run: Run, results: Sequence[Result], root: Path, calibration: Sequence[str] = ()) -> str:
-    """The page's HTML. ``root`` is the repository, where run.json's file names of variants start.
+def page(run: Run, chapters: Sequence[Chapter], charts: Charts, calibration: Sequence[str] = ()) -> str:
+    """The page's HTML, with ``charts`` in it.
 
     ``calibration`` are the sentences that are quoted of the machine's calibration.
     """
-    content = _page(run, results, root, calibration)
+    content = _page(run, chapters, charts, calibration)
     return environment().get_template("index.html.j2").render(page=content, dash=wording.DASH)
 
 
-def environment() -> Environment:
-    """Where templates come from: what they are given is escaped, and what they miss is an error."""
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _page(run: Run, results: Sequence[Result], root: Path, calibration: Sequence[str]) -> dict[str, Any]:
-    troubles = [trouble for result in results for trouble in result.frames.troubles]
-    left_out = [left for result in results for left in result.frames.left_out]
-    headline = _headline(results)
+def _page(run: Run, chapters: Sequence[Chapter], charts: Charts, calibration: Sequence[str]) -> dict[str, Any]:
+    troubles = [trouble for chapter in chapters for trouble in chapter.troubles]
+    left_out = [left for chapter in chapters for left in chapter.left_out]
+    finding = headline(chapters)
     return {
-        "title": headline,
+        "title": finding,
         "run": wording.clean(run.name, 80),
         "created": utc(run.created_unix_s),
-        "headline": headline,
-        "notes": _notes(results, troubles, left_out),
-        "sections": [_section(result, root) for result in results],
+        "headline": finding,
+        "notes": _notes(chapters, troubles, left_out),
+        "claims": [told for told in _claims(chapters) if told["claims"]],
+        "counted": counted([claim for chapter in chapters for claim in chapter.claims]),
+        "quiz": list(_quiz(chapters)),
+        "noise": [f"{wording.clean(c.name, 60)}: {noise_words(c.noise)}." for c in chapters if c.noise],
+        "overview": [inline(svg, alt) for svg, alt in charts.get(OVERVIEW, ())],
+        "chapters": [_chapter(chapter, charts) for chapter in chapters],
         "troubles": [_trouble(trouble) for trouble in troubles[:TROUBLES_SHOWN]],
         "troubles_left_off": max(0, len(troubles) - TROUBLES_SHOWN),
         "left_out": [_left_out(left) for left in left_out],
         "calibration": list(calibration),
-        "facts": list(_facts(run, results)),
+        "facts": list(_facts(run, chapters)),
         "command": wording.clean(run.command, 2000) or "The run does not say how it was started.",
         "redraw": wording.clean(f"nox -s report -- results/{shlex.quote(run.name)}", 200),
     }
 
 
-def _headline(results: Sequence[Result]) -> str:
+def headline(chapters: Sequence[Chapter]) -> str:
     """The finding of the scenario whose trap costs most."""
-    told = [result for result in results if result.frames.variants]
+    told = [chapter for chapter in chapters if chapter.headline]
     if not told:
         return "Nothing to report yet: no trial of a complete round gave evidence."
-    worst = max(told, key=_cost)
-    return findings.headline(worst.frames, worst.summary)
+    return max(told, key=lambda chapter: chapter.cost).headline
 
 
-def _cost(result: Result) -> float:
-    """By what factor the trap is slower than the best fix; 0 without either."""
-    cast = findings.cast_of(result.frames, result.summary)
-    if cast.trap is None or not cast.fixes:
-        return 0.0
-    endpoint = result.frames.scenario.endpoint
-    best = result.summary.value(cast.fixes[-1].name, endpoint, "throughput_rps") or 0.0
-    trap = result.summary.value(cast.trap.name, endpoint, "throughput_rps") or 0.0
-    return best / max(trap, 1e-9)
-
-
-def _notes(results: Sequence[Result], troubles: Sequence[Trouble], left_out: Sequence[LeftOut]) -> list[str]:
+def _notes(chapters: Sequence[Chapter], troubles: Sequence[Trouble], left_out: Sequence[LeftOut]) -> list[str]:
     notes = []
     if troubles:
         statuses = {status: sum(t.status == status for t in troubles) for status in ("failed", "invalid", "refused")}
         counted = ", ".join(f"{n} {status}" for status, n in statuses.items() if n)
         notes.append(f"Kept out of every number, and listed below: {counted}.")
     if left_out:
-        notes.append(f"Left out: {len(left_out)} {_plural(len(left_out), 'round')} cut short.")
-    if any(max(map(len, _round_lists(result)), default=0) == 1 for result in results):
+        notes.append(f"Left out: {len(left_out)} {wording.plural(len(left_out), 'round')} cut short.")
+    if any(chapter.single_round for chapter in chapters):
         notes.append("One round, no interval: the differences here are not proven to repeat.")
     return notes
 
 
-def _round_lists(result: Result) -> Iterable[tuple[int, ...]]:
-    return [result.frames.rounds(variant.name) for variant in result.frames.variants]
+RANKS = {"refuted": 0, "confirmed": 1, "inconclusive": 2}
+"""Of a verdict in the table: what contradicts comes first, what says nothing last."""
+
+QUESTIONS = {
+    1: "Why does one blocking call in one async def endpoint slow down all the others?",
+    2: "The only driver there is for your database blocks. How should the endpoint be written?",
+    3: "An endpoint computes in pure Python. Does async def put a second core to use?",
+}
+"""The guide's three quiz questions, in our words; model.Claim.quiz says which claim answers which."""
 
 
-def _section(result: Result, root: Path) -> dict[str, Any]:
-    frames, summary = result.frames, result.summary
+def _claims(chapters: Sequence[Chapter]) -> list[dict[str, Any]]:
+    """The guide's statements, and what else was put to the test."""
+    everything = [claim for chapter in chapters for claim in chapter.claims]
+    ranked = sorted(everything, key=lambda claim: RANKS[claim.verdict])
+    return [
+        {"title": title, "claims": [_claim(claim) for claim in ranked if claim.guide is guide]}
+        for guide, title in ((True, "Is the guide right?"), (False, "What else was put to the test"))
+    ]
+
+
+def _claim(claim: ClaimVerdict) -> dict[str, str]:
     return {
-        "anchor": f"scenario-{re.sub(r'[^A-Za-z0-9_-]', '_', frames.scenario.name)[:80]}",
-        "name": wording.clean(frames.scenario.name, 60),
-        "question": wording.clean(frames.scenario.question),
-        "measured": _measured(frames),
-        "answer": findings.answer(frames, summary),
-        "charts": [inline(svg, alt) for svg, alt in result.charts],
-        "columns": findings.COLUMNS,
-        "rows": findings.table(frames, summary),
-        "server": server_section(frames, summary, root),
-        "code": [shown for variant in frames.scenario.variants if (shown := _code(variant, root))],
+        "verdict": claim.verdict,
+        "statement": wording.clean(claim.statement),
+        "evidence": wording.clean(claim.evidence),
+        "scenario": wording.clean(claim.scenario, 60),
+        "anchor": anchor(claim.scenario),
     }
 
 
-def _measured(frames: Frames) -> str:
-    """``32 users, 5 rounds, 3.0 s measured a variant and round (profile standard)``."""
-    scenario = frames.scenario
-    load = f"{scenario.users} users" if scenario.users is not None else f"{scenario.rate_rps:g} requests/s offered"
-    rounds = max((len(numbers) for numbers in (frames.rounds(v.name) for v in frames.variants)), default=0)
-    said = [load, f"{rounds} {_plural(rounds, 'round')}"]
-    if len(frames.trials):
-        shortest, longest = (
-            float(value) for value in (frames.trials["measured_s"].min(), frames.trials["measured_s"].max())
-        )
-        seconds = wording.span(f"{shortest:.1f} s", f"{longest:.1f} s")
-        said.append(f"{seconds} measured a variant and round")
-    profile = f" (profile {wording.clean(scenario.profile, 40)})" if scenario.profile else ""
-    return ", ".join(said) + profile
+def _quiz(chapters: Sequence[Chapter]) -> Iterable[dict[str, Any]]:
+    """Each question that a claim of this run answers, with those claims."""
+    for number, question in QUESTIONS.items():
+        claims = [_claim(claim) for chapter in chapters for claim in chapter.claims if claim.quiz == number]
+        if claims:
+            yield {"question": question, "claims": claims}
+
+
+def _chapter(chapter: Chapter, charts: Charts) -> dict[str, Any]:
+    return {
+        "anchor": anchor(chapter.name),
+        "name": wording.clean(chapter.name, 60),
+        "opening": Markup(chapter.opening),
+        "charts": [inline(svg, alt) for svg, alt in charts[chapter.name]],
+        "closing": Markup(chapter.closing),
+    }
+
+
+def anchor(scenario: str) -> str:
+    """The id of a scenario's section."""
+    return f"scenario-{re.sub(r'[^A-Za-z0-9_-]', '_', scenario)[:80]}"
 
 
 def inline(svg: str, alt: str) -> Markup:
     """The chart for the page: an image to a screen reader, with its finding as the name."""
     label = Markup(' role="img" aria-label="{}"').format(wording.clean(alt))
     return Markup(svg.replace("<svg", f"<svg{label}", 1))
-
-
-def _code(variant: VariantInfo, root: Path) -> dict[str, Any] | None:
-    text = _source(variant, root)
-    if text is None:
-        return None
-    name, summary = wording.name_of(variant), wording.summary_of(variant)
-    return {"name": name, "summary": summary, "role": variant.role, "code": _highlighted(text)}
-
-
-def _source(variant: VariantInfo, root: Path) -> str | None:
-    """The code that was measured, from run.json; else the file of today, if it lies within the repository."""
-    if "\n" in variant.source:
-        return wording.clean_lines(variant.source[:CODE_LIMIT], CODE_LIMIT)
-    path = (root / variant.file).resolve()
-    if not variant.file.endswith(".py") or not path.is_relative_to(root.resolve()) or not path.is_file():
-        return None
-    return wording.clean_lines(path.read_text(encoding="utf-8", errors="replace")[:CODE_LIMIT], CODE_LIMIT)
-
-
-def _highlighted(code: str) -> Markup:
-    """Python in colours where pygments is there (rich brings it), else plain; escaped either way."""
-    try:
-        from pygments import highlight
-        from pygments.formatters.html import HtmlFormatter
-        from pygments.lexers.python import PythonLexer
-    except ImportError:
-        return escape(code)
-    return Markup(highlight(code.strip(), PythonLexer(), HtmlFormatter(nowrap=True)))
 
 
 def _trouble(trouble: Trouble) -> dict[str, Any]:
@@ -200,14 +161,13 @@ def _left_out(left: LeftOut) -> str:
     return f"{wording.clean(left.scenario, 60)}, round {left.round}: {missing} not measured"
 
 
-def _facts(run: Run, results: Sequence[Result]) -> Iterable[tuple[str, str]]:
+def _facts(run: Run, chapters: Sequence[Chapter]) -> Iterable[tuple[str, str]]:
     for key, value in flat("", run.machine):
         yield key, value
     for key, value in flat("git", run.git if isinstance(run.git, dict) else {}):
         yield key, value
-    for result in results:
-        scenario = result.frames.scenario
-        yield f"seed of {wording.clean(scenario.name, 60)}", wording.clean(scenario.seed)
+    for chapter in chapters:
+        yield f"seed of {wording.clean(chapter.name, 60)}", wording.clean(chapter.seed)
 
 
 def flat(prefix: str, mapping: dict[str, Any]) -> Iterable[tuple[str, str]]:
@@ -223,7 +183,3 @@ def flat(prefix: str, mapping: dict[str, Any]) -> Iterable[tuple[str, str]]:
 
 def utc(unix_s: float | None) -> str:
     return "" if unix_s is None else f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _plural(n: int, noun: str) -> str:
-    return noun if n == 1 else f"{noun}s"

@@ -1,47 +1,99 @@
-"""The page's table for the terminal, plain where the output is not one."""
+"""The page's tables for the terminal, plain where the output is not one."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from bench.analysis.frames import Frames
-from bench.analysis.summary import Summary
-from bench.report import findings
+from bench.analysis.analyse import Analysis
+from bench.analysis.claims import ClaimVerdict
+from bench.analysis.diagnosis import diagnosis
+from bench.report import findings, verdicts, wording
+from bench.report.findings import Cell, Row
 
 ROLES = {"trap": "red", "fix": "blue"}
+VERDICTS = {"confirmed": "green", "refuted": "bold red", "inconclusive": "yellow"}
 
-NARROW = 132
+NARROW = 180
 """Columns of a terminal below which the table leaves out what the page still has."""
+
+ROOMY = 80
+"""Columns below which words are broken over lines: a log, a split window."""
 
 VALUE_WIDTH = 12
 """Room for 19.88 ± 0.29 on one line."""
 
-ESSENTIAL = ("req/s", "p50", "health p50", "health > 1 s", "failures")
+AGAINST, DIAGNOSIS = "verdict", "diagnosis"
+COLUMNS = (*findings.COLUMNS, AGAINST, DIAGNOSIS)
+ESSENTIAL = ("req/s", "health p50", AGAINST, DIAGNOSIS)
 
 
+@dataclass(frozen=True)
 class ScenarioTable:
-    """A scenario's table as a rich renderable: ``Console().print(ScenarioTable(frames, summary))``."""
+    """A scenario's table as a rich renderable: ``Console().print(ScenarioTable.of(analysis))``.
 
-    def __init__(self, frames: Frames, summary: Summary) -> None:
-        self.title = findings.throughput_title(frames, summary)
-        self.rows = findings.table(frames, summary)
+    Its rows are the page's, with what COLUMNS has besides.
+    """
+
+    title: str
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, analysis: Analysis) -> ScenarioTable:
+        """The table of one scenario."""
+        frames, summary = analysis.frames, analysis.summary
+        shown = zip(frames.scenario.variants, findings.table(frames, summary), strict=True)
+        rows = tuple(replace(row, cells=(*row.cells, *_judgements(analysis, variant.name))) for variant, row in shown)
+        return cls(findings.throughput_title(frames, summary), rows, tuple(verdicts.notes(analysis)))
+
+    def cells(self, row: Row) -> dict[str, Cell]:
+        """Its cells by column."""
+        return dict(zip(COLUMNS, row.cells, strict=True))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """All columns where there is room, else the essential ones."""
-        wide = options.max_width >= NARROW
-        columns = findings.COLUMNS if wide else ESSENTIAL
+        columns = COLUMNS if options.max_width >= NARROW else ESSENTIAL
         table = Table(title=Text(self.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("variant", overflow="ellipsis", no_wrap=True)
         for column in columns:
+            words = column in (AGAINST, DIAGNOSIS)
             table.add_column(
-                column, justify="right", overflow="fold", min_width=VALUE_WIDTH if column == "req/s" else None
+                column,
+                justify="left" if words else "right",
+                overflow="fold",
+                no_wrap=words and options.max_width >= ROOMY,
+                min_width=VALUE_WIDTH if column == "req/s" else None,
             )
         for row in self.rows:
-            cells = dict(zip(findings.COLUMNS, row.cells, strict=True))
+            cells = self.cells(row)
             name = Text(row.variant, style=ROLES.get(row.role, ""))
             # Text, not str: square brackets in a name are not rich's markup.
             table.add_row(name, *(Text(cells[column].text) for column in columns))
         yield table
+        yield from (Text(note) for note in self.notes)
+
+
+def _judgements(analysis: Analysis, variant: str) -> tuple[Cell, Cell]:
+    """AGAINST and DIAGNOSIS."""
+    found = diagnosis(analysis.frames, analysis.summary, variant)
+    category = Cell(wording.DASH, findings.NO_TELEMETRY) if found is None else Cell(found.category)
+    return verdicts.against_baseline(analysis, variant), category
+
+
+def claims_table(claims: Iterable[ClaimVerdict]) -> Table:
+    """Every claim with its verdict, and the evidence of those that are not confirmed."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Claims", title_justify="left")
+    for column in ("verdict", "claim"):
+        table.add_column(column, overflow="fold")
+    for claim in claims:
+        said = wording.clean(claim.statement)
+        if claim.verdict != "confirmed":
+            said += f"\n{wording.clean(claim.evidence)}"
+        table.add_row(Text(claim.verdict, style=VERDICTS[claim.verdict]), Text(said))
+    return table

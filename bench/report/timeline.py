@@ -40,7 +40,7 @@ SMALL = 10.5
 LATENCY_IN, LAG_IN, THREADS_IN = 1.25, 0.62, 0.62
 PANEL_GAP_IN = 0.1
 HEADER_IN, FOOTER_IN = 0.3, 0.18
-LEFT_IN, LABELS_IN, BETWEEN_IN = 0.8, 1.02, 0.12
+LEFT_IN, LABELS_IN, BETWEEN_IN = 0.8, 1.14, 0.08
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Track:
 
 def timeline(frames: Frames, summary: Summary) -> Figure | None:
     """A block a variant: latency of the endpoint and the health check, the loop's lag, the threadpool."""
-    number = _round_to_show(frames)
+    number = round_to_show(frames)
     tracks = [track for v in frames.variants if number is not None and (track := _track(frames, v, number)).latency]
     if not tracks:
         return None
@@ -83,9 +83,9 @@ def timeline(frames: Frames, summary: Summary) -> Figure | None:
     figure = canvas.blank(1.06 + 0.42 + block_in * math.ceil(len(tracks) / columns))
     title = findings.loop_title(frames, summary) or steadiness(frames) or "Latency over time"
     endpoint = wording.clean(frames.scenario.endpoint, 40)
-    subtitle = f"round {number} of {_rounds(frames)}, time between turns left out · grey: warm-up · {endpoint}"
+    subtitle = f"round {number} of {rounds(frames)}, time between turns left out · grey: warm-up · {endpoint}"
     top_in = canvas.titled(figure, title, subtitle) - 0.02
-    span_s = min(t.turns[0].x_s for t in tracks), max(_end(t) for t in tracks)
+    span_s = min(t.turns[0].x_s for t in tracks), max(end_of(t.turns) for t in tracks)
     style = canvas.looks(frames.scenario.variants)
     for i, track in enumerate(tracks):
         last = i + columns >= len(tracks)
@@ -94,11 +94,12 @@ def timeline(frames: Frames, summary: Summary) -> Figure | None:
     return figure
 
 
-def _rounds(frames: Frames) -> int:
+def rounds(frames: Frames) -> int:
+    """The number of the last round."""
     return max(number for variant in frames.variants for number in frames.rounds(variant.name))
 
 
-def _round_to_show(frames: Frames) -> int | None:
+def round_to_show(frames: Frames) -> int | None:
     """The first of the rounds in which most variants were watched, or else gave evidence."""
     numbers = sorted({number for v in frames.variants for number in frames.rounds(v.name)})
     if not numbers:
@@ -111,13 +112,14 @@ def _round_to_show(frames: Frames) -> int | None:
     return max(numbers, key=lambda number: (seen(number), -number))
 
 
-def _end(track: Track) -> float:
-    last = track.turns[-1]
+def end_of(turns: Sequence[Turn]) -> float:
+    """Where the last of them ends on the axis."""
+    last = turns[-1]
     return last.x_s + last.end_s - last.start_s
 
 
 def _track(frames: Frames, variant: VariantInfo, number: int) -> Track:
-    turns = _turns(_of(frames.turns, variant.name, number))
+    turns = turns_of(frames, variant, number)
     rows = _of(frames.server, variant.name, number)
     tokens = rows[rows["tokens_borrowed"].notna()]
     pool = None
@@ -139,8 +141,9 @@ def _of(table: pd.DataFrame, variant: str, number: int) -> pd.DataFrame:
     return table[(table["variant"] == variant) & (table["round"] == number)]
 
 
-def _turns(rows: pd.DataFrame) -> tuple[Turn, ...]:
-    ordered = rows.sort_values("start_s")
+def turns_of(frames: Frames, variant: VariantInfo, number: int) -> tuple[Turn, ...]:
+    """The turns of one trial on the axis."""
+    ordered = _of(frames.turns, variant.name, number).sort_values("start_s")
     turns: list[Turn] = []
     x_s, begin_s = 0.0, None
     for start_s, warm_until_s, end_s in ordered[["start_s", "warm_until_s", "end_s"]].to_numpy(float).tolist():

@@ -9,9 +9,11 @@ import unicodedata
 from bench.analysis.frames import VariantInfo
 from bench.analysis.numbers import count as count
 from bench.analysis.numbers import decimals
+from bench.analysis.numbers import digits as digits
 from bench.analysis.numbers import duration as duration
 from bench.analysis.numbers import rate as rate
 from bench.analysis.numbers import share as share
+from bench.analysis.numbers import times as times
 from bench.analysis.summary import Figure
 
 DASH = "–"  # noqa: RUF001 (an en dash on purpose)
@@ -20,6 +22,9 @@ NAME_LIMIT = 40
 TEXT_LIMIT = 400
 LINE_LIMIT = 300
 """Of a log or a program: what a long line says, it says at its beginning."""
+
+VANISHING = 1e-6
+"""Share of a figure below which half of its interval is what rounding left."""
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
@@ -66,6 +71,11 @@ def latency_words(figure: Figure) -> str:
     return f"more than {duration(figure.value)}" if figure.at_least else duration(figure.value)
 
 
+def plural(n: int, noun: str) -> str:
+    """The noun as it goes with ``n``."""
+    return noun if n == 1 else f"{noun}s"
+
+
 def span(low: str, high: str) -> str:
     """``550 to 586``; one of them where they read the same; a unit said once."""
     if low == high:
@@ -79,7 +89,8 @@ def with_half_width(figure: Figure) -> str:
     if figure.ci_low is None or figure.ci_high is None:
         return rate(figure.value)
     half = (figure.ci_high - figure.ci_low) / 2
-    places = decimals(half, _interval_digits(half)) if half > 0 else decimals(figure.value, 3)
+    telling = half > VANISHING * abs(figure.value)
+    places = decimals(half, _interval_digits(half)) if telling else decimals(figure.value, 3)
     return f"{figure.value:,.{places}f} ± {half:,.{places}f}"
 
 

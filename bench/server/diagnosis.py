@@ -113,8 +113,10 @@ def _gil(sums: Sums) -> str:
 
 
 def _blocked(sums: Sums) -> str:
-    if sums.loop_stalled < STALLED_LEAST or (_full(sums) and sums.own < OWN_LEAST):
+    if sums.loop_stalled < STALLED_LEAST:
         return ""
+    if sums.own < OWN_LEAST and (_full(sums) or _loop_cores(sums) >= sums.loop_stalled):
+        return ""  # the framework was at work all that time, on a machine that may have had no more to give
     whose = f", {_percent(sums.own)} of it in the app's own code" if sums.own else ", none of it in the app's own code"
     return f"the loop's own thread stalled it {_percent(sums.loop_stalled)} of the time{whose}{_lag(sums)}{_cpu(sums)}"
 
@@ -169,6 +171,11 @@ def _others_share(sums: Sums) -> float | None:
     if not sums.cpu_cores or sums.loop_cpu_cores is None:
         return None
     return 1 - sums.loop_cpu_cores / sums.cpu_cores
+
+
+def _loop_cores(sums: Sums) -> float:
+    """Used by the loop's thread of an average worker; 0 where that is not known."""
+    return (sums.loop_cpu_cores or 0.0) / sums.workers
 
 
 def _percent(share: float) -> str:

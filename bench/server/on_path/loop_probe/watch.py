@@ -204,7 +204,7 @@ class Watch:
         begun = self._begun()
         self._dozes = self._is_idle(waits, begun, use.since(before)[0], now_s)
         asks = self._sent_s is None and (
-            (row_due and not self._dozes) or self._must_ask(waits, begun and late_s < LOOK_S, *use.since(before))
+            (row_due and not self._dozes) or self._must_ask(waits, begun > 0 and late_s < LOOK_S, *use.since(before))
         )
         if asks:
             # A look that comes late asks as if it had come in time: what was used meanwhile counts.
@@ -215,11 +215,7 @@ class Watch:
         sent_s = self._sent_s
         overdue = sent_s is not None and now_s - sent_s >= LOOK_S
         if sent_s is not None and overdue and stacks:
-            ran_s = use.cpu_s - before.cpu_s
-            quiet = late_s > LATE_S and (
-                ran_s < OTHERS_CPU_SHARE * late_s or self._releasing(self._own_delay.read_s) >= late_s / 2
-            )
-            self._sample(sent_s, use, stacks, quiet)
+            self._sample(sent_s, use, stacks, late_s > LATE_S and self._is_excused(late_s, begun, before, use))
         else:
             self._seen, self._places = [], {}
         if row_due:
@@ -232,14 +228,27 @@ class Watch:
             self._look_closer(last_s, now_s)
         return now_s + BEAT_S
 
-    def _begun(self) -> bool:
-        """Whether requests have begun since the last look."""
+    def _begun(self) -> int:
+        """Requests begun since the last look."""
         before = self._requests
         if self._state is not None:
             self._requests = self._state.total_requests
-        return self._requests != before
+        return self._requests - before
 
-    def _is_idle(self, waits: bool, begun: bool, used: float, now_s: float) -> bool:
+    def _is_excused(self, late_s: float, begun: int, before: Use, use: Use) -> bool:
+        """Whether this look is late because the machine was busy, and not because somebody kept the interpreter.
+
+        A loop that ran meanwhile and has finished none of the requests that it began was held all the same: waiting
+        for the interpreter means waking up every 5 ms, and on a busy machine waiting for a core each time.
+        """
+        if use.cpu_s - before.cpu_s < OTHERS_CPU_SHARE * late_s:
+            return True
+        ran_s = (use.loop_cpu_s or 0.0) - (before.loop_cpu_s or 0.0)
+        if self._state is not None and ran_s >= OTHERS_CPU_SHARE * late_s and 0 < begun <= len(self._state.tasks):
+            return False
+        return self._releasing(self._own_delay.read_s) >= late_s / 2
+
+    def _is_idle(self, waits: bool, begun: int, used: float, now_s: float) -> bool:
         """Whether nothing has happened for a while: no request begun or in flight, and nothing else either."""
         if self._wakings is None or self._state is None:
             return False

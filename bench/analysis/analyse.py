@@ -1,0 +1,38 @@
+"""All that is worked out of one scenario's measurements, in one go: what every table, chart and page is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.analysis.claims import ClaimVerdict, judge_claims
+from bench.analysis.comparisons import Comparisons, compare
+from bench.analysis.frames import Frames, Run, ScenarioInfo, read_scenario
+from bench.analysis.noise import NoiseFloor, Unsteady, noise_floor, unsteady
+from bench.analysis.summary import Summary, summarise
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One scenario: what was measured, and what that says."""
+
+    frames: Frames
+    summary: Summary
+    comparisons: Comparisons
+    claims: tuple[ClaimVerdict, ...]
+    noise: NoiseFloor | None
+    """None where no variant has a twin."""
+    unsteady: tuple[Unsteady, ...]
+
+    @property
+    def scenario(self) -> ScenarioInfo:
+        """As run.json declares it."""
+        return self.frames.scenario
+
+
+def analyse(run: Run, scenario: ScenarioInfo) -> Analysis:
+    """Read ``scenario``'s files and judge them."""
+    frames = read_scenario(run, scenario)
+    summary = summarise(frames)
+    comparisons = compare(frames)
+    claims = judge_claims(frames, summary, comparisons)
+    return Analysis(frames, summary, comparisons, claims, noise_floor(frames), unsteady(frames))

@@ -1,0 +1,21 @@
+"""Counts to LOOPS and answers: a trivial endpoint whose CPU time can be set to a hair."""
+
+import os
+
+from fastapi import FastAPI
+
+LOOPS = int(os.environ.get("LOOPS", "0"))
+
+app = FastAPI()
+
+
+@app.get("/")
+async def index() -> dict[str, str]:
+    for _ in range(LOOPS):
+        pass
+    return {"hello": "world"}
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    return {"status": "ok"}

@@ -1,0 +1,137 @@
+"""A scenario's section of the page as HTML: what stands before its charts, and what comes after them.
+
+Everything that comes from a run (names, questions, sources) goes through wording.clean and the template's autoescape.
+Only our own advice and the highlighted code enter as markup, both escaped by their makers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from pygments import highlight
+from pygments.formatters.html import HtmlFormatter
+from pygments.lexers.python import PythonLexer
+
+from bench.analysis.analyse import Analysis
+from bench.analysis.frames import Frames, VariantInfo
+from bench.report import findings, verdicts, wording
+from bench.report.server_section import server_section
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+CODE_LIMIT = 20_000
+"""Characters of a variant's file that are shown. Ours have 10 to 40 lines."""
+
+
+@cache
+def environment() -> Environment:
+    """Where templates come from: what they are given is escaped, and what they miss is an error."""
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def opening(analysis: Analysis) -> str:
+    """The question, how it was measured, and the answer."""
+    frames = analysis.frames
+    section = {
+        "name": wording.clean(frames.scenario.name, 60),
+        "question": wording.clean(frames.scenario.question),
+        "measured": _measured(frames),
+        "answer": findings.answer(frames, analysis.summary),
+    }
+    return environment().get_template("opening.html.j2").render(section=section)
+
+
+def closing(analysis: Analysis, root: Path) -> str:
+    """The table, what the servers did and whose line held them up, and the code side by side."""
+    section = {
+        "columns": (findings.COLUMNS[0], _against(analysis), *findings.COLUMNS[1:]),
+        "rows": list(_rows(analysis)),
+        "notes": [f"{note}." for note in verdicts.notes(analysis)],
+        "server": server_section(analysis.frames, analysis.summary, root),
+        "code": _codes(analysis.scenario.variants, root),
+    }
+    return environment().get_template("closing.html.j2").render(section=section)
+
+
+def _against(analysis: Analysis) -> str:
+    return f"against {wording.clean(analysis.scenario.baseline, wording.NAME_LIMIT)}"
+
+
+def _rows(analysis: Analysis) -> Iterator[findings.Row]:
+    """The table's rows, with the verdict beside the throughput that it is about."""
+    rows = findings.table(analysis.frames, analysis.summary)
+    for variant, row in zip(analysis.scenario.variants, rows, strict=True):
+        verdict = verdicts.against_baseline(analysis, variant.name)
+        yield replace(row, cells=(row.cells[0], verdict, *row.cells[1:]))
+
+
+def _measured(frames: Frames) -> str:
+    """``32 users, 5 rounds, 3.0 s measured a variant and round (profile standard)``."""
+    scenario = frames.scenario
+    load = f"{scenario.users} users" if scenario.users is not None else f"{scenario.rate_rps:g} requests/s offered"
+    rounds = max((len(numbers) for numbers in (frames.rounds(v.name) for v in frames.variants)), default=0)
+    said = [load, f"{rounds} {wording.plural(rounds, 'round')}"]
+    if len(frames.trials):
+        shortest, longest = (
+            float(value) for value in (frames.trials["measured_s"].min(), frames.trials["measured_s"].max())
+        )
+        seconds = wording.span(f"{shortest:.1f} s", f"{longest:.1f} s")
+        said.append(f"{seconds} measured a variant and round")
+    if frames.scenario.declared.get("parallel"):
+        said.append("the servers had every core, the generator's too")
+    profile = f" (profile {wording.clean(scenario.profile, 40)})" if scenario.profile else ""
+    return ", ".join(said) + profile
+
+
+def _codes(variants: Sequence[VariantInfo], root: Path) -> list[dict[str, Any]]:
+    """Each different file once, with the lines that not all of them have marked."""
+    found: dict[str, list[VariantInfo]] = {}
+    for variant in variants:
+        text = _source(variant, root)
+        if text is not None:
+            found.setdefault(text.strip(), []).append(variant)
+    common = set.intersection(*(set(map(str.strip, text.splitlines())) for text in found)) if found else set()
+    return [
+        {
+            "name": ", ".join(wording.name_of(variant) for variant in sharing),
+            "summary": wording.summary_of(sharing[0]) if len(sharing) == 1 else "the same file, served otherwise",
+            "role": sharing[0].role if len({variant.role for variant in sharing}) == 1 else "",
+            "lines": _lines(text, common if len(found) > 1 else None),
+        }
+        for text, sharing in found.items()
+    ]
+
+
+def _source(variant: VariantInfo, root: Path) -> str | None:
+    """The code that was measured, from run.json; else the file of today, if it lies within the repository."""
+    if "\n" in variant.source:
+        return wording.clean_lines(variant.source[:CODE_LIMIT], CODE_LIMIT)
+    path = (root / variant.file).resolve()
+    if not variant.file.endswith(".py") or not path.is_relative_to(root.resolve()) or not path.is_file():
+        return None
+    return wording.clean_lines(path.read_text(encoding="utf-8", errors="replace")[:CODE_LIMIT], CODE_LIMIT)
+
+
+def _lines(code: str, common: set[str] | None) -> list[tuple[bool, Markup]]:
+    """(whether it is this file's own, highlighted line); without ``common`` nothing is marked."""
+    plain = code.splitlines()
+    coloured = _highlighted(code).split("\n")
+    own = [bool(line.strip()) and common is not None and line.strip() not in common for line in plain]
+    return [(mark, Markup(line)) for mark, line in zip(own, coloured, strict=False)]
+
+
+def _highlighted(code: str) -> str:
+    """Python in colours, escaped; no tag goes over the end of a line."""
+    return str(highlight(code, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)))
