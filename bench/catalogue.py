@@ -50,7 +50,13 @@ def app_dir_of(scenario: Scenario, variant: str) -> Path:
 
 
 def file_of(scenario: Scenario, variant: str) -> str:
-    """The variant's source, relative to the folder on the app's path: ``apps/blocking/awaited.py``."""
+    """The variant's source, relative to the folder on the app's path: ``apps/blocking/awaited.py``.
+
+    Empty for a server that runs already.
+    """
+    app = scenario.variant(variant).app
+    if app and app.url:
+        return ""
     module = app_of(scenario, variant).partition(":")[0].replace(".", "/")
     package = f"{module}/__init__.py"
     return package if (app_dir_of(scenario, variant) / package).is_file() else f"{module}.py"

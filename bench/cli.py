@@ -246,9 +246,83 @@ def _header() -> dict[str, Any]:
     }
 
 
-@app.command("doctor")
-@click.argument("target", metavar="MODULE:APP")
+@app.command("own")
 @click.argument("uvicorn", nargs=-1, metavar="[-- UVICORN OPTIONS]")
+@click.option("--app", "targets", multiple=True, required=True, metavar="MODULE:APP", help="To measure; repeatable.")
+@click.option("--path", required=True, metavar="PATH", help="What the users ask for.")
+@click.option("--method", default="GET", show_default=True, help="How they ask for it.")
+@click.option("--body", default="", metavar="JSON", help="What they send along.")
+@click.option(
+    "--health", metavar="PATH", help="What the health prober asks; by default what answers of the usual ones."
+)
+@click.option("--rev", "revisions", multiple=True, metavar="REVISION", help="Of the app's git repository; repeatable.")
+@click.option("--locustfile", type=PLACE, help="Users of your own; --path is then what the verdicts are about.")
+@click.option("--app-dir", type=PLACE, help="Where the apps are importable, and where their servers run.")
+@click.option("--python", type=PLACE, help="Their own interpreter, with its own packages; nothing is installed there.")
+@click.option("--env-file", type=PLACE, help="Variables for their servers, a line each: NAME=value.")
+@click.option("--factory", is_flag=True, help="MODULE:APP is a function that makes the app.")
+@click.option("--profile", type=click.Choice(list(PROFILES)), default="standard", help="How long to measure.")
+@click.option("--rounds", type=click.IntRange(1, 1000), help="Instead of the profile's.")
+@click.option("--users", type=click.IntRange(1, USERS_MOST), default=32, show_default=True, help="Who loop.")
+@click.option("--measure-s", type=POSITIVE, help="Seconds measured an app and round.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of the order; recorded in any case.")
+@click.option("--run", "name", metavar="NAME", help="The results' folder; the same name again resumes.")
+@click.option("--check", is_flag=True, help="Exit with 1 when one serves fewer requests than the first.")
+@click.option("--invoked-from", type=PLACE, default=Path(), hidden=True)
+@click.option("--results", type=click.Path(path_type=Path), default=catalogue.ROOT / "results", hidden=True)
+def own_command(
+    uvicorn: tuple[str, ...],
+    targets: tuple[str, ...],
+    path: str,
+    method: str,
+    body: str,
+    health: str | None,
+    revisions: tuple[str, ...],
+    locustfile: Path | None,
+    app_dir: Path | None,
+    python: Path | None,
+    env_file: Path | None,
+    factory: bool,
+    profile: str,
+    rounds: int | None,
+    users: int,
+    measure_s: float | None,
+    seed: int | None,
+    name: str | None,
+    check: bool,
+    invoked_from: Path,
+    results: Path,
+) -> None:
+    """Measure an endpoint of your own apps, or of one app at several git revisions, against each other."""
+    from bench.campaign import measuring_alone
+    from bench.doctor import own, patient
+
+    base = invoked_from.absolute()
+    apps = [patient.served(each, app_dir=app_dir, python=python, factory=factory, base=base) for each in targets]
+    asked = own.Asked(
+        patient.paths([path])[0],
+        method.upper(),
+        body,
+        users,
+        next(iter(patient.paths([health] if health else [])), None),
+        patient.variables(env_file, base),
+        patient.options(uvicorn),
+        patient.locustfile(locustfile, base),
+    )
+    folder = results.absolute() / _run_name(name)
+    words = ["--profile", profile, *(word for each in targets for word in ("--app", each)), "--path", path]
+    words += [word for each in revisions for word in ("--rev", each)]
+    _make_folder(folder.parent)
+    with own.variants_of(apps, revisions) as named:
+        with measuring_alone(folder.parent):
+            scenario = own.own_scenario(named, asked)
+        plan = _plan(scenario, scenario.load, PROFILES[profile], rounds, measure_s, seed, folder, ())
+        sys.exit(_measure(plan, folder, profile, words, check))
+
+
+@app.command("doctor")
+@click.argument("words", nargs=-1, metavar="MODULE:APP [-- UVICORN OPTIONS]")
+@click.option("--url", help="A server that runs already, in place of MODULE:APP: measured without the probe.")
 @click.option("--app-dir", type=PLACE, help="Where the app is importable, and where its server runs.")
 @click.option("--python", type=PLACE, help="Its own interpreter, with its own packages; nothing is installed there.")
 @click.option("--env-file", type=PLACE, help="Variables for its server, a line each: NAME=value.")
@@ -268,8 +342,8 @@ def _header() -> dict[str, Any]:
 @click.option("--invoked-from", type=PLACE, default=Path(), hidden=True)
 @click.option("--results", type=click.Path(path_type=Path), default=catalogue.ROOT / "results", hidden=True)
 def doctor_command(
-    target: str,
-    uvicorn: tuple[str, ...],
+    words: tuple[str, ...],
+    url: str | None,
     app_dir: Path | None,
     python: Path | None,
     env_file: Path | None,
@@ -294,11 +368,17 @@ def doctor_command(
     from bench.doctor.campaign import Patient
 
     base = invoked_from.absolute()
-    served = patient.served(target, app_dir=app_dir, python=python, factory=factory, base=base)
+    if url is not None:
+        own = {"MODULE:APP": words, "--fail-on": fail_on, "--app-dir": app_dir, "--python": python}
+        patient.check_alone("--url", {**own, "--env-file": env_file, "--factory": factory})
+        served = patient.running(url)
+    else:
+        target = patient.first(words)
+        served = patient.served(target, app_dir=app_dir, python=python, factory=factory, base=base)
     asked = Patient(
         served,
         patient.variables(env_file, base),
-        patient.options(uvicorn),
+        patient.options(words[1:]),
         patient.wishes(include, exclude, params, headers, base),
         openapi,
         patient.paths(paths),

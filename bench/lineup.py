@@ -58,7 +58,7 @@ class _Server:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return (self.variant.app.url if self.variant.app else "") or f"http://127.0.0.1:{self.port}"
 
 
 @dataclass
@@ -70,6 +70,8 @@ class _Course:
     temporary: str
     """The folder that programs take for the machine's temporary one: one that is killed cannot tidy up."""
     servers: list[_Server] = field(default_factory=list)
+    locust: Process | None = None
+    lineup_file: Path = Path()
     locust_log: Path = Path()
     locust_pid: int | None = None
     generator_failure: str | None = None
@@ -110,20 +112,24 @@ def _go(
     begun_s = time.perf_counter()
     try:
         watch("starting")
-        locust, lineup_file = _start_locust(scenario, lineup, run, course, running)
-        _start_servers(scenario, lineup, folders, course, running)
+        course.servers = [_Server(scenario.variant(n), free_port(), folders[n] / "server.log") for n in lineup.variants]
+        if not scenario.thinking:
+            _start_locust(scenario, lineup, run, course, running)
+        _start_servers(scenario, folders, course, running)
         _start_companions(folders, course, running)
         _wait_ready(course, scenario.health_path)
         _wait_workers(folders, course)
         _wait_companions(course)
         course.timings["ready_s"] = time.perf_counter() - begun_s
         ready = [server for server in course.servers if server.failure is None]
-        if ready and locust is not None:
+        if ready and scenario.thinking:  # users of other people's own do not wait for a server to be there
+            _start_locust(scenario, lineup, run, course, running)
+        if ready and course.locust is not None:
             _pin(ready, course)
-            _write_lineup(lineup_file, lineup, ready, folders)
+            _write_lineup(course.lineup_file, lineup, ready, folders)
             watch("loading")
-            _wait_loaded(locust, lineup, ready, course)
-            course.facts = _read_facts(lineup_file)
+            _wait_loaded(course.locust, lineup, ready, course)
+            course.facts = _read_facts(course.lineup_file)
     finally:
         try:
             watch("stopping")
@@ -140,13 +146,12 @@ def _fresh_folder(run: Path, lineup: Lineup, variant: str) -> Path:
     return folder
 
 
-def _start_servers(
-    scenario: Scenario, lineup: Lineup, folders: dict[str, Path], course: _Course, running: list[Process]
-) -> None:
+def _start_servers(scenario: Scenario, folders: dict[str, Path], course: _Course, running: list[Process]) -> None:
     missing = course.services.failure()
-    for name in lineup.variants:
-        server = _Server(scenario.variant(name), free_port(), folders[name] / "server.log")
-        course.servers.append(server)
+    for server in course.servers:
+        name = server.variant.name
+        if server.variant.app and server.variant.app.url:
+            continue  # it runs already, and is not ours to stop
         if missing is not None:
             server.failure, server.failure_log = missing.reason, missing.log
             continue
@@ -252,17 +257,15 @@ def server_environment(scenario: Scenario, variant: Variant, folder: Path) -> di
     )
 
 
-def _start_locust(
-    scenario: Scenario, lineup: Lineup, run: Path, course: _Course, running: list[Process]
-) -> tuple[Process | None, Path]:
+def _start_locust(scenario: Scenario, lineup: Lineup, run: Path, course: _Course, running: list[Process]) -> None:
     logs = store.logs_folder(run, scenario.name)
-    lineup_file = logs / f"{lineup.name}.json"
+    lineup_file = course.lineup_file = logs / f"{lineup.name}.json"
     for leftover in (lineup_file, lineup_file.with_suffix(".facts.json")):
         leftover.unlink(missing_ok=True)
     course.locust_log = logs / f"{lineup.name}.locust.log"
     try:
-        locust = start(
-            locust_command(scenario, lineup, lineup_file),
+        locust = course.locust = start(
+            locust_command(scenario, lineup, lineup_file, course.servers[0].url),
             name="locust",
             log=course.locust_log,
             env=clean_environment(),
@@ -271,19 +274,22 @@ def _start_locust(
         )
     except CannotStart as error:
         course.generator_failure = str(error)
-        return None, lineup_file
+        return
     running.append(locust)
     course.locust_pid = locust.pid
-    return locust, lineup_file
 
 
-def locust_command(scenario: Scenario, lineup: Lineup, lineup_file: Path) -> list[str]:
-    """Locust's own command line; the file that it names appears when the servers are ready."""
+def locust_command(scenario: Scenario, lineup: Lineup, lineup_file: Path, host: str) -> list[str]:
+    """Locust's own command line; the file that it names appears when the servers are ready.
+
+    ``host`` is for users who do not know of lineups: theirs has one server.
+    """
     load = lineup.load
-    users = 1 + (load.users or 1)  # the health prober is one of them; a timetable needs one user to hold it
+    users = load.users or 1  # a timetable needs one user to hold it
+    users += 0 if scenario.thinking else 1  # the health prober
     return [
         *(sys.executable, "-m", "locust", "--locustfile", scenario.locustfile, "--headless", "--only-summary"),
-        *("--users", str(users), "--spawn-rate", str(users), "--host", "http://127.0.0.1"),
+        *("--users", str(users), "--spawn-rate", str(users), "--host", host),
         *(users_options(scenario, load) if scenario.users_options is None else scenario.users_options),
         *("--lineup", str(lineup_file)),
     ]
@@ -353,7 +359,7 @@ def _wait_loaded(locust: Process, lineup: Lineup, ready: list[_Server], course: 
             if time.perf_counter() > until_s:
                 course.generator_failure = f"locust did not end within {lineup.load_s + SLACK_S:.0f} s"
                 return
-            if all(server.process is None or server.process.poll() is not None for server in ready):
+            if all(server.process is not None and server.process.poll() is not None for server in ready):
                 return
             if course.services.failure() is not None:
                 return
@@ -430,7 +436,9 @@ def _verdict(
     if not facts:
         return "failed", ("locust left no facts of this trial",)
     planned_s = sum(turn.measure_s for turn in lineup.turns if turn.variant == server.variant.name)
-    evidence = Evidence(facts, scenario.endpoint, lineup.load, server.variant.law, planned_s, scenario.also)
+    evidence = Evidence(
+        facts, scenario.endpoint, lineup.load, server.variant.law, planned_s, scenario.also, scenario.thinking
+    )
     reasons = judge(evidence)
     if server.variant.probed:
         missing = launch.missing_telemetry(folder, facts.get("turns", []), server.variant.workers)

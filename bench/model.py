@@ -41,6 +41,8 @@ class App:
     """Folders of its own code besides: of a package that is installed."""
     start_up: bool = False
     """Whether the probe watches it while it starts, too."""
+    url: str = ""
+    """Where it runs already: then it is neither started nor stopped, and nothing else of this counts."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ class Scenario:
     """What the health prober asks."""
     users_options: tuple[str, ...] | None = None
     """What its locustfile is told in place of the path, the method and the body."""
+    thinking: bool = False
+    """Its users may pause between their requests, so that Little's law does not count them back."""
     also: tuple[str, ...] = ()
     """Other endpoints that the same users ask for in turn."""
     endpoint: str = ""

@@ -37,6 +37,8 @@ class Evidence:
     planned_s: float
     also: tuple[str, ...] = ()
     """Other endpoints that the same users ask for."""
+    thinking: bool = False
+    """Whether the users may pause between their requests."""
 
     @property
     def main(self) -> dict[str, Any]:
@@ -110,7 +112,7 @@ def obeys_little(evidence: Evidence) -> str | None:
     users = evidence.load.users
     endpoints = evidence.facts.get("endpoints", {})
     means = [endpoints[name]["in_flight_mean"] for name in (evidence.endpoint, *evidence.also) if name in endpoints]
-    if users is None or not means or None in means:
+    if users is None or evidence.thinking or not means or None in means:
         return None
     mean = sum(means)
     if abs(mean / users - 1) <= LITTLE_MOST:

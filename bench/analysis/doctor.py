@@ -80,7 +80,7 @@ class Verdict:
     endpoint: str
     path: str
     category: str
-    """One of store.CATEGORIES; empty without evidence."""
+    """One of store.CATEGORIES; empty where it could not be measured, or nothing watched the server."""
     evidence: str
     troubles: tuple[str, ...]
     """Why it could not be measured."""
@@ -93,6 +93,11 @@ class Verdict:
     top: str = ""
     """Where its loop was held most, if in nobody's code: ``fastapi.encoders.jsonable_encoder``."""
     computes: bool = False
+
+    @property
+    def measured(self) -> bool:
+        """Whether there are figures."""
+        return self.throughput is not None
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,17 @@ class Checkup:
     """Operations that were not asked, with the reason."""
     start_up: tuple[tuple[Place, float], ...]
     """Who held up the start, with the seconds."""
+
+    @property
+    def watched(self) -> bool:
+        """Whether the probe was in its servers."""
+        return bool(self.declared.get("watched", True))
+
+    @property
+    def costliest(self) -> Verdict | None:
+        """The endpoint beside which the prober waits longest at the median; None where no median is known."""
+        known = [verdict for verdict in self.verdicts if verdict.prober.p50]
+        return max(known, key=lambda verdict: verdict.prober.p50.value if verdict.prober.p50 else 0.0, default=None)
 
     def failing(self, categories: Iterable[str]) -> tuple[str, ...]:
         """A line for each finding, and for each endpoint, of one of the ``categories`` (named with hyphens)."""

@@ -178,12 +178,13 @@ def _record(run: Path, patient: Patient, history: History, plans: Sequence[Plan]
         "schema": store.SCHEMA,
         "name": run.name,
         "created_unix_s": time.time(),
-        "command": shlex.join(["nox", "-s", "doctor", "--", patient.app.target, "--seed", str(alone.seed)]),
+        "command": shlex.join(_command(patient, alone.seed)),
         "scenarios": {plan.scenario.name: entry(plan, "doctor") for plan in plans},
         "doctor": {
             "app": patient.app.target,
             "python": history.facts["python"],
             "uvicorn": history.facts["uvicorn"],
+            "watched": not patient.app.url,
             "users": patient.users,
             "prober": history.prober.check.name,
             "endpoints": endpoints,
@@ -192,6 +193,15 @@ def _record(run: Path, patient: Patient, history: History, plans: Sequence[Plan]
             "start_up": history.start_up,
         },
     }
+
+
+def _command(patient: Patient, seed: int) -> list[str]:
+    """Near enough to look again; what only the user knows (files, headers) is left to the user."""
+    app = ["--url", patient.app.url] if patient.app.url else [patient.app.target]
+    factory = ["--factory"] if patient.app.factory else []
+    users = ["--users", str(patient.users)] if patient.users != Patient.users else []
+    options = ["--", *patient.options] if patient.options else []
+    return ["nox", "-s", "doctor", "--", *app, *factory, *users, "--seed", str(seed), *options]
 
 
 def _own(places: Iterable[dict[str, Any]], folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
@@ -207,6 +217,8 @@ def _own(places: Iterable[dict[str, Any]], folders: Sequence[Path]) -> Iterator[
 
 def _code_folders(patient: Patient, history: History) -> tuple[Path, ...]:
     """What the probe's file names are relative to."""
+    if patient.app.url:
+        return ()
     folders = [Path(patient.app.folder)]
     if history.facts["package"]:
         folders.append(Path(history.facts["package"]).parent)

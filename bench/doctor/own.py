@@ -1,6 +1,6 @@
 """Scenarios of a user's own apps: several apps, or one app at several git revisions, as the variants of a scenario.
 
-    with checked_out(app, ("main", "HEAD")) as apps:
+    with variants_of([app], ("main", "HEAD")) as apps:
         scenario = own_scenario(apps, asked)
 
 The first is the reference: that each of the others serves no fewer requests is a claim, so ``--check`` fails where one
@@ -26,6 +26,7 @@ from bench.model import HEALTH_PATH, App, Claim, Comparison, Scenario, Variant
 NAME = "own"
 HEALTH_PATHS = (HEALTH_PATH, "/healthz", "/ping", "/status")
 """Where a load balancer looks, by custom; the first that answers is asked, or else the path under test itself."""
+RECORDER = "locustfiles/recorder.py"
 NO_FEWER = 0.95
 """Of the reference's requests: within 5 % two variants count as equivalent, so less is fewer."""
 GIT_WITHIN_S = 120.0
@@ -44,6 +45,8 @@ class Asked:
     environment: Mapping[str, str] = field(default_factory=dict)
     options: tuple[str, ...] = ()
     """uvicorn's."""
+    locustfile: str = ""
+    """Users of the user's own, who know by themselves what to ask."""
 
 
 def own_scenario(apps: Mapping[str, App], asked: Asked) -> Scenario:
@@ -69,9 +72,10 @@ def own_scenario(apps: Mapping[str, App], asked: Asked) -> Scenario:
                 uvicorn_options=asked.options,
                 environment=tuple(asked.environment.items()),
                 latency_s=latency_s,
+                alone=bool(asked.locustfile),
             )
         )
-    return Scenario(
+    scenario = Scenario(
         NAME,
         f"How do these serve {asked.method} {asked.path}?" if len(apps) > 1 else f"How is {asked.path} served?",
         tuple(variants),
@@ -82,6 +86,10 @@ def own_scenario(apps: Mapping[str, App], asked: Asked) -> Scenario:
         health_path=health or asked.path,
         claims=tuple(_claims(variants)),
     )
+    if not asked.locustfile:
+        return scenario
+    files = f"{RECORDER},{asked.locustfile}"
+    return replace(scenario, locustfile=files, users_options=(), thinking=True)
 
 
 def _health(seen: Seen, asked: Asked) -> str:
@@ -116,6 +124,18 @@ def named(apps: Sequence[App]) -> dict[str, App]:
             raise UsageError(f"--app {app.target} is given twice")
         found[name] = app
     return found
+
+
+@contextmanager
+def variants_of(apps: Sequence[App], revisions: Sequence[str]) -> Iterator[dict[str, App]]:
+    """Several apps, or one app at several revisions, each by its name."""
+    if not revisions:
+        yield named(apps)
+        return
+    if len(apps) > 1:
+        raise UsageError("--rev goes with one --app: its revisions are what is compared")
+    with checked_out(apps[0], revisions) as found:
+        yield found
 
 
 @contextmanager

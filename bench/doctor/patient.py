@@ -9,10 +9,11 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
@@ -36,6 +37,14 @@ def served(target: str, *, app_dir: Path | None, python: Path | None, factory: b
     return App(target, str(folder), _interpreter(python, base), factory)
 
 
+def running(url: str) -> App:
+    """The server at ``url``, which runs already."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname or parts.path.strip("/") or "@" in parts.netloc:
+        raise UsageError(f"--url is a server's plain address, as in http://127.0.0.1:9000, not {url!r}")
+    return App(url, "", url=f"http://{parts.netloc}")
+
+
 def _interpreter(python: Path | None, base: Path) -> str:
     if python is None:
         return ""
@@ -43,6 +52,22 @@ def _interpreter(python: Path | None, base: Path) -> str:
     if found is None or not Path(found).is_file() or not os.access(found, os.X_OK):
         raise UsageError(f"--python: {python} is no program; name an interpreter, as in .venv/bin/python")
     return os.path.abspath(found)  # noqa: PTH100 (resolve would lead out of a virtual environment)
+
+
+def first(words: Sequence[str]) -> str:
+    """The app among the words of the command line, before uvicorn's options."""
+    if not words:
+        raise UsageError("name the app, MODULE:ATTRIBUTE as in shop.main:app, or a server that runs with --url")
+    return words[0]
+
+
+def check_alone(option: str, others: Mapping[str, object]) -> None:
+    """UsageError for the first of ``others`` that was given: none of them goes with ``option``."""
+    for name, given in others.items():
+        if given:
+            raise UsageError(
+                f"{option} and {name} exclude each other: that server is not ours to start or to look into"
+            )
 
 
 def variables(env_file: Path | None, base: Path) -> dict[str, str]:
@@ -59,6 +84,14 @@ def options(uvicorn: Sequence[str]) -> tuple[str, ...]:
         if word.partition("=")[0] in OURS:
             raise UsageError(f"{word.partition('=')[0]} cannot be given to uvicorn: the harness sees to that itself")
     return tuple(uvicorn)
+
+
+def locustfile(path: Path | None, base: Path) -> str:
+    """A locustfile of the user's own; empty where there is none."""
+    if path is None:
+        return ""
+    _read(path, base, "--locustfile")
+    return str((base / path).resolve())
 
 
 def paths(given: Sequence[str]) -> tuple[str, ...]:

@@ -99,4 +99,4 @@ def slug(name: str) -> str:
 
 
 def _variant(app: App, options: Sequence[str]) -> Variant:
-    return Variant(VARIANT, "baseline", app.target, app=app, uvicorn_options=tuple(options))
+    return Variant(VARIANT, "baseline", app.target, app=app, uvicorn_options=tuple(options), probed=not app.url)

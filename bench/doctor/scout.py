@@ -70,7 +70,7 @@ class Seen:
 
     client: httpx.Client
     folder: Path
-    """Where the probe writes."""
+    """Where the probe writes, if there is one."""
     ready_s: float
     """Seconds from its start until it answered."""
     ready_at_s: float
@@ -161,7 +161,12 @@ class Seen:
 
 
 def inspect(app: App, environment: Mapping[str, str]) -> dict[str, Any]:
-    """What bench/server/inspection.py finds, see there; UsageError with the reason where the app cannot be served."""
+    """What bench/server/inspection.py finds, see there; UsageError with the reason where the app cannot be served.
+
+    Of a server that runs already, next to nothing.
+    """
+    if app.url:
+        return {"python": "", "uvicorn": "", "package": "", "places": []}
     with tempfile.TemporaryDirectory() as temporary:
         out, log = Path(temporary) / "facts.json", Path(temporary) / "log"
         words = [app.python or sys.executable, str(INSPECTION), app.target, "--app-dir", app.folder, "--out", str(out)]
@@ -186,6 +191,10 @@ def inspect(app: App, environment: Mapping[str, str]) -> dict[str, Any]:
 @contextmanager
 def scouted(app: App, environment: Mapping[str, str], options: Sequence[str], path: str) -> Iterator[Seen]:
     """A server of ``app`` that answers ``path``; UsageError says why it does not."""
+    if app.url:
+        with client(app.url) as asking:
+            yield Seen(asking, Path("/nowhere"), 0.0, 0.0)
+        return
     variant = Variant("app", "baseline", app.target, app=app, uvicorn_options=tuple(options))
     scenario = Scenario("scout", "", (variant,), path)
     port, cores = free_port(), cores_for(parallel=False)

@@ -19,7 +19,8 @@ from bench.report import doctor_formats as formats
 from bench.report import doctor_wording as words
 from bench.report import wording
 from bench.report.doctor_chart import cost_chart
-from bench.report.page import environment, flat, inline, utc
+from bench.report.page import flat, inline, utc
+from bench.report.section import environment
 from bench.report.server_section import markdown
 from bench.server.diagnosis import advice
 
@@ -62,20 +63,19 @@ def _page(run: Run, checkup: Checkup) -> dict[str, Any]:
         "created": utc(run.created_unix_s),
         "app": wording.clean(checkup.app, 80),
         "users": checkup.users,
+        "watched": checkup.watched,
         "prober": wording.clean(declared["prober"], 80),
         "idle": words.waits(checkup.idle),
         "findings": [_finding(checkup, finding) for finding in checkup.findings],
         "columns": formats.COLUMNS,
         "rows": [_row(checkup, verdict) for verdict in checkup.verdicts],
-        "troubles": [_trouble(verdict) for verdict in checkup.verdicts if not verdict.category],
+        "troubles": [_trouble(verdict) for verdict in checkup.verdicts if not verdict.measured],
         "left_out": [(wording.clean(name, 120), wording.clean(reason)) for name, reason in checkup.left_out],
         "ready": duration(1e3 * float(declared["start_up"]["ready_s"])),
         "start_up": [_start_up(place, seconds) for place, seconds in checkup.start_up],
         "unknowns": words.unknowns(checkup),
         "facts": [
-            ("app", wording.clean(checkup.app, 80)),
-            ("its Python", wording.clean(declared["python"], 40)),
-            ("its uvicorn", wording.clean(declared["uvicorn"], 40)),
+            *flat("", {"app": checkup.app, "its Python": declared["python"], "its uvicorn": declared["uvicorn"]}),
             *flat("", run.machine),
         ],
         "command": wording.clean(run.command, 2000),

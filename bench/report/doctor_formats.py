@@ -121,7 +121,7 @@ def junit(checkup: Checkup, failing: Collection[str] = ()) -> str:
         if own:
             text = "\n\n".join(text_of(checkup, finding) for finding in own)
             case(verdict.endpoint, "failure", "; ".join(map(words.title, own)), text)
-        elif not verdict.category:
+        elif not verdict.measured:
             case(verdict.endpoint, "error", "; ".join(verdict.troubles) or "it could not be measured")
         elif hyphened(verdict.category) in failing and not verdict.held:
             case(verdict.endpoint, "failure", verdict.category, wording.clean(verdict.evidence))

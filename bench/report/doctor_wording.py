@@ -9,6 +9,11 @@ from bench.report import wording
 
 NAMES_SHOWN = 3
 
+NO_PROBE = (
+    "There was no probe in this server: which line holds it up, and what its loop, its threads and its CPU did, is not "
+    "known. It was the same server for all endpoints: the leftovers of one may have disturbed the next."
+)
+
 STATES = {
     "loop blocked": "blocks the loop",
     "GIL-bound": "keeps the interpreter from the loop",
@@ -20,13 +25,22 @@ def headline(checkup: Checkup) -> str:
     """The finding of the whole visit."""
     findings = checkup.findings
     app = wording.clean(checkup.app, 80)
-    if not any(verdict.category for verdict in checkup.verdicts):
+    if not any(verdict.measured for verdict in checkup.verdicts):
         return f"{app}: no endpoint could be measured."
+    if not checkup.watched:
+        return _unwatched(checkup, app)
     if not findings:
         return f"{app}: nothing blocks it at {checkup.users} users an endpoint."
     worst = findings[0]
     rest = f", and {len(findings) - 1} more" if len(findings) > 1 else ""
     return f"{title(worst)}{rest}. {cost(checkup, worst)}"
+
+
+def _unwatched(checkup: Checkup, app: str) -> str:
+    worst = checkup.costliest
+    if worst is None:
+        return f"{app}: measured, but too shortly to tell what its endpoints cost each other."
+    return f"{app}: {_wait_beside(checkup, worst)} Why is not known without the probe."
 
 
 def title(finding: Finding) -> str:
@@ -58,13 +72,18 @@ def who(place: Place) -> str:
 
 def cost(checkup: Checkup, finding: Finding) -> str:
     """What everybody else waits meanwhile, beside what they wait when nobody asks."""
-    waited, idle = finding.worst.prober.p50 or finding.worst.prober.longest, checkup.idle.p50
+    return _wait_beside(checkup, finding.worst)
+
+
+def _wait_beside(checkup: Checkup, verdict: Verdict) -> str:
+    waited, idle = verdict.prober.p50 or verdict.prober.longest, checkup.idle.p50
     if waited is None:
         return ""
-    # A median is a bound where most probes were never answered.
-    half = "Half of the requests to the cheapest endpoint wait" if finding.worst.prober.p50 else "The longest waits"
     usual = f", {duration(idle.value)} when nobody asks" if idle else ""
-    return f"{half} {wording.latency_words(waited)} beside {wording.clean(finding.worst.endpoint, 60)}{usual}."
+    half = "half of the requests to the cheapest endpoint wait"
+    if not verdict.prober.p50:
+        half = "a request to the cheapest endpoint waits"
+    return f"Beside {wording.clean(verdict.endpoint, 60)}, {half} {wording.latency_words(waited)}{usual}."
 
 
 def gain(checkup: Checkup, finding: Finding) -> str:
@@ -81,8 +100,10 @@ def gain(checkup: Checkup, finding: Finding) -> str:
 
 def state(checkup: Checkup, verdict: Verdict) -> str:
     """A verdict in a few words, for a table."""
-    if not verdict.category:
+    if not verdict.measured:
         return "not measured"
+    if not verdict.category:
+        return "not watched"
     everywhere = {finding.place for finding in checkup.findings if finding.everywhere}
     if verdict.held and all(place in everywhere for place, _ in verdict.held):
         return f"held up by {wording.clean(verdict.held[0][0].where, 60)}"
@@ -111,7 +132,8 @@ def waits(prober: Waits) -> tuple[str, str, str]:
 
 def unknowns(checkup: Checkup) -> tuple[str, ...]:
     """What the visit cannot tell, said openly."""
-    said = [
+    said = [] if checkup.watched else [NO_PROBE]
+    said += [
         f"Each endpoint was asked one way only, by {checkup.users} users: what other parameters, other data or more "
         "users bring to light is not known.",
         "One round, no interval: a figure may be off by a tenth; a cause by name is not a matter of tenths.",
