@@ -111,7 +111,7 @@ def app() -> None:
 @click.option("--seed", type=click.IntRange(min=0), help="Of the order and the arrivals; recorded in any case.")
 @click.option("--run", "name", metavar="NAME", help="The results' folder; the same name again resumes.")
 @click.option("--check", is_flag=True, help="Exit with 1 when a claim is refuted.")
-@click.option("--apps", type=click.Path(path_type=Path), default=catalogue.APPS, hidden=True)
+@click.option("--apps", type=PLACE, default=catalogue.APPS, help="Your own scenarios, in a folder laid out like apps/.")
 @click.option("--results", type=click.Path(path_type=Path), default=catalogue.ROOT / "results", hidden=True)
 def run_command(
     scenario: str,

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -158,7 +159,15 @@ def test_page_and_markdown_show_the_lines(clinic: Visit) -> None:
     assert re.search(r"(?:src|href)=[\"']?(?:https?:)?//", page) is None
 
 
-# An app that writes down what it is asked
+# An app that writes down what it is asked, in an interpreter of its own
+
+
+def own_interpreter(folder: Path) -> Path:
+    """A virtual environment that finds the packages of ours, as if they had been installed there."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, capture_output=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / "ours.pth").write_text(sysconfig.get_path("purelib"))
+    return folder / "bin" / "python"
 
 
 class _Trap(BaseHTTPRequestHandler):
@@ -199,10 +208,12 @@ def diary(tmp_path_factory: pytest.TempPathFactory, trap: HTTPServer) -> Diary:
     """The doctor's visit to the app, with a proxy in the environment that nothing must be sent to."""
     folder = tmp_path_factory.mktemp("diary")
     elsewhere = f"http://127.0.0.1:{trap.server_port}"
+    interpreter = own_interpreter(folder / "own")
     (folder / "variables").write_text(f"DIARY={folder}/diary\nELSEWHERE={elsewhere}\n")
     (folder / "params.json").write_text(json.dumps({"GET /notes/{number}": {"number": 7}}))
     arguments = [
         *("doctor", "diary:app", "--app-dir", APPS, "--env-file", folder / "variables", *SHORT),
+        *("--python", interpreter),
         *("--include", "POST /search", "--exclude", "GET /one", "--header", "X-Token: open sesame"),
         *("--params", folder / "params.json", "--results", folder, "--run", "r"),
     ]
@@ -237,6 +248,11 @@ def test_the_users_header_goes_with_every_request_and_into_no_file(diary: Diary)
     assert {method for method, _, token in diary.entries if token != "open sesame"} <= {"GET"}
     files = [path for path in diary.visit.run.rglob("*") if path.is_file()]
     assert [path for path in files if b"open sesame" in path.read_bytes()] == []
+
+
+def test_the_app_runs_in_its_own_interpreter(diary: Diary) -> None:
+    interpreters = (diary.visit.run.parent / "interpreters").read_text().splitlines()
+    assert set(interpreters) == {str(diary.visit.run.parent / "own" / "bin" / "python")}
 
 
 def test_what_was_left_out_is_said_with_the_reason(diary: Diary) -> None:

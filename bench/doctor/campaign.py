@@ -36,6 +36,8 @@ EXCERPT_LEAST_MS = 100.0
 """Who held a server for less, over all trials, is not shown."""
 EXCERPT_AROUND = 3
 """Lines shown before and after one."""
+REASONS_SAID = 3
+"""Operations that a refusal names, with why they cannot be asked."""
 TRIES = 2
 """An endpoint whose figures are not to be trusted is measured once more: mostly, something else ran meanwhile."""
 
@@ -87,7 +89,8 @@ def take_history(patient: Patient) -> History:
         start_up = {"ready_s": seen.ready_s, "stalls": [asdict(stall) for stall in seen.start_up_stalls()]}
     left_out = (*found.left_out, *silent)
     if not answered:
-        reasons = "; ".join(f"{each.name}: {each.reason}" for each in left_out) or "it has no operations"
+        reasons = "; ".join(f"{each.name}: {each.reason}" for each in left_out[:REASONS_SAID]) or "it has no operations"
+        reasons += f"; and {len(left_out) - REASONS_SAID} more" if len(left_out) > REASONS_SAID else ""
         raise UsageError(f"{app.target} offers nothing that could be measured: {reasons}")
     return History(facts, tuple(answered), left_out, prober_of(answered, patient.prober), start_up)
 

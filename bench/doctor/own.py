@@ -55,6 +55,8 @@ def own_scenario(apps: Mapping[str, App], asked: Asked) -> Scenario:
     A server is started for that, asked for the path one by one and then by many at once: what that takes says whether
     they can take turns in a lineup.
     """
+    if asked.path.partition("?")[0] == HEALTH_PATH:
+        raise UsageError(f"{HEALTH_PATH} is what the health prober's requests are counted as: name another --path")
     variants: list[Variant] = []
     health = asked.health
     for name, app in apps.items():
@@ -66,7 +68,7 @@ def own_scenario(apps: Mapping[str, App], asked: Asked) -> Scenario:
         variants.append(
             Variant(
                 name,
-                "baseline" if len(apps) > 1 and not variants else "fix",
+                "baseline",
                 app.target if len({each.target for each in apps.values()}) > 1 else name,
                 app=served,
                 uvicorn_options=asked.options,

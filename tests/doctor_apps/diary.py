@@ -1,6 +1,7 @@
 """Writes down what it is asked, holds up its own start, and has a middleware that blocks for every request."""
 
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +18,9 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     time.sleep(1.0)  # SIN start-up
     yield
 
+
+with Path(os.environ["DIARY"]).with_name("interpreters").open("a") as interpreters:
+    interpreters.write(f"{sys.executable}\n")
 
 app = FastAPI(lifespan=lifespan, openapi_url="/hidden/api.json")
 
