@@ -31,8 +31,8 @@ RUN (run.json)
                        claims: [{name, statement, guide (bool: the guide says so), quiz (1..3 or null),
                                  comparisons: [{metric, variant, relation, other, factor, endpoint}]}]}}
     A round counts when every variant of the scenario has its trial.json there; other rounds were cut short.
-    Only of the doctor's: doctor {app, python, uvicorn (its versions), watched (bool: with the probe), users, prober (the
-    operation that it asks), endpoints: [{scenario, endpoint, path, alone_s}], left_out: [{name, reason}],
+    Only of the doctor's: doctor {app, python and uvicorn (its versions), watched (bool: with the probe), users, prober
+    (the operation that it asks), endpoints: [{scenario, endpoint, path, alone_s}], left_out: [{name, reason}],
     places: [{role, name, file, first, last, awaits}] (functions of the app that are known by their role), start_up
     {ready_s, stalls: [{file, line, function, leaf, stalled_s}]}, excerpts: [{file, line, first, text: [...]}] (source
     around what was held)}
