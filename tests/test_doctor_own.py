@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -44,14 +43,9 @@ class Reader(FastHttpUser):
 
 
 def git(folder: Path, *words: str) -> str:
-    names = {
-        "GIT_AUTHOR_NAME": "a",
-        "GIT_AUTHOR_EMAIL": "a@b.c",
-        "GIT_COMMITTER_NAME": "a",
-        "GIT_COMMITTER_EMAIL": "a@b.c",
-    }
-    command = ["git", "-C", str(folder), "-c", "commit.gpgsign=false", *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **names}).stdout
+    settings = ("user.name=a", "user.email=a@b.c", "commit.gpgsign=false")
+    command = ["git", "-C", str(folder), *(word for each in settings for word in ("-c", each)), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +68,14 @@ OWN = ("own", "--app", "shop:app", "--path", "/report", "--users", 8, "--measure
 def test_a_revision_that_lost_against_the_first_fails_the_check(repository: Path, tmp_path: Path) -> None:
     revisions = ("--rev", "after", "--rev", "before", "--rounds", 3, "--check")
     done = bench(*OWN, "--app-dir", repository / "backend", *revisions, "--results", tmp_path, timeout_s=240)
-    busy = [
-        r for name in ("after", "before") for n in (1, 2, 3) for r in trial(tmp_path / "r", "own", name, n)["reasons"]
-    ]
-    if busy:
-        pytest.skip(f"this machine was busy: {busy[0]}")
+    trials = [trial(tmp_path / "r", "own", name, number) for name in ("after", "before") for number in (1, 2, 3)]
+    assert [reason for each in trials for reason in reasons(each)] == []
     assert done.returncode == 1, done.stderr
     claims = (tmp_path / "r" / "claims.csv").read_text()
-    assert "before_no_fewer,refuted" in claims
-    assert "slower" in done.stdout
+    assert "before_no_fewer,confirmed" not in claims
+    if all(each["status"] == "ok" for each in trials):  # a busy machine leaves too few rounds to be sure
+        assert "before_no_fewer,refuted" in claims
+        assert "slower" in done.stdout
     variants = json.loads((tmp_path / "r" / "run.json").read_text())["scenarios"]["own"]["variants"]
     assert ["async def report" in variant["source"] for variant in variants] == [False, True]
     assert git(repository, "worktree", "list").count("\n") == 1

@@ -1,4 +1,4 @@
-"""What the doctor makes of a run: made of arithmetic, so that the answer is known; and that hostile names stay harmless."""
+"""What the doctor makes of a run that is made of arithmetic, so that the answer is known; hostile names are harmless."""
 
 from __future__ import annotations
 
@@ -140,9 +140,8 @@ def test_a_line_in_every_endpoint_accuses_none_of_them(tmp_path: Path) -> None:
 
 
 def test_lines_of_one_function_add_up_and_the_worst_stands_for_it(tmp_path: Path) -> None:
-    lines = tuple(Held(0.07, line=number, function="score", leaf="") for number in (11, 12)) + (
-        Held(0.09, line=13, function="score", leaf=""),
-    )
+    shares = {11: 0.07, 12: 0.07, 13: 0.09}
+    lines = tuple(Held(share, line=number, function="score", leaf="") for number, share in shares.items())
     (finding,) = checkup(tmp_path, [Endpoint("GET /a", lines), fine()]).findings
     assert finding.place is not None
     assert (finding.place.line, finding.share) == (13, pytest.approx(0.23, abs=0.02))
