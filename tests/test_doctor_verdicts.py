@@ -1,4 +1,4 @@
-"""What the doctor makes of a run that is made of arithmetic, so that the answer is known; hostile names are harmless."""
+"""What the doctor makes of a run of arithmetic, whose answer is known; hostile names are harmless."""
 
 from __future__ import annotations
 
@@ -154,9 +154,11 @@ def test_a_line_that_is_held_now_and_then_is_not_accused(tmp_path: Path) -> None
 def test_many_small_computations_are_a_busy_server_and_long_ones_a_blocked_loop(tmp_path: Path) -> None:
     held = (Held(0.4, leaf="json.dumps"),)
     busy = Endpoint("GET /busy", held, cores=0.95, rps=500.0)
+    threads = Endpoint("GET /threads", (Held(0.5, kind="gil", leaf="x.y"),), cores=0.95, rps=500.0)
     long = Endpoint("GET /long", (Held(0.9, line=9, function="score", leaf=""),), cores=0.95, rps=20.0)
-    found = checkup(tmp_path, [busy, long, fine()])
-    assert [verdict.category for verdict in found.verdicts] == ["CPU-bound", "loop blocked", "waiting on others"]
+    found = checkup(tmp_path, [busy, threads, long, fine()])
+    categories = [verdict.category for verdict in found.verdicts]
+    assert categories == ["CPU-bound", "CPU-bound", "loop blocked", "waiting on others"]
     (finding,) = found.findings
     assert finding.endpoints == ("GET /long",)
     assert "process pool" in finding.remedies[0]

@@ -242,8 +242,9 @@ def _verdict(declared: dict[str, Any], frames: Frames, summary: Summary, alone: 
     held = tuple(_held(frames, charged, places))
     computes = found is not None and _computes(frames, summary)
     category = found.category if found else ""
-    if category == "loop blocked" and computes and _is_busy(summary, name, held):
-        category, held = "CPU-bound", ()
+    waits_there = any(stand_in(place.leaf) for place, _ in held)
+    if category == "GIL-bound" or (category == "loop blocked" and computes and not waits_there):
+        category, held = (category, held) if _is_long(summary, name) else ("CPU-bound", ())
     return Verdict(
         endpoint=name,
         path=str(declared["path"]),
@@ -283,12 +284,10 @@ def _computes(frames: Frames, summary: Summary) -> bool:
     return bool(sums.loop_stalled and (sums.loop_cpu_cores or 0.0) > COMPUTES_SHARE * sums.loop_stalled)
 
 
-def _is_busy(summary: Summary, endpoint: str, held: Sequence[tuple[Place, float]]) -> bool:
-    """Whether the stalls are many requests' small computations in a row, and none of them a call known to block."""
+def _is_long(summary: Summary, endpoint: str) -> bool:
+    """Whether one request computes for so long that it holds everybody up by itself."""
     rps, cores = summary.value(VARIANT, endpoint, "throughput_rps"), summary.value(VARIANT, "", "server_cpu_cores")
-    if not rps or cores is None or any(stand_in(place.leaf) for place, _ in held):
-        return False
-    return 1e3 * cores / rps < ONE_REQUEST_MS
+    return not rps or cores is None or 1e3 * cores / rps >= ONE_REQUEST_MS
 
 
 def _waits(summary: Summary) -> Waits:
