@@ -14,7 +14,7 @@ LATENCIES_MEASURED = 4
 LATENCIES_WARMUP = 2
 WARMUP_S = 1.0
 """Of a variant alone at least: a fresh server imports lazily, starts threads and fills caches in its first second."""
-SHARED_WARMUP_S = 0.5
+SHARED_WARMUP_S = 0.3
 """Of each variant in a shared lineup, likewise: its server then still idles for the others' first turns, and the start
 of every later turn is thrown away, too."""
 TURN_S = 0.5

@@ -3,7 +3,7 @@
 from bench.laws import awaited, threadpool
 from bench.model import Claim, Comparison, Scenario, Variant
 
-WAIT_S = 0.08
+WAIT_S = 0.06
 
 SCENARIO = Scenario(
     name="threadpool",

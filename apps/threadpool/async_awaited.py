@@ -9,7 +9,7 @@ app = FastAPI()
 
 @app.get("/report")
 async def report() -> dict[str, str]:
-    await asyncio.sleep(0.08)
+    await asyncio.sleep(0.06)
     return {"report": "ready"}
 
 

@@ -9,7 +9,7 @@ app = FastAPI()
 
 
 def state() -> str:
-    time.sleep(0.08)
+    time.sleep(0.06)
     return "ready"
 
 

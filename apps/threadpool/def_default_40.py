@@ -9,7 +9,7 @@ app = FastAPI()
 
 @app.get("/report")
 def report() -> dict[str, str]:
-    time.sleep(0.08)
+    time.sleep(0.06)
     return {"report": "ready"}
 
 
