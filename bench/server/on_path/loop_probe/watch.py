@@ -111,6 +111,7 @@ class Watch:
         self._stalls = Table(str(folder / f"stalls-{pid}.csv"), STALLS_COLUMNS)
         self._meter = Meter()
         self._threshold_s = settings.threshold_s
+        self._start_up = settings.start_up
         self._off = False
         self._thread = threading.Thread(target=self._run, name="loop-probe", daemon=True)
         # Shared with the loop's thread: single reads and writes only, which need no lock.
@@ -362,7 +363,7 @@ class Watch:
     def _serves(self) -> bool:
         """Whether anybody is kept waiting: not while the app starts up (and imports), nor while it shuts down."""
         server = self._uvicorn
-        return server is None or (server.started and not server.should_exit)
+        return server is None or ((server.started or self._start_up) and not server.should_exit)
 
     def _running(self, stacks: dict[int, Stack]) -> list[Stack]:
         """Stacks of the threads that run, or would: those that moved since the last look, or else all that do not wait.
