@@ -18,6 +18,7 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "types", "tests"]
 
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+OWN = "own"  # the scenario that --app makes
 RUN = time.strftime("%Y-%m-%d_%H%M%S")  # one name for all scenarios of one command
 
 # nox kills an interrupted command after half a second; ours stops its servers first, which takes up to 5.
@@ -32,14 +33,42 @@ def install(session: nox.Session, *groups: str) -> None:
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
 
 
+def given(option: str) -> str | None:
+    """An option's value on the command line: what sessions there are is decided before nox hands out the options."""
+    words = sys.argv[1:]
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name == option:
+            return value if equals else following
+    return None
+
+
+APPS = (ROOT / (given("--apps") or "apps")).absolute()
+SCENARIOS = [OWN] if given("--app") else [*catalogue.names(APPS)] or ["none"]
+
+
 @nox.session
-@nox.parametrize("scenario", [nox.param(name, id=name) for name in catalogue.names()])
+@nox.parametrize("scenario", [nox.param(name, id=name) for name in SCENARIOS])
 def bench(session: nox.Session, scenario: str) -> None:
-    """Measure one scenario: -- --profile quick|standard|thorough --variant NAME --rounds N --run NAME --check …"""
-    packages = catalogue.load(scenario).packages
-    install(session, *([packages] if packages else []))
+    """Measure one scenario: -- --profile quick|standard|thorough --check …, or your own: -- --app mypkg.main:app …"""
     named = [] if any(arg.split("=")[0] == "--run" for arg in session.posargs) else ["--run", RUN]
+    if scenario == OWN:
+        install(session)
+        here = ("--invoked-from", session.invoked_from)
+        session.run("python", "-m", "bench", "own", *here, *named, *session.posargs, **PATIENTLY)
+        return
+    packages = catalogue.load(scenario, APPS).packages if scenario in catalogue.names(APPS) else ""
+    install(session, *([packages] if packages else []))
     session.run("python", "-m", "bench", "run", scenario, *named, *session.posargs, **PATIENTLY)
+
+
+@nox.session(default=False)
+def doctor(session: nox.Session) -> None:
+    """Find the lines that hold an app of your own up: -- mypkg.main:app --app-dir DIR --python PATH --fail-on NAME …"""
+    install(session)
+    session.run(
+        "python", "-m", "bench", "doctor", "--invoked-from", session.invoked_from, *session.posargs, **PATIENTLY
+    )
 
 
 @nox.session(default=False)

@@ -12,14 +12,18 @@ import secrets
 import sys
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from bench import catalogue, store
 from bench.errors import UsageError
 from bench.model import PROFILES, Load, Plan, Profile, Scenario
+
+if TYPE_CHECKING:
+    from bench.doctor.campaign import Patient
 
 console = Console()
 
@@ -64,6 +68,25 @@ class _Sweep(click.ParamType[tuple[int, ...]]):
 
 SWEEP = _Sweep()
 
+
+class _Categories(click.ParamType[tuple[str, ...]]):
+    """Categories of a server's state between commas, with hyphens: loop-blocked,threadpool-exhausted."""
+
+    name = "CATEGORY,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        known = {category.lower().replace(" ", "-"): category for category in store.CATEGORIES}
+        words = str(value).split(",")
+        if not all(word in known for word in words):
+            self.fail(f"{value!r} is not among {', '.join(known)}, between commas.", param, ctx)
+        return tuple(dict.fromkeys(words))
+
+
+CATEGORY_NAMES = _Categories()
+PLACE = click.Path(path_type=Path)
+
 TROUBLED = 1
 """Exit status where a trial could not be measured, or not be trusted."""
 
@@ -88,7 +111,7 @@ def app() -> None:
 @click.option("--seed", type=click.IntRange(min=0), help="Of the order and the arrivals; recorded in any case.")
 @click.option("--run", "name", metavar="NAME", help="The results' folder; the same name again resumes.")
 @click.option("--check", is_flag=True, help="Exit with 1 when a claim is refuted.")
-@click.option("--apps", type=click.Path(path_type=Path), default=catalogue.APPS, hidden=True)
+@click.option("--apps", type=PLACE, default=catalogue.APPS, help="Your own scenarios, in a folder laid out like apps/.")
 @click.option("--results", type=click.Path(path_type=Path), default=catalogue.ROOT / "results", hidden=True)
 def run_command(
     scenario: str,
@@ -223,21 +246,188 @@ def _header() -> dict[str, Any]:
     }
 
 
+@app.command("own")
+@click.argument("uvicorn", nargs=-1, metavar="[-- UVICORN OPTIONS]")
+@click.option("--app", "targets", multiple=True, required=True, metavar="MODULE:APP", help="To measure; repeatable.")
+@click.option("--path", required=True, metavar="PATH", help="What the users ask for.")
+@click.option("--method", default="GET", show_default=True, help="How they ask for it.")
+@click.option("--body", default="", metavar="JSON", help="What they send along.")
+@click.option(
+    "--health", metavar="PATH", help="What the health prober asks; by default what answers of the usual ones."
+)
+@click.option("--rev", "revisions", multiple=True, metavar="REVISION", help="Of the app's git repository; repeatable.")
+@click.option("--locustfile", type=PLACE, help="Users of your own; --path is then what the verdicts are about.")
+@click.option("--app-dir", type=PLACE, help="Where the apps are importable, and where their servers run.")
+@click.option("--python", type=PLACE, help="Their own interpreter, with its own packages; nothing is installed there.")
+@click.option("--env-file", type=PLACE, help="Variables for their servers, a line each: NAME=value.")
+@click.option("--factory", is_flag=True, help="MODULE:APP is a function that makes the app.")
+@click.option("--profile", type=click.Choice(list(PROFILES)), default="standard", help="How long to measure.")
+@click.option("--rounds", type=click.IntRange(1, 1000), help="Instead of the profile's.")
+@click.option("--users", type=click.IntRange(1, USERS_MOST), default=32, show_default=True, help="Who loop.")
+@click.option("--measure-s", type=POSITIVE, help="Seconds measured an app and round.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of the order; recorded in any case.")
+@click.option("--run", "name", metavar="NAME", help="The results' folder; the same name again resumes.")
+@click.option("--check", is_flag=True, help="Exit with 1 when one serves fewer requests than the first.")
+@click.option("--invoked-from", type=PLACE, default=Path(), hidden=True)
+@click.option("--results", type=click.Path(path_type=Path), default=catalogue.ROOT / "results", hidden=True)
+def own_command(
+    uvicorn: tuple[str, ...],
+    targets: tuple[str, ...],
+    path: str,
+    method: str,
+    body: str,
+    health: str | None,
+    revisions: tuple[str, ...],
+    locustfile: Path | None,
+    app_dir: Path | None,
+    python: Path | None,
+    env_file: Path | None,
+    factory: bool,
+    profile: str,
+    rounds: int | None,
+    users: int,
+    measure_s: float | None,
+    seed: int | None,
+    name: str | None,
+    check: bool,
+    invoked_from: Path,
+    results: Path,
+) -> None:
+    """Measure an endpoint of your own apps, or of one app at several git revisions, against each other."""
+    from bench.campaign import measuring_alone
+    from bench.doctor import own, patient
+
+    base = invoked_from.absolute()
+    apps = [patient.served(each, app_dir=app_dir, python=python, factory=factory, base=base) for each in targets]
+    asked = own.Asked(
+        patient.paths([path])[0],
+        method.upper(),
+        body,
+        users,
+        next(iter(patient.paths([health] if health else [])), None),
+        patient.variables(env_file, base),
+        patient.options(uvicorn),
+        patient.locustfile(locustfile, base),
+    )
+    folder = results.absolute() / _run_name(name)
+    words = ["--profile", profile, *(word for each in targets for word in ("--app", each)), "--path", path]
+    words += [word for each in revisions for word in ("--rev", each)]
+    _make_folder(folder.parent)
+    with own.variants_of(apps, revisions) as named:
+        with measuring_alone(folder.parent):
+            scenario = own.own_scenario(named, asked)
+        plan = _plan(scenario, scenario.load, PROFILES[profile], rounds, measure_s, seed, folder, ())
+        sys.exit(_measure(plan, folder, profile, words, check))
+
+
+@app.command("doctor")
+@click.argument("words", nargs=-1, metavar="MODULE:APP [-- UVICORN OPTIONS]")
+@click.option("--url", help="A server that runs already, in place of MODULE:APP: measured without the probe.")
+@click.option("--app-dir", type=PLACE, help="Where the app is importable, and where its server runs.")
+@click.option("--python", type=PLACE, help="Its own interpreter, with its own packages; nothing is installed there.")
+@click.option("--env-file", type=PLACE, help="Variables for its server, a line each: NAME=value.")
+@click.option("--factory", is_flag=True, help="MODULE:APP is a function that makes the app.")
+@click.option("--openapi", metavar="PATH", help="Where its OpenAPI document is, if not where the app says.")
+@click.option("--path", "paths", multiple=True, metavar="PATH", help="Ask this, in place of what the document has.")
+@click.option("--include", multiple=True, metavar='"POST /x"', help="Ask this operation, too, though it is not safe.")
+@click.option("--exclude", multiple=True, metavar='"GET /x"', help="Leave this operation alone.")
+@click.option("--params", type=PLACE, help="JSON with values for parameters, by name or by operation.")
+@click.option("--header", "headers", multiple=True, metavar='"Name: value"', help="Sent with every request.")
+@click.option("--prober", metavar="PATH", help="What stands for the others; by default the cheapest endpoint.")
+@click.option("--users", type=click.IntRange(1, USERS_MOST), default=32, show_default=True, help="At each endpoint.")
+@click.option("--measure-s", type=POSITIVE, default=3.0, show_default=True, help="Seconds at each endpoint.")
+@click.option("--fail-on", type=CATEGORY_NAMES, default=(), help="Exit with 1 where one of these is found.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, help="Of the load.")
+@click.option("--run", "name", metavar="NAME", help="The results' folder.")
+@click.option("--invoked-from", type=PLACE, default=Path(), hidden=True)
+@click.option("--results", type=click.Path(path_type=Path), default=catalogue.ROOT / "results", hidden=True)
+def doctor_command(
+    words: tuple[str, ...],
+    url: str | None,
+    app_dir: Path | None,
+    python: Path | None,
+    env_file: Path | None,
+    factory: bool,
+    openapi: str | None,
+    paths: tuple[str, ...],
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    params: Path | None,
+    headers: tuple[str, ...],
+    prober: str | None,
+    users: int,
+    measure_s: float,
+    fail_on: tuple[str, ...],
+    seed: int,
+    name: str | None,
+    invoked_from: Path,
+    results: Path,
+) -> None:
+    """Measure an app as it is, and name the lines that hold it up: one page, with what each costs the others."""
+    from bench.doctor import patient
+    from bench.doctor.campaign import Patient
+
+    base = invoked_from.absolute()
+    if url is not None:
+        own = {"MODULE:APP": words, "--fail-on": fail_on, "--app-dir": app_dir, "--python": python}
+        patient.check_alone("--url", {**own, "--env-file": env_file, "--factory": factory})
+        served = patient.running(url)
+    else:
+        target = patient.first(words)
+        served = patient.served(target, app_dir=app_dir, python=python, factory=factory, base=base)
+    asked = Patient(
+        served,
+        patient.variables(env_file, base),
+        patient.options(words[1:]),
+        patient.wishes(include, exclude, params, headers, base),
+        openapi,
+        patient.paths(paths),
+        prober,
+        users,
+        measure_s,
+    )
+    folder = results.absolute() / _run_name(name)
+    if (folder / "run.json").exists():
+        raise UsageError(f"there is a run {folder.name!r} already; choose another --run")
+    sys.exit(_examine(asked, folder, seed, fail_on))
+
+
+def _examine(asked: Patient, folder: Path, seed: int, fail_on: tuple[str, ...]) -> int:
+    from bench.campaign import measuring_alone
+    from bench.doctor.campaign import examine, take_history
+    from bench.doctor.show import Show
+
+    _make_folder(folder.parent)
+    with measuring_alone(folder.parent):
+        history = take_history(asked)
+        _make_folder(folder)
+        store.point_latest(folder.parent, folder)
+        with Show(console) as show:
+            well = examine(asked, history, folder, seed, _header(), show.begin)
+    drawn = _draw(folder, *(("--fail-on", ",".join(fail_on)) if fail_on else ()))
+    return drawn or (0 if well else TROUBLED)
+
+
 @app.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Draw every chart again, changed or not.")
 @click.option("--trials", type=click.Path(path_type=Path), hidden=True, help="Write each trial's figures there, first.")
 @click.option("--check", is_flag=True, help="Exit with 1 when a claim is refuted.")
 @click.option("--scenario", help="Draw all, but say and check only what this one found.")
-def report_command(run: Path, force: bool, check: bool, scenario: str | None, trials: Path | None) -> None:
+@click.option("--fail-on", type=CATEGORY_NAMES, default=(), help="Exit with 1 where the doctor found one of these.")
+def report_command(
+    run: Path, force: bool, check: bool, scenario: str | None, trials: Path | None, fail_on: tuple[str, ...]
+) -> None:
     """Draw a run, or the calibration, again from its files, without measuring."""
     is_run = (run / "run.json").is_file()
     if not is_run and not (run / "calibration.json").is_file():
         raise UsageError(f"{run} is neither a run nor a calibration: it has no run.json and no calibration.json")
-    from bench.report import draw, draw_calibration
+    from bench.report import draw, draw_calibration, is_checkup
     from bench.report.terminal import claims_table
     from bench.report.trials import write_trials
 
+    if is_run and is_checkup(run):
+        sys.exit(_report_checkup(run, fail_on))
     if not is_run:
         console.print(str(draw_calibration(run)), soft_wrap=True, highlight=False)
         return
@@ -255,6 +445,21 @@ def report_command(run: Path, force: bool, check: bool, scenario: str | None, tr
     console.print(str(drawn.page), soft_wrap=True, highlight=False)
     refuted = check and any(claim.verdict == "refuted" for claim in told.claims)
     sys.exit(TROUBLED if told.troubled or refuted else 0)
+
+
+def _report_checkup(run: Path, fail_on: tuple[str, ...]) -> int:
+    from bench.report.doctor import draw_checkup
+
+    try:
+        drawn = draw_checkup(run, fail_on)
+    except store.BrokenFile as error:
+        raise UsageError(str(error)) from None
+    console.print(drawn.table)
+    console.print(str(drawn.page), soft_wrap=True, highlight=False)
+    failing = drawn.checkup.failing(fail_on)
+    for line in failing:
+        console.print(f"fails: {escape(line)}", soft_wrap=True, highlight=False)
+    return TROUBLED if failing else 0
 
 
 @app.command("calibrate")

@@ -36,6 +36,8 @@ from bench.validity import Evidence, judge
 
 READY_WITHIN_S = 15.0
 """A server that has not answered by then never will: starting takes 1 s, on a busy machine 3."""
+APP_READY_WITHIN_S = 60.0
+"""Likewise for an app that is not the catalogue's: some import half of PyPI, or wait for a database."""
 SLACK_S = 20.0
 """Locust may take so much longer than its turns, for starting, draining and writing, before it counts as hung."""
 COMPANION_READY_WITHIN_S = 15.0
@@ -78,7 +80,7 @@ class _Server:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return (self.variant.app.url if self.variant.app else "") or f"http://127.0.0.1:{self.port}"
 
 
 @dataclass
@@ -91,6 +93,8 @@ class _Course:
     """The folder that programs take for the machine's temporary one: one that is killed cannot tidy up."""
     generator: Generator | None = None
     servers: list[_Server] = field(default_factory=list)
+    locust: Process | Generator | None = None
+    lineup_file: Path = Path()
     locust_log: Path = Path()
     locust_pid: int | None = None
     generator_failure: str | None = None
@@ -133,21 +137,25 @@ def _go(
     begun_s = time.perf_counter()
     try:
         watch("starting")
-        locust, lineup_file = _have_locust(scenario, lineup, run, course, running)
-        _start_servers(scenario, lineup, folders, course, running)
+        course.servers = [_Server(scenario.variant(n), free_port(), folders[n] / "server.log") for n in lineup.variants]
+        if not scenario.thinking:
+            _have_locust(scenario, lineup, run, course, running)
+        _start_servers(scenario, folders, course, running)
         _start_companions(folders, course, running)
-        _wait_ready(course)
+        _wait_ready(course, scenario.health_path)
         _wait_workers(folders, course)
         _wait_companions(course)
         course.timings["ready_s"] = time.perf_counter() - begun_s
         ready = [server for server in course.servers if server.failure is None]
-        if ready and locust is not None:
+        if ready and scenario.thinking:  # users of other people's own do not wait for a server to be there
+            _have_locust(scenario, lineup, run, course, running)
+        if ready and course.locust is not None:
             _pin(ready, course)
-            _write_lineup(lineup_file, lineup, ready, folders)
+            _write_lineup(course.lineup_file, lineup, ready, folders)
             watch("loading")
             limit_s = lineup.load_s + SLACK_S if course.generator is None else math.inf
-            _wait_loaded(locust, limit_s, ready, course)
-            course.facts = _read_facts(lineup_file)
+            _wait_loaded(course.locust, limit_s, ready, course)
+            course.facts = _read_facts(course.lineup_file)
     finally:
         try:
             watch("stopping")
@@ -164,13 +172,12 @@ def _fresh_folder(run: Path, lineup: Lineup, variant: str) -> Path:
     return folder
 
 
-def _start_servers(
-    scenario: Scenario, lineup: Lineup, folders: dict[str, Path], course: _Course, running: list[Process]
-) -> None:
+def _start_servers(scenario: Scenario, folders: dict[str, Path], course: _Course, running: list[Process]) -> None:
     missing = course.services.failure()
-    for name in lineup.variants:
-        server = _Server(scenario.variant(name), free_port(), folders[name] / "server.log")
-        course.servers.append(server)
+    for server in course.servers:
+        name = server.variant.name
+        if server.variant.app and server.variant.app.url:
+            continue  # it runs already, and is not ours to stop
         if missing is not None:
             server.failure, server.failure_log = missing.reason, missing.log
             continue
@@ -180,7 +187,7 @@ def _start_servers(
                 name=name,
                 log=server.log,
                 env={**server_environment(scenario, server.variant, folders[name]), **_handed_over(server, course)},
-                cwd=ROOT,
+                cwd=server_folder(server.variant),
             )
             running.append(server.process)
         except CannotStart as error:
@@ -200,11 +207,11 @@ def _start_companions(folders: dict[str, Path], course: _Course, running: list[P
             program, *arguments = companion.command
             try:
                 process = start(
-                    [sys.executable if program == "python" else program, *arguments],
+                    [interpreter(server.variant) if program == "python" else program, *arguments],
                     name=companion.name,
                     log=folders[server.variant.name] / f"{companion.name}.log",
                     env={**clean_environment(), **_handed_over(server, course)},
-                    cwd=ROOT,
+                    cwd=server_folder(server.variant),
                     cores=course.cores.server if course.cores else None,
                 )
             except CannotStart as error:
@@ -240,12 +247,23 @@ def _pin(servers: list[_Server], course: _Course) -> None:
             server.process.pin(course.cores.server)
 
 
+def interpreter(variant: Variant) -> str:
+    """What runs a variant's server: the app's own interpreter where it has one."""
+    return (variant.app.python if variant.app else "") or sys.executable
+
+
+def server_folder(variant: Variant) -> Path:
+    """Where a variant's server runs, as its user would start it: an app may open files by their relative names."""
+    return Path(variant.app.folder) if variant.app else ROOT
+
+
 def server_command(scenario: Scenario, variant: Variant, port: int) -> list[str]:
     """The command that serves a variant, as anybody could type it (with ``server_environment``)."""
-    served = launch.FACTORY_WORDS if variant.probed else (app_of(scenario, variant.name),)
+    factory = ("--factory",) if variant.app and variant.app.factory else ()
+    served = launch.FACTORY_WORDS if variant.probed else (*factory, app_of(scenario, variant.name))
     return [
-        *(sys.executable, "-m", "uvicorn", *served),
-        *("--app-dir", str(app_dir_of(scenario))),
+        *(interpreter(variant), "-m", "uvicorn", *served),
+        *("--app-dir", str(app_dir_of(scenario, variant.name))),
         *("--host", "127.0.0.1", "--port", str(port), "--no-access-log"),
         *(("--workers", str(variant.workers)) if variant.workers > 1 else ()),
         *variant.uvicorn_options,
@@ -256,7 +274,13 @@ def server_environment(scenario: Scenario, variant: Variant, folder: Path) -> di
     """What a variant's server runs with: the probe is in it, and writes into ``folder``."""
     if not variant.probed:
         return clean_environment()
-    return launch.environment(clean_environment(), app_of(scenario, variant.name), folder, code=(app_dir_of(scenario),))
+    target, code = app_of(scenario, variant.name), [app_dir_of(scenario, variant.name)]
+    if variant.app is None:
+        return launch.environment(clean_environment(), target, folder, code)
+    code += map(Path, variant.app.code)
+    return launch.environment(
+        clean_environment(), target, folder, code, factory=variant.app.factory, start_up=variant.app.start_up
+    )
 
 
 def lineup_file_of(lineup: Lineup, run: Path) -> Path:
@@ -264,26 +288,22 @@ def lineup_file_of(lineup: Lineup, run: Path) -> Path:
     return store.logs_folder(run, lineup.scenario) / f"{lineup.name}.json"
 
 
-def _have_locust(
-    scenario: Scenario, lineup: Lineup, run: Path, course: _Course, running: list[Process]
-) -> tuple[Process | Generator | None, Path]:
-    lineup_file = lineup_file_of(lineup, run)
+def _have_locust(scenario: Scenario, lineup: Lineup, run: Path, course: _Course, running: list[Process]) -> None:
+    lineup_file = course.lineup_file = lineup_file_of(lineup, run)
     for leftover in (lineup_file, lineup_file.with_suffix(".facts.json")):
         leftover.unlink(missing_ok=True)
     if course.generator is None:
-        return _start_locust(scenario, lineup, lineup_file, course, running), lineup_file
-    course.locust_log, course.locust_pid = course.generator.log, course.generator.pid
-    return course.generator, lineup_file
+        _start_locust(scenario, lineup, course, running)
+        return
+    course.locust, course.locust_log = course.generator, course.generator.log
+    course.locust_pid = course.generator.pid
 
 
-def _start_locust(
-    scenario: Scenario, lineup: Lineup, lineup_file: Path, course: _Course, running: list[Process]
-) -> Process | None:
-    logs = lineup_file.parent
-    course.locust_log = logs / f"{lineup.name}.locust.log"
+def _start_locust(scenario: Scenario, lineup: Lineup, course: _Course, running: list[Process]) -> None:
+    course.locust_log = course.lineup_file.parent / f"{lineup.name}.locust.log"
     try:
-        locust = start(
-            locust_command(scenario, lineup, lineup_file),
+        locust = course.locust = start(
+            locust_command(scenario, lineup, course.lineup_file, course.servers[0].url),
             name="locust",
             log=course.locust_log,
             env=clean_environment(),
@@ -292,32 +312,38 @@ def _start_locust(
         )
     except CannotStart as error:
         course.generator_failure = str(error)
-        return None
+        return
     running.append(locust)
     course.locust_pid = locust.pid
-    return locust
 
 
-def locust_command(scenario: Scenario, lineup: Lineup, lineup_file: Path) -> list[str]:
-    """Locust's own command line; the file that it names appears when the servers are ready."""
+def locust_command(scenario: Scenario, lineup: Lineup, lineup_file: Path, host: str) -> list[str]:
+    """Locust's own command line; the file that it names appears when the servers are ready.
+
+    ``host`` is for users who do not know of lineups: theirs has one server.
+    """
     load = lineup.load
-    users = 1 + (load.users or 1)  # the health prober is one of them; a timetable needs one user to hold it
+    users = load.users or 1  # a timetable needs one user to hold it
+    users += 0 if scenario.thinking else 1  # the health prober
     return [
         *(sys.executable, "-m", "locust", "--locustfile", scenario.locustfile, "--headless", "--only-summary"),
-        *("--users", str(users), "--spawn-rate", str(users), "--host", "http://127.0.0.1"),
+        *("--users", str(users), "--spawn-rate", str(users), "--host", host),
         *behaviour_options(scenario, load),
         *("--lineup", str(lineup_file)),
     ]
 
 
-def behaviour_options(scenario: Scenario, load: Load) -> list[str]:
+def behaviour_options(scenario: Scenario, load: Load) -> tuple[str, ...]:
     """What the scenario's locustfile is told: the options that it has defined itself."""
-    return [
-        *("--path", scenario.path, "--health-path", HEALTH_PATH),
+    if scenario.users_options is not None:
+        return scenario.users_options
+    return (
+        *("--path", scenario.path, "--health-path", scenario.health_path),
+        *(("--health-name", HEALTH_PATH) if scenario.health_path != HEALTH_PATH else ()),
         *(("--method", scenario.method) if scenario.method != "GET" else ()),
         *(("--body", scenario.body) if scenario.body else ()),
         *(("--rate", f"{load.rate_rps:g}") if load.rate_rps is not None else ()),
-    ]
+    )
 
 
 def clean_environment() -> dict[str, str]:
@@ -327,9 +353,10 @@ def clean_environment() -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1"}
 
 
-def _wait_ready(course: _Course) -> None:
-    started = {s.variant.name: (s.process, f"{s.url}{HEALTH_PATH}") for s in course.servers if s.process is not None}
-    reasons = wait_until_ready(started, READY_WITHIN_S)
+def _wait_ready(course: _Course, path: str) -> None:
+    started = {s.variant.name: (s.process, f"{s.url}{path}") for s in course.servers if s.process is not None}
+    own = all(server.variant.app is None for server in course.servers)
+    reasons = wait_until_ready(started, READY_WITHIN_S if own else APP_READY_WITHIN_S)
     for server in course.servers:
         server.failure = server.failure or reasons.get(server.variant.name)
 
@@ -374,7 +401,7 @@ def _wait_loaded(locust: Process | Generator, limit_s: float, ready: list[_Serve
             if time.perf_counter() > until_s:
                 course.generator_failure = f"locust did not end within {limit_s:.0f} s"
                 return
-            if all(server.process is None or server.process.poll() is not None for server in ready):
+            if all(server.process is not None and server.process.poll() is not None for server in ready):
                 return
             if course.services.failure() is not None:
                 return
@@ -451,7 +478,9 @@ def _verdict(
     if not facts:
         return "failed", ("locust left no facts of this trial",)
     planned_s = sum(turn.measure_s for turn in lineup.turns if turn.variant == server.variant.name)
-    evidence = Evidence(facts, scenario.endpoint, lineup.load, server.variant.law, planned_s)
+    evidence = Evidence(
+        facts, scenario.endpoint, lineup.load, server.variant.law, planned_s, scenario.also, scenario.thinking
+    )
     reasons = judge(evidence)
     if server.variant.probed:
         missing = launch.missing_telemetry(folder, facts.get("turns", []), server.variant.workers)

@@ -26,6 +26,26 @@ class Companion:
 
 
 @dataclass(frozen=True)
+class App:
+    """An app that the catalogue has no file of: what uvicorn serves, where it lives, and what runs it."""
+
+    target: str
+    """As uvicorn is given it: ``shop.main:app``."""
+    folder: str
+    """Where that is importable (uvicorn's ``--app-dir``), and where its server runs."""
+    python: str = ""
+    """Its own interpreter, with its own packages; empty is the harness's."""
+    factory: bool = False
+    """Whether the target is a function that makes the app."""
+    code: tuple[str, ...] = ()
+    """Folders of its own code besides: of a package that is installed."""
+    start_up: bool = False
+    """Whether the probe watches it while it starts, too."""
+    url: str = ""
+    """Where it runs already: then it is neither started nor stopped, and nothing else of this counts."""
+
+
+@dataclass(frozen=True)
 class Variant:
     """One way to write the endpoint: the file ``apps/<scenario>/<name>.py`` with a FastAPI ``app``."""
 
@@ -46,6 +66,10 @@ class Variant:
     """Programs that run beside its server, started and stopped with it: a queue's workers."""
     alone: bool = False
     """It does not fall quiet when its turn ends (work goes on behind it), so it gets a lineup of its own."""
+    app: App | None = None
+    """What it serves in place of a file of the catalogue."""
+    latency_s: float | None = None
+    """What a request takes under the load, as tried beforehand, where no law says so."""
     twin: str = ""
     """Name of the variant that it is the same as under another name: the harness's own control, an A/A pair."""
 
@@ -110,6 +134,14 @@ class Scenario:
     method: str = "GET"
     body: str = ""
     """JSON that is sent along, for a method that takes some."""
+    health_path: str = HEALTH_PATH
+    """What the health prober asks."""
+    users_options: tuple[str, ...] | None = None
+    """What its locustfile is told in place of the path, the method and the body."""
+    thinking: bool = False
+    """Its users may pause between their requests, so that Little's law does not count them back."""
+    also: tuple[str, ...] = ()
+    """Other endpoints that the same users ask for in turn."""
     endpoint: str = ""
     """What its laws and verdicts are about, as Locust names it; by default the method and the path."""
     rate_rps: float | None = None

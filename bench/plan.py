@@ -69,8 +69,8 @@ def with_twin(scenario: Scenario, load: Load) -> Scenario:
 
 
 def predicted_latency_s(variant: Variant, load: Load) -> float | None:
-    """What the variant's law says that a request takes under ``load``; None where it has no law."""
-    return None if variant.law is None else variant.law.latency_s(load.users)
+    """What the variant's law says that a request takes under ``load``, or else what a try did; None where neither."""
+    return variant.latency_s if variant.law is None else variant.law.latency_s(load.users)
 
 
 def _round(scenario: Scenario, load: Load, number: int, measure_s: float, seed: int, together: bool) -> Round:

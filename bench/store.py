@@ -13,6 +13,7 @@
     results/<run>/summary.csv                          see SUMMARY
     results/<run>/claims.csv                           see CLAIMS
     results/<run>/summary.md, charts/, index.html      drawn
+    results/<run>/doctor.json, junit.xml               of a run of the doctor's alone: see DOCTOR
     results/latest                                     symbolic link to the newest run
 
 **Time** in every file is ``time.perf_counter`` in seconds (CLOCK_MONOTONIC on Linux), the same clock in every process
@@ -31,6 +32,11 @@ RUN (run.json)
                        claims: [{name, statement, guide (bool: the guide says so), quiz (1..3 or null),
                                  comparisons: [{metric, variant, relation, other, factor, endpoint}]}]}}
     A round counts when every variant of the scenario has its trial.json there; other rounds were cut short.
+    Only of the doctor's: doctor {app, python and uvicorn (its versions), watched (bool: with the probe), users, prober
+    (the operation that it asks), endpoints: [{scenario, endpoint, path, alone_s}], left_out: [{name, reason}],
+    places: [{role, name, file, first, last, awaits}] (functions of the app that are known by their role), start_up
+    {ready_s, stalls: [{file, line, function, leaf, stalled_s}]}, excerpts: [{file, line, first, text: [...]}] (source
+    around what was held)}
 
 TRIAL (trial.json)
     schema, scenario, variant, round, load {users, rate_rps, name}, lineup (name), position (1 = first in its round),
@@ -66,7 +72,7 @@ COUNTS (counts.csv), one row per interval and endpoint
     (unanswered at the end of the turn), drained (of the unfinished: answered before the next turn began), dropped
     (never sent: no connection was free), in_flight (at the interval's end), reconnects, failed_<cause> for each CAUSES
 
-SERVER (server-<pid>.csv), one row every 100 ms and worker process, written by the probe (every 250 ms while nobody
+SERVER (server-<pid>.csv), one row every 100 ms and worker process, written by the probe (every 500 ms while nobody
     has asked the server anything for a second)
     at_s, lag_ms (the loop's latest sign of life: how late it was, or how long it is overdue by now), lag_max_ms (the
     largest since the row before, the overdue one included), tokens_borrowed, tokens_total, tokens_waiting (anyio's
@@ -86,6 +92,13 @@ SUMMARY (summary.csv), tidy
 
 CLAIMS (claims.csv), one row a claim
     scenario, claim (its name), verdict ("confirmed" | "refuted" | "inconclusive"), evidence (one sentence of numbers)
+
+DOCTOR (doctor.json)
+    schema, app, users, headline, findings: [{category (with hyphens), place {file, line, function, leaf, role} or null,
+    endpoints, everywhere (bool: in all of them, so none of them is accused), share (of the time), gain {formula,
+    ceiling_rps, capped} or null, remedies: [Markdown]}], endpoints: [{endpoint, category, accused, evidence, troubles,
+    alone_ms, throughput_rps, prober_p50_ms, prober_p90_ms, prober_max_ms}], left_out: [{endpoint, reason}],
+    start_up: [{...place, stalled_s}]
 """
 
 from __future__ import annotations

@@ -35,6 +35,10 @@ class Evidence:
     load: Load
     law: Law | None
     planned_s: float
+    also: tuple[str, ...] = ()
+    """Other endpoints that the same users ask for."""
+    thinking: bool = False
+    """Whether the users may pause between their requests."""
 
     @property
     def main(self) -> dict[str, Any]:
@@ -105,8 +109,13 @@ def below_ceiling(evidence: Evidence) -> str | None:
 
 
 def obeys_little(evidence: Evidence) -> str | None:
-    users, mean = evidence.load.users, evidence.main.get("in_flight_mean")
-    if users is None or mean is None or abs(mean / users - 1) <= LITTLE_MOST:
+    users = evidence.load.users
+    endpoints = evidence.facts.get("endpoints", {})
+    means = [endpoints[name]["in_flight_mean"] for name in (evidence.endpoint, *evidence.also) if name in endpoints]
+    if users is None or evidence.thinking or not means or None in means:
+        return None
+    mean = sum(means)
+    if abs(mean / users - 1) <= LITTLE_MOST:
         return None
     return f"Little's law: throughput x latency gives {mean:.1f} users in flight where {users} were looping"
 

@@ -21,6 +21,7 @@ def _options(parser):
     parser.add_argument("--method", default="GET", help="how they ask for it")
     parser.add_argument("--body", default="", help="JSON that they send along")
     parser.add_argument("--health-path", default="/health", help="what the load balancer asks for")
+    parser.add_argument("--health-name", default="", help="what its requests are counted as, if not as that path")
     parser.add_argument("--rate", type=float, default=0.0, help="arrivals a second instead of looping users; 0: loop")
 
 
@@ -38,7 +39,7 @@ class Visitor(HubHttpUser):
 @events.test_start.add_listener
 def _configure(environment, **_):
     options = environment.parsed_options
-    LoadBalancer.request = Request(options.health_path)
+    LoadBalancer.request = Request(options.health_path, name=options.health_name)
     headers = (("Content-Type", "application/json"),) if options.body else ()
     Visitor.request = Request(options.path, options.method, headers, options.body.encode())
     Visitor.arrival_rate = options.rate or None

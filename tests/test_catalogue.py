@@ -119,7 +119,7 @@ def test_narrowing_keeps_the_catalogues_order() -> None:
 def test_a_folder_elsewhere_is_a_catalogue_too() -> None:
     scenario = catalogue.load("ugly_start", UGLY)
     assert catalogue.app_of(scenario, "fine") == "ugly.ugly_start.fine:app"
-    assert catalogue.app_dir_of(scenario) == UGLY.parent
+    assert catalogue.app_dir_of(scenario, "fine") == UGLY.parent
     assert catalogue.file_of(scenario, "fine") == "ugly/ugly_start/fine.py"
 
 
@@ -221,7 +221,7 @@ def test_health_is_served_on_the_loop(scenario: Scenario, variant: str) -> None:
 
 @pytest.mark.parametrize(("scenario", "variant"), VARIANTS)
 def test_a_variant_is_a_plain_module_without_a_trace_of_the_harness(scenario: Scenario, variant: str) -> None:
-    path = catalogue.app_dir_of(scenario) / catalogue.file_of(scenario, variant)
+    path = catalogue.app_dir_of(scenario, variant) / catalogue.file_of(scenario, variant)
     source = path.read_text(encoding="utf-8")
     imported = set()
     for node in ast.walk(ast.parse(source)):

@@ -329,7 +329,7 @@ def test_what_programs_leave_in_the_temporary_folder_is_removed(
 def test_locust_is_its_own_command_line(load: Load, expected: str, missing: str) -> None:
     scenario = catalogue.load("blocking")
     made = replace(short(scenario, "awaited"), load=load)
-    words = " ".join(lineup.locust_command(scenario, made, Path("/tmp/lineup.json")))
+    words = " ".join(lineup.locust_command(scenario, made, Path("/tmp/lineup.json"), "http://127.0.0.1:1"))
     assert "-m locust --locustfile locustfiles/get_and_health.py --headless" in words
     assert expected in words  # the load balancer is one more
     assert missing not in words

@@ -25,7 +25,7 @@ from bench.report.page import OVERVIEW, headline, page
 from bench.report.summary_md import summary_md
 from bench.report.terminal import ScenarioTable
 
-__all__ = ["Drawn", "draw", "draw_calibration"]
+__all__ = ["Drawn", "draw", "draw_calibration", "is_checkup"]
 
 ROOT = Path(__file__).parents[2]
 """The repository, where run.json's file names of variants start."""
@@ -78,6 +78,14 @@ def draw(run: Path, *, force: bool = False, root: Path = ROOT) -> Drawn:
     store.write_text(run / "claims.csv", claims.to_csv(drawn.claims))
     store.write_text(run / "summary.md", summary_md(read.name, headline(chapters), chapters))
     return drawn
+
+
+def is_checkup(run: Path) -> bool:
+    """Whether the run is the doctor's, which has a page of its own (bench.report.doctor)."""
+    try:
+        return "doctor" in store.read_json(run / "run.json")
+    except store.BrokenFile:
+        return False
 
 
 def _troubled(chapters: Sequence[Chapter]) -> Iterator[str]:

@@ -27,13 +27,26 @@ LATEST_S = 2.0
 seen) keeps it from writing, on a machine that also swaps for longer. One that failed is silent from then on."""
 
 
-def environment(base: Mapping[str, str], app: str, folder: Path, code: Iterable[Path]) -> dict[str, str]:
-    """``base`` and what the probe needs: to serve ``app``, write into ``folder``, and blame code below ``code``."""
+def environment(
+    base: Mapping[str, str],
+    app: str,
+    folder: Path,
+    code: Iterable[Path],
+    *,
+    factory: bool = False,
+    start_up: bool = False,
+) -> dict[str, str]:
+    """``base`` and what the probe needs: to serve ``app``, write into ``folder``, and blame code below ``code``.
+
+    ``factory``: the app is a function that makes it. ``start_up``: stalls while it starts are charged, too.
+    """
     path = os.pathsep.join(filter(None, (str(ON_PATH), base.get("PYTHONPATH", ""))))
     settings = {
         "LOOP_PROBE_APP": app,
         "LOOP_PROBE_FOLDER": str(folder),
         "LOOP_PROBE_CODE": os.pathsep.join(map(str, code)),
+        **({"LOOP_PROBE_FACTORY": "1"} if factory else {}),
+        **({"LOOP_PROBE_START_UP": "1"} if start_up else {}),
     }
     return {**base, "PYTHONPATH": path, **settings}
 

@@ -111,7 +111,7 @@ class Measuring:
                     event="load",
                     lineup=str(lineup_file_of(lineup, place.run)),
                     locustfile=scenario.locustfile,
-                    options=behaviour_options(scenario, lineup.load),
+                    options=list(behaviour_options(scenario, lineup.load)),
                     cores=len(cores.server) if cores else 1,
                 )
             elif phase == "stopping":

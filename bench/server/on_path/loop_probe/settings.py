@@ -15,8 +15,10 @@ FOLDER = "LOOP_PROBE_FOLDER"
 """Where server-<pid>.csv and stalls-<pid>.csv go. The current folder by default."""
 CODE = "LOOP_PROBE_CODE"
 """Folders of the app's own code, between ``os.pathsep``: blame goes to the deepest frame there. The current one by
-default. Installed packages inside of them are never the app's own."""
+default. Installed packages inside of them are never the app's own; a folder that is one of these is."""
 THRESHOLD_MS = "LOOP_PROBE_THRESHOLD_MS"
+START_UP = "LOOP_PROBE_START_UP"
+"""``1`` to charge stalls while the app starts, too, which keep nobody waiting who has been served before."""
 
 DEFAULT_THRESHOLD_MS = 25.0
 """A loop that is late by more than this is stalled. A call of 50 ms, the guide's own example, must be caught although
@@ -34,6 +36,7 @@ class Settings(NamedTuple):
     folder: str
     code: tuple[str, ...]
     threshold_s: float
+    start_up: bool
 
 
 def take(environ: MutableMapping[str, str], path: list[str]) -> Settings | None:
@@ -41,7 +44,7 @@ def take(environ: MutableMapping[str, str], path: list[str]) -> Settings | None:
 
     None when they are not there. Workers that uvicorn spawns are not affected: its parent process imports no app.
     """
-    values = {name: environ.pop(name, "") for name in (APP, FACTORY, FOLDER, CODE, THRESHOLD_MS)}
+    values = {name: environ.pop(name, "") for name in (APP, FACTORY, FOLDER, CODE, THRESHOLD_MS, START_UP)}
     if not values[APP]:
         return None
     _leave_path(environ, path)
@@ -51,6 +54,7 @@ def take(environ: MutableMapping[str, str], path: list[str]) -> Settings | None:
         str(Path(values[FOLDER] or ".").resolve()),
         tuple(str(Path(folder).resolve()) for folder in (values[CODE] or ".").split(os.pathsep)),
         float(values[THRESHOLD_MS] or DEFAULT_THRESHOLD_MS) / 1000,
+        values[START_UP] == "1",
     )
 
 

@@ -115,12 +115,17 @@ class OwnCode:
         if filename.startswith("<"):
             return ""
         path = os.path.realpath(filename)
-        if any(part in INSTALLED for part in path.split(os.sep)) or path.startswith(tuple(self._others)):
-            return ""
         for folder in self._folders:
-            if path.startswith(folder):
-                return path[len(folder) :]
+            below = path[len(folder) :] if path.startswith(folder) else ""
+            if not below or any(part in INSTALLED for part in below.split(os.sep)):
+                continue
+            if self._is_installed(folder):  # a package that is the app itself
+                return os.path.join(os.path.basename(os.path.dirname(folder)), below)
+            return "" if path.startswith(tuple(self._others)) else below
         return ""
+
+    def _is_installed(self, folder: str) -> bool:
+        return any(part in INSTALLED for part in folder.split(os.sep)) or folder.startswith(tuple(self._others))
 
     def _located(self, place: Place) -> tuple[int, str]:
         key = (place.code, place.position)

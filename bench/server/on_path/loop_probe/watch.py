@@ -52,7 +52,7 @@ OTHERS_CPU_SHARE = 0.3
 LATE_S = 1.5 * BEAT_S
 """A look so long after it was due is late: something kept this thread from running, too."""
 DOZE_AFTER_S = 1.0
-DOZE_S = 0.250
+DOZE_S = 0.5
 """A server that nobody has asked anything for a second is left alone, but for a row so often: several that are up at
 once, waiting for their turns, must not slow the one that has it. To wake up costs 50 us of a core by itself."""
 FULL_SHARE = 0.8
@@ -111,6 +111,7 @@ class Watch:
         self._stalls = Table(str(folder / f"stalls-{pid}.csv"), STALLS_COLUMNS)
         self._meter = Meter()
         self._threshold_s = settings.threshold_s
+        self._start_up = settings.start_up
         self._off = False
         self._thread = threading.Thread(target=self._run, name="loop-probe", daemon=True)
         # Shared with the loop's thread: single reads and writes only, which need no lock.
@@ -362,7 +363,7 @@ class Watch:
     def _serves(self) -> bool:
         """Whether anybody is kept waiting: not while the app starts up (and imports), nor while it shuts down."""
         server = self._uvicorn
-        return server is None or (server.started and not server.should_exit)
+        return server is None or ((server.started or self._start_up) and not server.should_exit)
 
     def _running(self, stacks: dict[int, Stack]) -> list[Stack]:
         """Stacks of the threads that run, or would: those that moved since the last look, or else all that do not wait.

@@ -1,0 +1,12 @@
+"""Middleware that is harmless for most requests, and blocks the loop for some."""
+
+import time
+from collections.abc import Awaitable, Callable
+
+from fastapi import Request, Response
+
+
+async def audit(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    if request.url.path.startswith("/sick/audited"):
+        time.sleep(0.03)  # SIN middleware
+    return await call_next(request)
