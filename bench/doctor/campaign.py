@@ -83,6 +83,8 @@ def take_history(patient: Patient) -> History:
         raise UsageError(
             f"{app.target} has its OpenAPI document switched off (openapi_url is None): name its endpoints with --path"
         )
+    if document is not None and not document.startswith("/"):
+        raise UsageError(f"{app.target} has its OpenAPI document at {document}: name a path here with --openapi")
     with scouted(app, patient.environment, patient.options, document or patient.paths[0]) as seen:
         found = _found(patient, seen, document)
         answered, silent = seen.ask(found.checks)
