@@ -79,6 +79,15 @@ def report(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def web(session: nox.Session) -> None:
+    """Measure from Locust's web UI: -- SCENARIO … --web-host HOST --web-port N --processes N"""
+    named = [name for name in catalogue.names() if name in session.posargs]
+    groups = {catalogue.load(name).packages for name in named or catalogue.names()}
+    install(session, *sorted(groups - {""}))
+    session.run("python", "-m", "bench", "web", *session.posargs, **PATIENTLY)
+
+
+@nox.session(default=False)
 def calibrate(session: nox.Session) -> None:
     """Measure the harness itself: -- --part generators|lag|freeze|memory|overhead|noise|probe|verdicts --rounds N"""
     install(session)

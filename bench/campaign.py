@@ -116,12 +116,12 @@ def open_run(run: Path, plan: Plan, profile: str, options: list[str], header: Ca
         _check_machine(run.name, content.get("machine"), header()["machine"])
     else:
         content = {"schema": store.SCHEMA, "name": run.name, "created_unix_s": time.time(), **header(), "scenarios": {}}
-    declared = entry(plan, profile)
+    entry = entry_of(plan, profile)
     before = content["scenarios"].get(plan.scenario.name)
     if before is not None:
-        _check_same(run.name, plan.scenario.name, before, declared)
-    if before is None or declared["rounds"] > before["rounds"]:
-        content["scenarios"][plan.scenario.name] = declared
+        _check_same(run.name, plan.scenario.name, before, entry)
+    if before is None or entry["rounds"] > before["rounds"]:
+        content["scenarios"][plan.scenario.name] = entry
         sessions = [f"bench({name})" for name in content["scenarios"]]
         content["command"] = shlex.join(["nox", "-s", *sessions, "--", *options, "--seed", str(plan.seed)])
         store.write_json(path, content)
@@ -178,8 +178,8 @@ def _short(value: Any) -> str:
     return str(value["name"] if isinstance(value, dict) else value or "none")
 
 
-def entry(plan: Plan, profile: str) -> dict[str, Any]:
-    """What run.json says of a plan's scenario."""
+def entry_of(plan: Plan, profile: str) -> dict[str, Any]:
+    """The plan's scenario as ``run.json`` declares it (store.py, RUN)."""
     scenario, load = plan.scenario, plan.load
     sweep = [{**each.as_json(), "laws": {v.name: _law(v, each) for v in scenario.variants}} for each in plan.sweep]
     return {

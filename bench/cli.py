@@ -1,4 +1,4 @@
-"""The commands behind the nox sessions: ``python -m bench run SCENARIO`` and ``python -m bench report RUN``.
+"""The commands behind the nox sessions: ``python -m bench run SCENARIO``, ``python -m bench report RUN`` and others.
 
 Exit statuses: 0 all well; 1 something could not be measured, or not be trusted, or, with --check, a claim was refuted;
 2 what was asked for is not allowed, and nothing was started; 130 interrupted.
@@ -411,16 +411,20 @@ def _examine(asked: Patient, folder: Path, seed: int, fail_on: tuple[str, ...]) 
 @app.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Draw every chart again, changed or not.")
+@click.option("--trials", type=click.Path(path_type=Path), hidden=True, help="Write each trial's figures there, first.")
 @click.option("--check", is_flag=True, help="Exit with 1 when a claim is refuted.")
 @click.option("--scenario", help="Draw all, but say and check only what this one found.")
 @click.option("--fail-on", type=CATEGORY_NAMES, default=(), help="Exit with 1 where the doctor found one of these.")
-def report_command(run: Path, force: bool, check: bool, scenario: str | None, fail_on: tuple[str, ...]) -> None:
+def report_command(
+    run: Path, force: bool, check: bool, scenario: str | None, trials: Path | None, fail_on: tuple[str, ...]
+) -> None:
     """Draw a run, or the calibration, again from its files, without measuring."""
     is_run = (run / "run.json").is_file()
     if not is_run and not (run / "calibration.json").is_file():
         raise UsageError(f"{run} is neither a run nor a calibration: it has no run.json and no calibration.json")
     from bench.report import draw, draw_calibration, is_checkup
     from bench.report.terminal import claims_table
+    from bench.report.trials import write_trials
 
     if is_run and is_checkup(run):
         sys.exit(_report_checkup(run, fail_on))
@@ -428,6 +432,8 @@ def report_command(run: Path, force: bool, check: bool, scenario: str | None, fa
         console.print(str(draw_calibration(run)), soft_wrap=True, highlight=False)
         return
     try:
+        if trials is not None:
+            write_trials(run, trials)
         drawn = draw(run, force=force)
     except store.BrokenFile as error:
         raise UsageError(str(error)) from None
@@ -472,6 +478,28 @@ def calibrate_command(parts: tuple[str, ...], rounds: int | None, seed: int, res
         _make_folder(folder)
         calibrate(folder, parts or CALIBRATED, rounds, seed, lambda line: console.print(line, highlight=False))
     sys.exit(_draw(folder))
+
+
+@app.command("web")
+@click.argument("scenarios", nargs=-1)
+@click.option("--web-host", default="127.0.0.1", help="Beyond loopback it takes a login, see BENCH_WEB_USER below.")
+@click.option("--web-port", type=click.IntRange(1, 65_535), default=8089, help="Or the next that is free.")
+@click.option("--processes", type=click.IntRange(1, 64), default=1, help="Locust processes that make the load.")
+@click.option("--apps", type=click.Path(path_type=Path), default=catalogue.APPS, hidden=True)
+@click.option("--results", type=click.Path(path_type=Path), default=catalogue.ROOT / "results", hidden=True)
+def web_command(
+    scenarios: tuple[str, ...], web_host: str, web_port: int, processes: int, apps: Path, results: Path
+) -> None:
+    """Measure from Locust's web UI: every variant (of SCENARIOS) one click away. Ctrl-C ends it.
+
+    Beyond loopback, the environment variables BENCH_WEB_USER and BENCH_WEB_PASSWORD say who may come in.
+    """
+    from bench.web.session import Settings, serve
+
+    settings = Settings(web_host, web_port, processes, apps.absolute(), results.absolute(), scenarios)
+    _make_folder(settings.results)
+    folder = settings.results / _run_name(None)
+    sys.exit(serve(settings, folder, _header, lambda line: console.print(line, soft_wrap=True, highlight=False)))
 
 
 def main() -> NoReturn:

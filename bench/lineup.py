@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bench import store
 from bench.catalogue import ROOT, app_dir_of, app_of
@@ -44,6 +45,27 @@ COMPANION_READY_WITHIN_S = 15.0
 LOOK_EVERY_S = 0.05
 
 
+class Generator(Protocol):
+    """A Locust that is up already and outlives the lineup. It ends the load itself: nobody else limits its length."""
+
+    running: list[Process]
+    """Is filled with all that the lineup starts, so that another thread can ask it to stop."""
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+
+    @property
+    def log(self) -> Path:
+        """Where its reasons are to be found."""
+
+    def wait(self, timeout_s: float) -> int | None:
+        """0 once the load is over and its facts are written, None while it lasts, another status when it failed."""
+
+    def poll(self) -> int | None:
+        """The same without waiting."""
+
+
 @dataclass
 class _Server:
     variant: Variant
@@ -69,8 +91,9 @@ class _Course:
     services: Services
     temporary: str
     """The folder that programs take for the machine's temporary one: one that is killed cannot tidy up."""
+    generator: Generator | None = None
     servers: list[_Server] = field(default_factory=list)
-    locust: Process | None = None
+    locust: Process | Generator | None = None
     lineup_file: Path = Path()
     locust_log: Path = Path()
     locust_pid: int | None = None
@@ -85,16 +108,18 @@ def run_lineup(
     run: Path,
     watch: Callable[[str], None] = lambda _: None,
     services: Services | None = None,
+    generator: Generator | None = None,
 ) -> list[Trial]:
     """Measure one lineup and write ``trial.json`` for each of its variants; returns them in the lineup's order.
 
     ``watch`` hears what is going on in a word: starting, loading, stopping. ``services`` are those that the scenario
-    needs, in their fresh state. What cannot be measured ends as a failed trial with its reason; only the harness's own
-    errors and KeyboardInterrupt come out, with everything stopped.
+    needs, in their fresh state. A Locust is started for the lineup, unless ``generator`` is one that takes it. What
+    cannot be measured ends as a failed trial with its reason; only the harness's own errors and KeyboardInterrupt come
+    out, with everything stopped.
     """
     folders = {name: _fresh_folder(run, lineup, name) for name in lineup.variants}
     with tempfile.TemporaryDirectory(prefix="async-bench-", ignore_cleanup_errors=True) as temporary:
-        course = _Course(cores_for(scenario.parallel), services or Services((), run), temporary)
+        course = _Course(cores_for(scenario.parallel), services or Services((), run), temporary, generator)
         _go(scenario, lineup, run, folders, course, watch)
     return [_record(scenario, lineup, server, folders[server.variant.name], course) for server in course.servers]
 
@@ -108,13 +133,13 @@ def _go(
     watch: Callable[[str], None],
 ) -> None:
     """Start everything, have the load take its turns, and stop everything, whatever happens."""
-    running: list[Process] = []
+    running: list[Process] = [] if course.generator is None else course.generator.running
     begun_s = time.perf_counter()
     try:
         watch("starting")
         course.servers = [_Server(scenario.variant(n), free_port(), folders[n] / "server.log") for n in lineup.variants]
         if not scenario.thinking:
-            _start_locust(scenario, lineup, run, course, running)
+            _have_locust(scenario, lineup, run, course, running)
         _start_servers(scenario, folders, course, running)
         _start_companions(folders, course, running)
         _wait_ready(course, scenario.health_path)
@@ -123,12 +148,13 @@ def _go(
         course.timings["ready_s"] = time.perf_counter() - begun_s
         ready = [server for server in course.servers if server.failure is None]
         if ready and scenario.thinking:  # users of other people's own do not wait for a server to be there
-            _start_locust(scenario, lineup, run, course, running)
+            _have_locust(scenario, lineup, run, course, running)
         if ready and course.locust is not None:
             _pin(ready, course)
             _write_lineup(course.lineup_file, lineup, ready, folders)
             watch("loading")
-            _wait_loaded(course.locust, lineup, ready, course)
+            limit_s = lineup.load_s + SLACK_S if course.generator is None else math.inf
+            _wait_loaded(course.locust, limit_s, ready, course)
             course.facts = _read_facts(course.lineup_file)
     finally:
         try:
@@ -257,15 +283,27 @@ def server_environment(scenario: Scenario, variant: Variant, folder: Path) -> di
     )
 
 
-def _start_locust(scenario: Scenario, lineup: Lineup, run: Path, course: _Course, running: list[Process]) -> None:
-    logs = store.logs_folder(run, scenario.name)
-    lineup_file = course.lineup_file = logs / f"{lineup.name}.json"
+def lineup_file_of(lineup: Lineup, run: Path) -> Path:
+    """The file that tells Locust what to do, once the servers are ready."""
+    return store.logs_folder(run, lineup.scenario) / f"{lineup.name}.json"
+
+
+def _have_locust(scenario: Scenario, lineup: Lineup, run: Path, course: _Course, running: list[Process]) -> None:
+    lineup_file = course.lineup_file = lineup_file_of(lineup, run)
     for leftover in (lineup_file, lineup_file.with_suffix(".facts.json")):
         leftover.unlink(missing_ok=True)
-    course.locust_log = logs / f"{lineup.name}.locust.log"
+    if course.generator is None:
+        _start_locust(scenario, lineup, course, running)
+        return
+    course.locust, course.locust_log = course.generator, course.generator.log
+    course.locust_pid = course.generator.pid
+
+
+def _start_locust(scenario: Scenario, lineup: Lineup, course: _Course, running: list[Process]) -> None:
+    course.locust_log = course.lineup_file.parent / f"{lineup.name}.locust.log"
     try:
         locust = course.locust = start(
-            locust_command(scenario, lineup, lineup_file, course.servers[0].url),
+            locust_command(scenario, lineup, course.lineup_file, course.servers[0].url),
             name="locust",
             log=course.locust_log,
             env=clean_environment(),
@@ -290,13 +328,15 @@ def locust_command(scenario: Scenario, lineup: Lineup, lineup_file: Path, host: 
     return [
         *(sys.executable, "-m", "locust", "--locustfile", scenario.locustfile, "--headless", "--only-summary"),
         *("--users", str(users), "--spawn-rate", str(users), "--host", host),
-        *(users_options(scenario, load) if scenario.users_options is None else scenario.users_options),
+        *behaviour_options(scenario, load),
         *("--lineup", str(lineup_file)),
     ]
 
 
-def users_options(scenario: Scenario, load: Load) -> tuple[str, ...]:
-    """What the catalogue's locustfiles are told."""
+def behaviour_options(scenario: Scenario, load: Load) -> tuple[str, ...]:
+    """What the scenario's locustfile is told: the options that it has defined itself."""
+    if scenario.users_options is not None:
+        return scenario.users_options
     return (
         *("--path", scenario.path, "--health-path", scenario.health_path),
         *(("--health-name", HEALTH_PATH) if scenario.health_path != HEALTH_PATH else ()),
@@ -328,6 +368,8 @@ def _wait_workers(folders: dict[str, Path], course: _Course) -> None:
         variant = server.variant
         while server.failure is None and variant.probed and variant.workers > 1:
             started = len(list(folders[variant.name].glob("server-*.csv")))
+            if server.process is not None and (status := server.process.poll()) is not None:
+                server.failure = f"{ended(status)} while starting"
             if started >= variant.workers:
                 break
             if time.perf_counter() > until_s:
@@ -352,12 +394,12 @@ def _write_lineup(path: Path, lineup: Lineup, ready: list[_Server], folders: dic
     store.write_text(path, json.dumps({"targets": targets, "turns": turns, "seed": lineup.seed}, indent=2))
 
 
-def _wait_loaded(locust: Process, lineup: Lineup, ready: list[_Server], course: _Course) -> None:
-    until_s = time.perf_counter() + lineup.load_s + SLACK_S
+def _wait_loaded(locust: Process | Generator, limit_s: float, ready: list[_Server], course: _Course) -> None:
+    until_s = time.perf_counter() + limit_s
     with _failures_noted(ready, course.services):
         while locust.wait(LOOK_EVERY_S) is None:
             if time.perf_counter() > until_s:
-                course.generator_failure = f"locust did not end within {lineup.load_s + SLACK_S:.0f} s"
+                course.generator_failure = f"locust did not end within {limit_s:.0f} s"
                 return
             if all(server.process is not None and server.process.poll() is not None for server in ready):
                 return

@@ -190,7 +190,7 @@ PROFILES = {
     profile.name: profile
     for profile in (Profile("quick", 1, 2.0), Profile("standard", 5, 2.0), Profile("thorough", 12, 6.0, twins=True))
 }
-"""Two seconds of ten health checks each: the median of one round and the p90 of five have ten checks beyond them."""
+"""Two seconds of ten health checks each: the median of one round and the p90 of five have about ten beyond them."""
 
 
 @dataclass(frozen=True)

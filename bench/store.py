@@ -9,6 +9,7 @@
         server-<pid>.csv probe samples every 100 ms, one file a worker process: see SERVER
         stalls-<pid>.csv blame: where the loop was stuck, and for how long: see STALLS
     results/<run>/<scenario>/logs/                     locust's log and the lineup's file, once a lineup
+    results/<run>/locust.log                           instead of those logs, where one Locust with its web UI did all
     results/<run>/summary.csv                          see SUMMARY
     results/<run>/claims.csv                           see CLAIMS
     results/<run>/summary.md, charts/, index.html      drawn

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
@@ -187,6 +187,8 @@ class Frames:
     stalls: pd.DataFrame
     troubles: tuple[Trouble, ...]
     left_out: tuple[LeftOut, ...]
+    services: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the servers behind the variants: ``{"postgres": "18.4"}``."""
 
     @cached_property
     def _measured(self) -> dict[tuple[str, str, str, int], tuple[Floats, Floats]]:
@@ -289,6 +291,7 @@ def read_scenario(run: Run, scenario: ScenarioInfo) -> Frames:
         stalls=_joined([one.stalls for one in measured if one.stalls is not None], STALL_COLUMNS),
         troubles=tuple(troubles),
         left_out=left_out,
+        services={name: version for one in measured for name, version in one.services.items()},
     )
 
 
@@ -438,6 +441,7 @@ class Measured:
     turns: pd.DataFrame
     server: pd.DataFrame | None
     stalls: pd.DataFrame | None
+    services: dict[str, str]
 
 
 def _trial(run: Path, folder: Path, scenario: str, variant: str, number: int) -> Measured | Trouble:
@@ -489,7 +493,9 @@ def _evidence(
     if telemetry is not None:
         row |= _of_telemetry(telemetry, parts)
         samples, stalls = _cut(telemetry, origin_s, parts)
-    measured = Measured(row, counts, histograms, _turns(trial, origin_s), samples, stalls)
+    said = trial.get("services")
+    services = {str(name): str(version) for name, version in said.items()} if isinstance(said, dict) else {}
+    measured = Measured(row, counts, histograms, _turns(trial, origin_s), samples, stalls, services)
     for table in (measured.counts, measured.latencies, measured.turns, samples, stalls):
         if table is not None:
             table.insert(0, "variant", variant)

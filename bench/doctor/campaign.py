@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import store
-from bench.campaign import Watch, entry, run_campaign
+from bench.campaign import Watch, entry_of, run_campaign
 from bench.doctor.openapi import Check, Found, LeftOut, Wishes, operations
 from bench.doctor.plan import (
     ALONE,
@@ -184,7 +184,7 @@ def _record(run: Path, patient: Patient, history: History, plans: Sequence[Plan]
         "name": run.name,
         "created_unix_s": time.time(),
         "command": shlex.join(_command(patient, alone.seed)),
-        "scenarios": {plan.scenario.name: entry(plan, "doctor") for plan in plans},
+        "scenarios": {plan.scenario.name: entry_of(plan, "doctor") for plan in plans},
         "doctor": {
             "app": patient.app.target,
             "python": history.facts["python"],

@@ -130,11 +130,11 @@ class Conductor:
                 shares=self._shares(),
             )
         )
-        _sleep_until(start_s + turn["warmup_s"])
+        self.pause_until(self.peopled(start_s) + turn["warmup_s"])
         warm_until_s = None
         if turn["measure_s"] > 0:
             warm_until_s = min(self._act("measure", number))
-            _sleep_until(warm_until_s + turn["measure_s"])
+            self.pause_until(warm_until_s + turn["measure_s"])
         last = number == len(lineup.turns) - 1
         end_s = max(self._act("end", number, within_s=LAST_QUIET_WITHIN_S if last else QUIET_WITHIN_S))
         self._wait(lambda: len(self._quiet[number]) == len(self._joined))
@@ -143,6 +143,15 @@ class Conductor:
         quiet = None if last else all(self._quiet[number].values())
         warm_s = end_s if warm_until_s is None else warm_until_s
         return TurnRecord(turn["variant"], turn["rotation"], start_s, warm_s, end_s, quiet, late_s)
+
+    def peopled(self, start_s: float) -> float:
+        """Wait until a turn that began at ``start_s`` has all its users, and say since when: they come before it."""
+        return start_s
+
+    def pause_until(self, moment_s: float) -> None:
+        """Let the traffic run."""
+        while (left_s := moment_s - perf_counter()) > 0:
+            gevent.sleep(left_s)
 
     def _shares(self) -> dict[str, dict[str, tuple[int, int]]]:
         """Which part of each class's timetable each generator plays: only those that have users of the class count."""
@@ -168,8 +177,3 @@ class Conductor:
             while not done():
                 self._news.clear()
                 self._news.wait()
-
-
-def _sleep_until(moment_s: float) -> None:
-    while (left_s := moment_s - perf_counter()) > 0:
-        gevent.sleep(left_s)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from locust.stats import StatsError, bucket_response_time
+from locust import stats as locust_stats
 
 from bench.load.records import Row
 
@@ -30,8 +30,8 @@ def feed(stats: Any, row: Row, length_s: float) -> None:
     for entry in (stats.total, stats.entries[(name, method)]):
         _log(entry, counted, failures)
     for cause, count in row.causes.items():
-        key = StatsError.create_key(method, name, cause)
-        error = stats.errors.setdefault(key, StatsError(method, name, cause))
+        key = locust_stats.StatsError.create_key(method, name, cause)
+        error = stats.errors.setdefault(key, locust_stats.StatsError(method, name, cause))
         error.occurrences += count
 
 
@@ -51,7 +51,7 @@ def _log(entry: Any, counted: dict[int, int], failures: int) -> None:
     for value_us, count in counted.items():
         value_ms = value_us / 1000
         entry.total_response_time += value_ms * count
-        entry.response_times[bucket_response_time(value_ms)] += count
+        entry.response_times[locust_stats.bucket_response_time(value_ms)] += count
     least_ms = min(counted) / 1000
     entry.min_response_time = least_ms if entry.min_response_time is None else min(entry.min_response_time, least_ms)
     entry.max_response_time = max(entry.max_response_time, max(counted) / 1000)

@@ -16,6 +16,7 @@ import gevent
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
+from bench import store
 from bench.load.conductor import Conductor, wait_for_file
 from bench.load.follower import Follower
 from bench.load.messages import LEAD, REPORT, listen
@@ -44,7 +45,7 @@ def _init(environment: Any, runner: Any, **_: Any) -> None:
     environment.follower = None
     if not isinstance(runner, WorkerRunner):
         environment.conductor = Conductor(runner)
-        listen(runner, REPORT, environment.conductor.hear)
+        listen(runner, REPORT, lambda sender, content: environment.conductor.hear(sender, content))
     if not isinstance(runner, MasterRunner):
         listen(runner, LEAD, lambda _, message: environment.follower.obey(message))
     events.request.add_listener(lambda **request: _ordinary_request(environment, **request))
@@ -104,12 +105,15 @@ def _run_lineup(environment: Any, path: Path) -> None:
     with gevent.Timeout(ALL_JOINED_WITHIN_S, TimeoutError("not all generators have started")):
         while conductor.generators < generators:
             gevent.sleep(0.01)
-    facts = {"targets": conductor.conduct(wait_for_file(path)), "pid": os.getpid()}
-    partial = path.with_suffix(".facts.partial")
-    partial.write_text(json.dumps(facts, allow_nan=False), encoding="utf-8")
-    partial.replace(path.with_suffix(".facts.json"))
+    write_facts(path, conductor.conduct(wait_for_file(path)))
     environment.process_exit_code = 0  # failed requests are facts of the trial, not errors of the generator
     runner.quit()
+
+
+def write_facts(lineup_file: Path, targets: dict[str, Any]) -> None:
+    """Put a lineup's {target: facts} beside its file, where the harness looks for them."""
+    facts = {"targets": targets, "pid": os.getpid()}
+    store.write_text(lineup_file.with_suffix(".facts.json"), json.dumps(facts, allow_nan=False))
 
 
 def _lineup_failed(greenlet: Any) -> None:

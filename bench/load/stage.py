@@ -45,6 +45,8 @@ class Stage:
         self._interval_start_s = 0.0
         self._part_start_s = 0.0
         self._running = False
+        self._late = random.Random(0)
+        self._stagger_s = 0.0
         self._jobs: Queue[tuple[Interval, list[Taken]] | None] = Queue()
         self._gauge = Gauge()
         self.on_interval: Callable[[Interval], None] | None = None
@@ -64,12 +66,12 @@ class Stage:
         return len(players) == users or any(isinstance(player, OpenPool) for player in players)
 
     def join(self, player: Player, user_class: str) -> None:
-        """A user has come; where traffic runs already, it starts at once."""
+        """A user has come; where traffic runs already, it starts at once, or within the turn's stagger."""
         self._players[player] = user_class
         if self.on_pools is not None and isinstance(player, OpenPool):
             self.on_pools()  # it starts when it is told its share of the timetable
         elif self._running and self._target is not None:
-            player.begin(self._target, self.channel)
+            player.begin(self._target, self.channel, self._late.uniform(0.0, self._stagger_s))
 
     def leave(self, player: Player) -> None:
         """A user has gone, and its connections with it."""
@@ -103,6 +105,7 @@ class Stage:
         self._interval_start_s = self._part_start_s = now_s
         self._channels = {}
         self._running = True
+        self._late, self._stagger_s = random.Random(seed), stagger_s
         self._gauge.restart()
         offsets = staggered(len(self._players), stagger_s, seed) if stagger_s else [0.0] * len(self._players)
         for player, offset_s in zip(self._players, offsets, strict=True):

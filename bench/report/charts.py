@@ -76,7 +76,7 @@ def _bar(axes: Axes, row: int, number: Number, points: Sequence[float], look: Lo
 
 
 def percentiles(frames: Frames, summary: Summary) -> Figure | None:
-    """Latency percentile curves on HdrHistogram's axis, as far as ten samples lie beyond."""
+    """Latency percentile curves on HdrHistogram's axis, as far as nine samples lie beyond."""
     endpoint = frames.scenario.endpoint
     curves = {v.name: _curve(frames, v.name, endpoint) for v in frames.variants}
     shown = [variant for variant in frames.variants if len(curves[variant.name][0])]

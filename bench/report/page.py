@@ -166,12 +166,14 @@ def _facts(run: Run, chapters: Sequence[Chapter]) -> Iterable[tuple[str, str]]:
         yield key, value
     for key, value in flat("git", run.git if isinstance(run.git, dict) else {}):
         yield key, value
+    versions = {name: version for chapter in chapters for name, version in sorted(chapter.versions.items())}
+    yield from flat("packages", versions)
     for chapter in chapters:
         yield f"seed of {wording.clean(chapter.name, 60)}", wording.clean(chapter.seed)
 
 
 def flat(prefix: str, mapping: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    """Nested facts as lines: ``versions uvicorn``: ``0.54``."""
+    """Nested facts as lines: ``packages uvicorn``: ``0.54``."""
     for key, value in mapping.items():
         name = f"{prefix} {key}".strip().replace("_", " ")
         if isinstance(value, dict):
