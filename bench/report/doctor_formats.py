@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection
 from dataclasses import asdict
 from xml.etree import ElementTree
@@ -20,6 +19,7 @@ from bench.analysis.numbers import duration, rate
 from bench.analysis.summary import Figure
 from bench.report import doctor_wording as words
 from bench.report import wording
+from bench.report.summary_md import escaped
 
 COLUMNS = ("endpoint", "verdict", "alone", "requests/s", "prober p50", "p90", "longest")
 
@@ -158,29 +158,24 @@ def excerpt_line(place: Place) -> str:
 
 def markdown(checkup: Checkup) -> str:
     """For a pull request: the headline, each finding, and the table."""
-    lines = [f"## {_escaped(words.headline(checkup))}", ""]
+    lines = [f"## {escaped(words.headline(checkup))}", ""]
     for finding in checkup.findings:
-        lines += [f"### {_escaped(words.title(finding))}", ""]
+        lines += [f"### {escaped(words.title(finding))}", ""]
         if finding.place and (source := excerpt_line(finding.place)):
-            lines += [f"{_escaped(words.who(finding.place))}:", "", f"    {source}", ""]
+            lines += [f"{escaped(words.who(finding.place))}:", "", f"    {source}", ""]
         said = [words.cost(checkup, finding), words.gain(checkup, finding)]
-        lines += [_escaped(" ".join(part for part in said if part)), ""]
+        lines += [escaped(" ".join(part for part in said if part)), ""]
         lines += [*(f"- {_remedy(remedy)}" for remedy in finding.remedies), ""]
     lines += [_line(COLUMNS), _line(("---",) * len(COLUMNS))]
-    lines += [_line(tuple(map(_escaped, row(checkup, verdict)))) for verdict in checkup.verdicts]
+    lines += [_line(tuple(map(escaped, row(checkup, verdict)))) for verdict in checkup.verdicts]
     if checkup.left_out:
         lines += ["", f"Not asked: {len(checkup.left_out)} operation(s).", ""]
-        lines += [f"- {_escaped(name)}: {_escaped(reason)}" for name, reason in checkup.left_out]
+        lines += [f"- {escaped(name)}: {escaped(reason)}" for name, reason in checkup.left_out]
     return "\n".join(lines) + "\n"
 
 
 def _line(cells: tuple[str, ...]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _escaped(text: str) -> str:
-    """Harmless within Markdown: nothing in it is markup, a mention or a table's edge."""
-    return re.sub(r"([\\`*_{}\[\]<>()#|~@!])", r"\\\1", wording.clean(text))
 
 
 def _remedy(text: str) -> str:
