@@ -217,11 +217,15 @@ class CheckupTable:
 
     def _table(self, columns: Collection[str]) -> Table:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        rows = [dict(zip(COLUMNS, row(self.checkup, verdict), strict=True)) for verdict in self.checkup.verdicts]
         for column in columns:
             text = column in COLUMNS[:2]
-            table.add_column(column, justify="left" if text else "right", no_wrap=True, overflow="ellipsis")
-        for verdict in self.checkup.verdicts:
+            # Names give way to figures: an endpoint may be called anything.
+            least = None if column == COLUMNS[0] else max((len(cells[column]) for cells in rows), default=0)
+            table.add_column(
+                column, justify="left" if text else "right", no_wrap=True, overflow="ellipsis", min_width=least
+            )
+        for verdict, cells in zip(self.checkup.verdicts, rows, strict=True):
             style = "red" if words.is_ill(self.checkup, verdict) else ""
-            cells = dict(zip(COLUMNS, row(self.checkup, verdict), strict=True))
             table.add_row(*(Text(cells[column], style=style) for column in columns))
         return table
