@@ -72,7 +72,7 @@ COUNTS (counts.csv), one row per interval and endpoint
     (unanswered at the end of the turn), drained (of the unfinished: answered before the next turn began), dropped
     (never sent: no connection was free), in_flight (at the interval's end), reconnects, failed_<cause> for each CAUSES
 
-SERVER (server-<pid>.csv), one row every 100 ms and worker process, written by the probe (every 250 ms while nobody
+SERVER (server-<pid>.csv), one row every 100 ms and worker process, written by the probe (every 500 ms while nobody
     has asked the server anything for a second)
     at_s, lag_ms (the loop's latest sign of life: how late it was, or how long it is overdue by now), lag_max_ms (the
     largest since the row before, the overdue one included), tokens_borrowed, tokens_total, tokens_waiting (anyio's

@@ -85,12 +85,16 @@ def span(low: str, high: str) -> str:
 
 
 def with_half_width(figure: Figure) -> str:
-    """``586 ± 10``: the mean of the rounds and half its 95 % interval, to the digits that the interval supports."""
+    """``586 ± 10``: the mean of the rounds and half its 95 % interval, to the digits that the interval supports.
+
+    At most five of them: nobody reads more, however alike five rounds were.
+    """
     if figure.ci_low is None or figure.ci_high is None:
         return rate(figure.value)
     half = (figure.ci_high - figure.ci_low) / 2
     telling = half > VANISHING * abs(figure.value)
-    places = decimals(half, _interval_digits(half)) if telling else decimals(figure.value, 3)
+    most = decimals(figure.value, 5)
+    places = min(decimals(half, _interval_digits(half)), most) if telling else decimals(figure.value, 3)
     return f"{figure.value:,.{places}f} ± {half:,.{places}f}"
 
 

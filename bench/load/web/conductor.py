@@ -43,7 +43,7 @@ class AttendedConductor(Conductor):
     @property
     def stopped(self) -> bool:
         """Whether it was told to end."""
-        return self._stopped.is_set()
+        return bool(self._stopped.is_set())
 
     @property
     def measured_s(self) -> float:

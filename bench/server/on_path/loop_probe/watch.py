@@ -52,7 +52,7 @@ OTHERS_CPU_SHARE = 0.3
 LATE_S = 1.5 * BEAT_S
 """A look so long after it was due is late: something kept this thread from running, too."""
 DOZE_AFTER_S = 1.0
-DOZE_S = 0.250
+DOZE_S = 0.5
 """A server that nobody has asked anything for a second is left alone, but for a row so often: several that are up at
 once, waiting for their turns, must not slow the one that has it. To wake up costs 50 us of a core by itself."""
 FULL_SHARE = 0.8
