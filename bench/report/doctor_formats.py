@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from typing import Literal
 from xml.etree import ElementTree
 
 from rich import box
@@ -25,6 +26,9 @@ COLUMNS = ("endpoint", "verdict", "alone", "requests/s", "prober p50", "p90", "l
 
 NARROW = 100
 """Columns of a terminal below which the table leaves out what the page still has."""
+
+BETWEEN_COLUMNS = 2
+NAME_LEAST = 16
 
 ESSENTIAL = ("endpoint", "verdict", "requests/s", "prober p50", "longest")
 
@@ -198,7 +202,7 @@ class CheckupTable:
         yield Text(words.headline(checkup), style="bold")
         yield from (Padding(self._finding(finding), (1, 0, 0, 0)) for finding in checkup.findings)
         wide = options.max_width >= NARROW
-        yield Padding(self._table(COLUMNS if wide else ESSENTIAL), (1, 0, 0, 0))
+        yield Padding(self._table(COLUMNS if wide else ESSENTIAL, options.max_width), (1, 0, 0, 0))
         for place, seconds in checkup.start_up:
             yield Text(f"start-up: {wording.clean(place.where)} held it up {seconds:.1f} s, {words.who(place)}")
         if checkup.left_out:
@@ -215,16 +219,16 @@ class CheckupTable:
         lines += [Text(f"  {wording.clean(part)}") for part in said if part]
         return Group(*lines)
 
-    def _table(self, columns: Collection[str]) -> Table:
+    def _table(self, columns: Sequence[str], width: int) -> Table:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         rows = [dict(zip(COLUMNS, row(self.checkup, verdict), strict=True)) for verdict in self.checkup.verdicts]
+        widths = {column: max(len(cells[column]) for cells in [*rows, {column: column}]) for column in columns}
+        # Names give way to figures: an endpoint may be called anything.
+        room = width - sum(BETWEEN_COLUMNS + widths[column] for column in columns[1:])
+        widths[columns[0]] = max(NAME_LEAST, min(widths[columns[0]], room))
         for column in columns:
-            text = column in COLUMNS[:2]
-            # Names give way to figures: an endpoint may be called anything.
-            least = None if column == COLUMNS[0] else max((len(cells[column]) for cells in rows), default=0)
-            table.add_column(
-                column, justify="left" if text else "right", no_wrap=True, overflow="ellipsis", min_width=least
-            )
+            justify: Literal["left", "right"] = "left" if column in COLUMNS[:2] else "right"
+            table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis", width=widths[column])
         for verdict, cells in zip(self.checkup.verdicts, rows, strict=True):
             style = "red" if words.is_ill(self.checkup, verdict) else ""
             table.add_row(*(Text(cells[column], style=style) for column in columns))
