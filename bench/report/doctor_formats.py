@@ -27,7 +27,7 @@ COLUMNS = ("endpoint", "verdict", "alone", "requests/s", "prober p50", "p90", "l
 NARROW = 100
 """Columns of a terminal below which the table leaves out what the page still has."""
 
-BETWEEN_COLUMNS = 2
+BETWEEN_COLUMNS = 3
 NAME_LEAST = 16
 
 ESSENTIAL = ("endpoint", "verdict", "requests/s", "prober p50", "longest")
