@@ -22,7 +22,7 @@ from harness import BUSY_MACHINE, ROOT, Bench, bench
 from bench.services import Services
 
 APPS = ROOT / "tests" / "doctor_apps"
-SHORT = ("--measure-s", 1.5)
+SHORT = ("--measure-s", 1)
 """Enough to name a line; figures would want more."""
 
 

@@ -122,6 +122,16 @@ def test_only_safe_operations_are_asked_unbidden(method: str) -> None:
     assert asked({}, method=method, include=(f"{method.upper()} /x",)).method == method.upper()
 
 
+def test_a_path_that_leads_elsewhere_is_left_out() -> None:
+    assert "another server" in reason({}, "http://127.0.0.1:1/x")
+    assert "another server" in reason({}, "evil.example/x")
+
+
+@pytest.mark.parametrize("text", ["€", "a\nb: c"])
+def test_a_header_that_cannot_be_sent_is_left_out(text: str) -> None:
+    assert "X-Key" in reason({"parameters": [parameter("X-Key", "header", example=text)]})
+
+
 def test_head_is_left_out_and_what_the_user_excludes() -> None:
     assert "HEAD" in reason({}, method="head")
     assert reason({}, exclude=("GET /x",)) == "left out as asked"

@@ -236,12 +236,13 @@ def _verdict(declared: dict[str, Any], frames: Frames, summary: Summary, alone: 
     found = diagnosis(frames, summary, VARIANT)
     alone_ms = alone.value(VARIANT, name, "latency_p50_ms") or 1e3 * float(declared["alone_s"])
     troubles = tuple(reason for trouble in frames.troubles for reason in trouble.reasons)
-    kinds = ILL.get(found.category, ()) if found else ()
-    charged = [place for place in blame(frames.stalls) if place.kind in kinds]
+    category = found.category if found else ""
+    if category == "CPU-bound" and _is_long(summary, name) and _loop_stalled(frames, summary) >= STALLED_LEAST:
+        category = "loop blocked"  # by what the framework computes for one request, such as a large answer
+    charged = [place for place in blame(frames.stalls) if place.kind in ILL.get(category, ())]
     strangers = [place for place in charged if not place.file]
     held = tuple(_held(frames, charged, places))
     computes = found is not None and _computes(frames, summary)
-    category = found.category if found else ""
     waits_there = any(stand_in(place.leaf) for place, _ in held)
     if category == "GIL-bound" or (category == "loop blocked" and computes and not waits_there):
         category, held = (category, held) if _is_long(summary, name) else ("CPU-bound", ())
@@ -277,6 +278,10 @@ def _held(frames: Frames, charged: Sequence[Blame], places: _Places) -> Iterator
         if share >= least:
             worst = max(lines, key=lambda each: each.stalled_ms)
             yield places.named(worst.file, worst.line or 0, worst.function, worst.leaf), min(1.0, share)
+
+
+def _loop_stalled(frames: Frames, summary: Summary) -> float:
+    return sums_of(frames, summary, VARIANT).loop_stalled
 
 
 def _computes(frames: Frames, summary: Summary) -> bool:

@@ -17,6 +17,7 @@ from bench.campaign import Watch, entry_of, run_campaign
 from bench.doctor.openapi import Check, Found, LeftOut, Wishes, operations
 from bench.doctor.plan import (
     ALONE,
+    LOADED_MOST_S,
     LOADED_S,
     alone_s,
     alone_scenario,
@@ -39,7 +40,8 @@ EXCERPT_AROUND = 3
 REASONS_SAID = 3
 """Operations that a refusal names, with why they cannot be asked."""
 TRIES = 2
-"""An endpoint whose figures are not to be trusted is measured once more: mostly, something else ran meanwhile."""
+"""An endpoint whose figures are not to be trusted is measured once more, and longer: mostly something else ran
+meanwhile, or it is quick alone and so slow for many that none of them was answered."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def take_history(patient: Patient) -> History:
         raise UsageError(
             f"{app.target} has its OpenAPI document switched off (openapi_url is None): name its endpoints with --path"
         )
+    if document is not None and not document.startswith("/"):
+        raise UsageError(f"{app.target} has its OpenAPI document at {document}: name a path here with --openapi")
     with scouted(app, patient.environment, patient.options, document or patient.paths[0]) as seen:
         found = _found(patient, seen, document)
         answered, silent = seen.ask(found.checks)
@@ -148,13 +152,15 @@ def _with(scenario: Scenario, environment: tuple[tuple[str, str], ...]) -> Scena
 
 
 def _measured(plan: Plan, run: Path, watch: Watch) -> bool:
+    scenario = plan.scenario
     for tries_left in reversed(range(TRIES)):
-        outcome = run_campaign(plan, run, lambda lineup, said: run_lineup(plan.scenario, lineup, run, said), watch)
+        outcome = run_campaign(plan, run, lambda lineup, said: run_lineup(scenario, lineup, run, said), watch)
         statuses = {trial.status for trial in outcome.troubled}
         if "invalid" not in statuses:
             return not statuses
         if tries_left:
             shutil.rmtree(run / plan.scenario.name)
+            plan = make_plan(plan.scenario, plan.load, 1, max(plan.measure_s, LOADED_MOST_S), plan.seed)
     return False
 
 

@@ -130,6 +130,8 @@ class _Reader:
 
     def check(self, name: str, method: str, path: str, operation: dict[str, Any]) -> Check:
         """The operation's request; Unfilled says what it lacks."""
+        if not path.startswith("/"):
+            raise Unfilled("its path does not begin with '/', so it may lead to another server")
         own = self._wishes.params.get(name)
         given = {key: value for key, value in self._wishes.params.items() if " " not in key}
         given |= own if isinstance(own, dict) else {}
@@ -142,6 +144,9 @@ class _Reader:
         headers = [(key, _text(value)) for (where, key), value in values.items() if where == "header"]
         cookies = [f"{key}={_text(value)}" for (where, key), value in values.items() if where == "cookie"]
         headers += [("Cookie", "; ".join(cookies))] if cookies else []
+        for key, text in headers:
+            if not text.isascii() or not text.isprintable():
+                raise Unfilled(f"the header {key} would have characters that cannot stand there: give it with --params")
         body = self._body(operation, given)
         headers += [("Content-Type", "application/json")] if body else []
         path = quote(path, safe="/%:@!$&'()*+,;=-._~")

@@ -96,10 +96,15 @@ def locustfile(path: Path | None, base: Path) -> str:
 
 def paths(given: Sequence[str]) -> tuple[str, ...]:
     """Paths as they stand in a URL."""
-    for path in given:
-        if not path.startswith("/") or not all("!" <= character <= "~" for character in path):
-            raise UsageError(f"a path begins with '/' and is quoted as in a URL, unlike {path!r}")
+    for each in given:
+        if not each.startswith("/") or not all("!" <= character <= "~" for character in each):
+            raise UsageError(f"a path begins with '/' and is quoted as in a URL, unlike {each!r}")
     return tuple(given)
+
+
+def path(given: str | None) -> str | None:
+    """The same for one that may be missing."""
+    return None if given is None else paths([given])[0]
 
 
 def wishes(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from typing import Literal
 from xml.etree import ElementTree
 
 from rich import box
@@ -20,11 +20,15 @@ from bench.analysis.numbers import duration, rate
 from bench.analysis.summary import Figure
 from bench.report import doctor_wording as words
 from bench.report import wording
+from bench.report.summary_md import escaped
 
 COLUMNS = ("endpoint", "verdict", "alone", "requests/s", "prober p50", "p90", "longest")
 
 NARROW = 100
 """Columns of a terminal below which the table leaves out what the page still has."""
+
+BETWEEN_COLUMNS = 3
+NAME_LEAST = 16
 
 ESSENTIAL = ("endpoint", "verdict", "requests/s", "prober p50", "longest")
 
@@ -158,29 +162,24 @@ def excerpt_line(place: Place) -> str:
 
 def markdown(checkup: Checkup) -> str:
     """For a pull request: the headline, each finding, and the table."""
-    lines = [f"## {_escaped(words.headline(checkup))}", ""]
+    lines = [f"## {escaped(words.headline(checkup))}", ""]
     for finding in checkup.findings:
-        lines += [f"### {_escaped(words.title(finding))}", ""]
+        lines += [f"### {escaped(words.title(finding))}", ""]
         if finding.place and (source := excerpt_line(finding.place)):
-            lines += [f"{_escaped(words.who(finding.place))}:", "", f"    {source}", ""]
+            lines += [f"{escaped(words.who(finding.place))}:", "", f"    {source}", ""]
         said = [words.cost(checkup, finding), words.gain(checkup, finding)]
-        lines += [_escaped(" ".join(part for part in said if part)), ""]
+        lines += [escaped(" ".join(part for part in said if part)), ""]
         lines += [*(f"- {_remedy(remedy)}" for remedy in finding.remedies), ""]
     lines += [_line(COLUMNS), _line(("---",) * len(COLUMNS))]
-    lines += [_line(tuple(map(_escaped, row(checkup, verdict)))) for verdict in checkup.verdicts]
+    lines += [_line(tuple(map(escaped, row(checkup, verdict)))) for verdict in checkup.verdicts]
     if checkup.left_out:
         lines += ["", f"Not asked: {len(checkup.left_out)} operation(s).", ""]
-        lines += [f"- {_escaped(name)}: {_escaped(reason)}" for name, reason in checkup.left_out]
+        lines += [f"- {escaped(name)}: {escaped(reason)}" for name, reason in checkup.left_out]
     return "\n".join(lines) + "\n"
 
 
 def _line(cells: tuple[str, ...]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _escaped(text: str) -> str:
-    """Harmless within Markdown: nothing in it is markup, a mention or a table's edge."""
-    return re.sub(r"([\\`*_{}\[\]<>()#|~@!])", r"\\\1", wording.clean(text))
 
 
 def _remedy(text: str) -> str:
@@ -203,7 +202,7 @@ class CheckupTable:
         yield Text(words.headline(checkup), style="bold")
         yield from (Padding(self._finding(finding), (1, 0, 0, 0)) for finding in checkup.findings)
         wide = options.max_width >= NARROW
-        yield Padding(self._table(COLUMNS if wide else ESSENTIAL), (1, 0, 0, 0))
+        yield Padding(self._table(COLUMNS if wide else ESSENTIAL, options.max_width), (1, 0, 0, 0))
         for place, seconds in checkup.start_up:
             yield Text(f"start-up: {wording.clean(place.where)} held it up {seconds:.1f} s, {words.who(place)}")
         if checkup.left_out:
@@ -220,13 +219,17 @@ class CheckupTable:
         lines += [Text(f"  {wording.clean(part)}") for part in said if part]
         return Group(*lines)
 
-    def _table(self, columns: Collection[str]) -> Table:
+    def _table(self, columns: Sequence[str], width: int) -> Table:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        rows = [dict(zip(COLUMNS, row(self.checkup, verdict), strict=True)) for verdict in self.checkup.verdicts]
+        widths = {column: max(len(cells[column]) for cells in [*rows, {column: column}]) for column in columns}
+        # Names give way to figures: an endpoint may be called anything.
+        room = width - sum(BETWEEN_COLUMNS + widths[column] for column in columns[1:])
+        widths[columns[0]] = max(NAME_LEAST, min(widths[columns[0]], room))
         for column in columns:
-            text = column in COLUMNS[:2]
-            table.add_column(column, justify="left" if text else "right", no_wrap=True, overflow="ellipsis")
-        for verdict in self.checkup.verdicts:
+            justify: Literal["left", "right"] = "left" if column in COLUMNS[:2] else "right"
+            table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis", width=widths[column])
+        for verdict, cells in zip(self.checkup.verdicts, rows, strict=True):
             style = "red" if words.is_ill(self.checkup, verdict) else ""
-            cells = dict(zip(COLUMNS, row(self.checkup, verdict), strict=True))
             table.add_row(*(Text(cells[column], style=style) for column in columns))
         return table
