@@ -294,7 +294,7 @@ def test_the_load_waits_for_all_workers(tmp_path: Path) -> None:
     begun_s = trial(run, "late", "late")["turns"][0]["start_s"]
     firsts = [float(file.read_text().splitlines()[1].split(",")[0]) for file in folder.glob("server-*.csv")]
     assert len(firsts) == 2
-    assert max(firsts) < begun_s
+    assert max(firsts) < begun_s + 1.0, "a file's first row comes a beat after the file; the second worker is 2 s late"
     assert max(firsts) - min(firsts) > 1.0
 
 
