@@ -100,7 +100,8 @@ def _is_environment(line: traceback.FrameSummary) -> bool:
 
 def _package(target: str, folder: str) -> str:
     module = sys.modules[target.partition(":")[0].partition(".")[0]]
-    home = os.path.realpath(next(iter(getattr(module, "__path__", ())), ""))  # also where several packages share a name
+    # A package's path, not its __init__.py: where several packages share a name, there is none.
+    home = os.path.realpath(next(iter(getattr(module, "__path__", ())), ""))
     return (
         "" if not hasattr(module, "__path__") or home.startswith(os.path.join(os.path.realpath(folder), "")) else home
     )
