@@ -6,8 +6,9 @@ Only our own advice and the highlighted code enter as markup, both escaped by th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from difflib import SequenceMatcher
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -96,22 +97,27 @@ def _measured(frames: Frames) -> str:
 
 
 def _codes(variants: Sequence[VariantInfo], root: Path) -> list[dict[str, Any]]:
-    """Each different file once, with the lines that not all of them have marked."""
+    """Each different file once, with the lines marked in which it differs from the one that is most like it."""
     found: dict[str, list[VariantInfo]] = {}
     for variant in variants:
         text = _source(variant, root)
         if text is not None:
             found.setdefault(text.strip(), []).append(variant)
-    common = set.intersection(*(set(map(str.strip, text.splitlines())) for text in found)) if found else set()
     return [
         {
             "name": ", ".join(wording.name_of(variant) for variant in sharing),
             "summary": wording.summary_of(sharing[0]) if len(sharing) == 1 else "the same file, served otherwise",
             "role": sharing[0].role if len({variant.role for variant in sharing}) == 1 else "",
-            "lines": _lines(text, common if len(found) > 1 else None),
+            "lines": _lines(text, _nearest(text, found)),
         }
         for text, sharing in found.items()
     ]
+
+
+def _nearest(text: str, texts: Iterable[str]) -> str:
+    """The text most like ``text`` among the others; itself where there is no other."""
+    others = [other for other in texts if other != text]
+    return max(others, key=lambda other: SequenceMatcher(None, text, other).ratio(), default=text)
 
 
 def _source(variant: VariantInfo, root: Path) -> str | None:
@@ -124,12 +130,14 @@ def _source(variant: VariantInfo, root: Path) -> str | None:
     return wording.clean_lines(path.read_text(encoding="utf-8", errors="replace")[:CODE_LIMIT], CODE_LIMIT)
 
 
-def _lines(code: str, common: set[str] | None) -> list[tuple[bool, Markup]]:
-    """(whether it is this file's own, highlighted line); without ``common`` nothing is marked."""
+def _lines(code: str, other: str) -> list[tuple[bool, Markup]]:
+    """(whether ``other`` has it otherwise, highlighted line)."""
     plain = code.splitlines()
-    coloured = _highlighted(code).split("\n")
-    own = [bool(line.strip()) and common is not None and line.strip() not in common for line in plain]
-    return [(mark, Markup(line)) for mark, line in zip(own, coloured, strict=False)]
+    own = [True] * len(plain)
+    for same in SequenceMatcher(None, plain, other.splitlines(), autojunk=False).get_matching_blocks():
+        own[same.a : same.a + same.size] = [False] * same.size
+    marks = [mark and bool(line.strip()) for mark, line in zip(own, plain, strict=True)]
+    return [(mark, Markup(line)) for mark, line in zip(marks, _highlighted(code).split("\n"), strict=False)]
 
 
 def _highlighted(code: str) -> str:

@@ -57,7 +57,7 @@ function element(tag, attributes = {}, ...children) {
 const SVG = new Set(["svg", "path", "line", "text"]);
 
 const number = (value) =>
-  value === null || value === undefined ? "–" : value >= 100 || value === 0 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
+  value === null || value === undefined ? "–" : value >= 100 || Number.isInteger(value) ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
 const bounded = (figure) => (figure ? (figure.at_least ? "> " : "") + number(figure.value) : "–");
 const last = (points) => (points && points.length ? points[points.length - 1][1] : null);
 
