@@ -100,9 +100,11 @@ def _is_environment(line: traceback.FrameSummary) -> bool:
 
 def _package(target: str, folder: str) -> str:
     module = sys.modules[target.partition(":")[0].partition(".")[0]]
-    file = getattr(module, "__file__", None) or ""
-    home = os.path.dirname(os.path.realpath(file)) if os.path.basename(file) == "__init__.py" else ""
-    return "" if not home or home.startswith(os.path.join(os.path.realpath(folder), "")) else home
+    # A package's path, not its __init__.py: where several packages share a name, there is none.
+    home = os.path.realpath(next(iter(getattr(module, "__path__", ())), ""))
+    return (
+        "" if not hasattr(module, "__path__") or home.startswith(os.path.join(os.path.realpath(folder), "")) else home
+    )
 
 
 def _check_asgi(target: str, app: Any) -> None:
