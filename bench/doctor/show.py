@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from bench.doctor.plan import ALONE
 from bench.model import Lineup, Plan, Round, Trial
 from bench.progress import MARKS
 
@@ -27,6 +28,7 @@ class Show:
             self._bar = Progress(*columns, console=console, refresh_per_second=4, transient=True)
         self._task = self._bar.add_task("doctor") if self._bar else None
         self._endpoints: dict[str, str] = {}
+        self._begun_s = 0.0
 
     def __enter__(self) -> Show:
         if self._bar:
@@ -76,6 +78,6 @@ class Show:
             self._bar.update(self._task, description=f"[bold]{self._said(lineup)}[/] {word}")
 
     def _said(self, lineup: Lineup) -> str:
-        if lineup.scenario == "alone":
+        if lineup.scenario == ALONE:
             return "all endpoints, alone"
         return f"{escape(self._endpoints[lineup.scenario])}, {lineup.load.users} users"
