@@ -17,13 +17,18 @@ WARMUP_S = 1.0
 SHARED_WARMUP_S = 0.3
 """Of each variant in a shared lineup, likewise: its server then still idles for the others' first turns, and the start
 of every later turn is thrown away, too."""
-TURN_S = 0.5
-"""Short, since the machine's speed drifts between turns; METHOD's measurements put the optimum at 0.25 to 0.5 s."""
 LONGEST_TURN_S = 1.0
-LATENCIES_A_TURN = 12
-"""Where that is longer: every turn ends with a wait of one latency until its last request is back."""
-TURN_WARMUP_S = 0.1
-"""Cut from every turn, or one latency where that is longer: the users have to come over first."""
+LATENCIES_A_TURN = 10
+"""Measured in a turn, as far as that bound allows. Short, since the machine's speed changes between turns: on a noisy
+host identical variants differed by 10 % a round with turns of 0.5 s, by 5 % with 0.12 s, for the same time measured. No
+shorter, since every turn ends with a wait of one latency until its last request is back."""
+TURN_S = 0.05
+"""Measured in a turn at least: a few thousand requests a second come in bursts, which its edges cut."""
+ARRIVALS_A_TURN = 20
+"""Where a timetable drives: a turn in which hardly anybody comes tells nothing."""
+TURN_WARMUP_S = (0.02, 0.1)
+"""Cut from every turn: two latencies, until the users have come over and their bursts have spread, but no less than the
+first and no more than the second, unless a single latency is longer."""
 
 
 def make_plan(
@@ -100,7 +105,8 @@ def _shares(variant: Variant, load: Load) -> bool:
 
 
 def _turn_warmup_s(latency_s: float) -> float:
-    return max(TURN_WARMUP_S, latency_s)
+    least_s, most_s = TURN_WARMUP_S
+    return max(least_s, min(most_s, 2 * latency_s), latency_s)
 
 
 def _lineup(
@@ -121,7 +127,8 @@ def _turns(group: list[Variant], load: Load, measure_s: float, seed: int) -> tup
     latencies = {variant.name: predicted_latency_s(variant, load) or 0.0 for variant in group}
     slowest_s = max(latencies.values())
     warmup_s = _turn_warmup_s(slowest_s)
-    longest_s = min(LONGEST_TURN_S, max(TURN_S, warmup_s + LATENCIES_A_TURN * slowest_s)) - warmup_s
+    arrivals_s = 0.0 if load.rate_rps is None else ARRIVALS_A_TURN / load.rate_rps
+    longest_s = min(LONGEST_TURN_S - warmup_s, max(TURN_S, LATENCIES_A_TURN * slowest_s, arrivals_s))
     rotations = math.ceil(measure_s / longest_s - 1e-9)  # 2.4 / 0.4 is a little more than 6
     turn_s = max(measure_s / rotations, LATENCIES_MEASURED * slowest_s)
     draw = random.Random(seed)

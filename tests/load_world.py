@@ -178,7 +178,7 @@ def conduct(
 
 
 def pool(how: Conduct, due_s: Iterable[float]) -> OpenPool:
-    """An open pool that plays the same arrivals in every turn."""
+    """An open pool that has the same arrivals for every target."""
     arrivals = list(due_s)
     return OpenPool(how, lambda begin, part, parts: iter(arrivals))
 

@@ -112,12 +112,14 @@ def verdicts() -> Rows:
     return [
         {
             "round": n,
+            "rotation": rotation,
             "variant": name,
             "slowed_percent": percent,
-            "log_rate": 8 + 0.1 * n + math.log(1 - percent / 100) + 0.01 * math.sin(n * (place + 1)),
+            "rate_rps": (1 - percent / 100) * math.exp(8 + 0.1 * (n + rotation) + 0.01 * math.sin(n * (place + 1))),
             "cpu_us_per_request": 300 / (1 - percent / 100),
         }
         for n in range(1, 25)
+        for rotation in (1, 2)
         for place, (name, percent) in enumerate(slowed.items())
     ]
 
@@ -496,17 +498,19 @@ def test_verdicts_are_tried_on_runs_put_together_from_the_rounds() -> None:
 
 
 def test_slowed_variants_that_are_not_slower_are_not_found() -> None:
-    rows = [replace(VerdictRow(**row), log_rate=8.0 + 0.001 * (row["round"] % 3)) for row in verdicts()]
+    rows = [replace(VerdictRow(**row), rate_rps=3000.0 + row["round"] % 3) for row in verdicts()]
     found = tried_verdicts(rows, 10, 5)
     assert found is not None
     assert (found.slower, found.equivalent) == (0, 30)
 
 
-def test_a_round_that_lacks_a_variant_is_in_no_run() -> None:
-    rows = [VerdictRow(**row) for row in verdicts() if (row["round"], row["variant"]) != (3, "twin_1")]
-    found = tried_verdicts(rows, 0, 12)
-    assert found is not None
-    assert found.disjoint == 1
+def test_a_round_that_lacks_a_variant_or_a_turn_is_in_no_run() -> None:
+    rows = [VerdictRow(**row) for row in verdicts()]
+    for lacking in (("round", "variant"), ("round", "variant", "rotation")):
+        lost = dict(zip(lacking, (3, "twin_1", 2), strict=False))
+        found = tried_verdicts([row for row in rows if {name: getattr(row, name) for name in lacking} != lost], 0, 12)
+        assert found is not None
+        assert found.disjoint == 1
 
 
 def test_a_part_without_evidence_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,6 +119,14 @@ def test_a_round_is_the_mean_over_its_turns_of_the_log_ratio(tmp_path: Path) -> 
     assert row.ci_low == pytest.approx(2)
 
 
+def test_a_turn_that_the_machine_spoilt_does_not_count(tmp_path: Path) -> None:
+    """One turn in five at a quarter of its speed, in each round of another variant."""
+    fine, spoilt = [100.0, 110, 90, 100, 120], [100.0, 110, 90, 25, 120]
+    analysis = rated_run(tmp_path, {"base": [fine, spoilt], "a": [spoilt, fine]})
+    row = of(analysis, "a")
+    assert (row.ratio, row.verdict) == (pytest.approx(1), "equivalent")
+
+
 def test_variants_of_different_lineups_are_compared_by_the_rounds_own_rates(tmp_path: Path) -> None:
     """(200 + 600) / (100 + 200) and not the mean of 2 and 3."""
     rates = {"base": [[100, 200]] * 2, "a": [[200, 600]] * 2}

@@ -277,7 +277,7 @@ def test_a_shared_lineup_warms_up_for_a_rotation_and_takes_short_turns(plan: Pla
         assert later
         for turn in later:
             assert turn.measure_s >= NEARLY * LATENCIES_MEASURED * latency_s(plan, lineup, turn.variant)
-            assert turn.warmup_s >= NEARLY * max(TURN_WARMUP_S, latency_s(plan, lineup, turn.variant))
+            assert turn.warmup_s >= NEARLY * max(TURN_WARMUP_S[0], latency_s(plan, lineup, turn.variant))
             assert turn.warmup_s + turn.measure_s <= LONGEST_TURN_S / NEARLY
         assert len({(turn.warmup_s, turn.measure_s) for turn in later}) == 1  # nobody is given more than another
 
@@ -291,6 +291,25 @@ def test_turns_are_no_longer_than_what_was_asked_for_needs(plan: Plan) -> None:
         slowest_s = max(latency_s(plan, lineup, name) for name in lineup.variants)
         longest_s = max(plan.measure_s / rotations, LATENCIES_MEASURED * slowest_s)
         assert all(turn.measure_s <= longest_s / NEARLY for turn in lineup.turns)
+
+
+@pytest.mark.parametrize(
+    ("service_s", "load", "turn"),
+    [
+        (0.0001, USERS_32, (0.02, 0.05, 40)),  # 3.2 ms: a turn of ten latencies would have next to no middle
+        (0.0003, USERS_32, (0.02, 2 / 21, 21)),  # 9.6 ms: ten latencies
+        (0.001, USERS_32, (0.064, 2 / 7, 7)),
+        (0.0016, USERS_32, (0.1, 0.5, 4)),  # 51 ms
+        (0.004, USERS_32, (0.128, 2 / 3, 3)),  # 128 ms: as many latencies as fit into the longest turn
+        (0.001, Load(rate_rps=100), (0.02, 0.2, 10)),  # 20 arrivals
+        (0.001, Load(rate_rps=1), (0.02, 2 / 3, 3)),
+    ],
+)
+def test_turns_are_as_short_as_the_latency_allows(service_s: float, load: Load, turn: tuple[float, float, int]) -> None:
+    law = Law("1/c", service_s, 1, "cpu")
+    (lineup,) = make_plan(scenario(a=law, b=law), load, 1, 2.0, 1).rounds[0].lineups
+    last = lineup.turns[-1]
+    assert (last.warmup_s, last.measure_s, last.rotation) == pytest.approx(turn)
 
 
 def test_a_turns_seconds_add_up() -> None:

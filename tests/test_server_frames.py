@@ -121,6 +121,26 @@ def test_used_cores(rows: list[tuple[float, float]], parts: list[tuple[float, fl
     assert used_cores(samples(1, *rows), "cpu_s", parts) == pytest.approx(expected, nan_ok=True)
 
 
+@pytest.mark.parametrize(
+    ("turns", "expected"),
+    [
+        ([(0.12, 0.18)], 0.9),  # between the rows at 0.1 and 0.2, in which 0.054 s were used
+        ([(0.12, 0.18), (0.32, 0.38)], 0.9),
+        ([(0.12, 0.18), (0.185, 0.245)], 0.0765 / 0.12),  # the row between two turns counts once
+        ([(0.12, 0.18), (0.95, 1.05)], 0.9),  # nothing after the second: it is left out
+        ([(0.95, 1.05)], math.nan),
+        ([], math.nan),
+    ],
+)
+def test_turns_too_short_for_two_rows_are_told_by_the_rows_around_them(
+    turns: list[tuple[float, float]], expected: float
+) -> None:
+    used = [0, 0, 0.054, 0.0765, 0.1305, 0.1305, 0.1305, 0.1305, 0.1305, 0.1305, 0.1305]
+    rows = [(place / 10, cpu) for place, cpu in enumerate(used)]
+    parts = [(begin + 0.02, end) for begin, end in turns]
+    assert used_cores(samples(1, *rows), "cpu_s", parts, turns) == pytest.approx(expected, nan_ok=True)
+
+
 def test_cores_of_workers_are_added() -> None:
     both = pd.concat([samples(1, (0, 0), (1, 0.5)), samples(2, (0.01, 7), (0.99, 7.49))])
     assert used_cores(both, "cpu_s", [(0, 1)]) == pytest.approx(1.0)

@@ -25,6 +25,7 @@ from bench.analysis.statistics import (
     share_above,
     survival,
     t_probability,
+    trimmed_mean,
 )
 
 
@@ -32,6 +33,26 @@ def observed(finished: dict[float, int], censored: dict[float, int] | None = Non
     censored = censored or {}
     columns = [list(finished), list(finished.values()), list(censored), list(censored.values())]
     return latencies(*(np.asarray(column, dtype=float) for column in columns))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([7.0], 7),
+        ([1, 2, 3, 400], 101.5),  # too few to cut any
+        ([900, 1, 2, 3, -900], 2),
+        ([1, 2, 3, 4, 5, 6, 7, 8, 99], 5),  # 1.8 of each end is one
+        ([3, 1, 2, 1000, 5, 4, 1000, 1000, -1000, 6], 170),  # more than a fifth are no outliers
+    ],
+)
+def test_trimmed_mean(values: list[float], expected: float) -> None:
+    assert trimmed_mean(values) == pytest.approx(expected)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60))
+def test_trimmed_mean_is_scipys_and_turns_its_sign_with_the_values(values: list[float]) -> None:
+    assert trimmed_mean(values) == pytest.approx(stats.trim_mean(values, 0.2), abs=1e-6)
+    assert trimmed_mean([-value for value in values]) == pytest.approx(-trimmed_mean(values), abs=1e-6)
 
 
 def test_one_round_has_a_mean_and_no_interval() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench import laws, store
-from bench.analysis.comparisons import verdict_of
+from bench.analysis.comparisons import log_ratio, rotation_pairs, verdict_of
 from bench.analysis.statistics import Spread, spread_about_zero
 
 OURS, FAST, WRK, BARE = "HubHttpUser", "FastHttpUser", "wrk", "bare loop"
@@ -102,12 +102,13 @@ class NoiseRow:
 
 @dataclass(frozen=True)
 class VerdictRow:
-    """One variant in one round: the mean over its turns of ln(requests/s). 0 % slowed are all the same code."""
+    """One turn of a variant. 0 % slowed are all the same code; the CPU per request is the whole round's."""
 
     round: int
+    rotation: int
     variant: str
     slowed_percent: int
-    log_rate: float
+    rate_rps: float
     cpu_us_per_request: float
 
 
@@ -183,7 +184,7 @@ def _header(folder: Path, troubles: list[str]) -> dict[str, Any]:
         return {}
 
 
-SIGNED = ("log_ratio", "overhead_s", "log_rate", "slowed_percent")
+SIGNED = ("log_ratio", "overhead_s", "slowed_percent")
 """Columns that may be zero or negative. No other can."""
 
 
@@ -373,9 +374,7 @@ def tried_verdicts(rows: Sequence[VerdictRow], percent: int, rounds: int, seed: 
     if not runs or not pairs:
         return None
     found = [
-        verdict_of([rates[number][one] - rates[number][other] for number in run])
-        for run in runs
-        for one, other in pairs
+        verdict_of([_log_ratio(rates[number], one, other) for number in run]) for run in runs for one, other in pairs
     ]
     slower, faster = found.count("slower"), found.count("faster")
     return Tried(len(found), slower + faster, slower, found.count("equivalent"), len(runs), disjoint)
@@ -384,28 +383,38 @@ def tried_verdicts(rows: Sequence[VerdictRow], percent: int, rounds: int, seed: 
 def slowed_by(rows: Sequence[VerdictRow], percent: int) -> tuple[float, float] | None:
     """By what share more CPU a request of the slowed variant took, and by what share less it served; medians.
 
-    Against the mean of those that are not slowed, round by round.
+    Against each of those that are not slowed, round by round.
     """
+    names = {row.variant: row.slowed_percent for row in rows}
+    same, slowed = ([name for name, by in names.items() if by == wanted] for wanted in (0, percent))
+    cpu_us = {(row.round, row.variant): row.cpu_us_per_request for row in rows}
     more_cpu, less_served = [], []
-    for number in {row.round for row in rows}:
-        here = [row for row in rows if row.round == number]
-        same, slowed = ([row for row in here if row.slowed_percent == wanted] for wanted in (0, percent))
-        if same and slowed:
-            cpu, rate = (
-                statistics.fmean(getattr(r, name) for r in same) for name in ("cpu_us_per_request", "log_rate")
-            )
-            more_cpu += [row.cpu_us_per_request / cpu - 1 for row in slowed]
-            less_served += [1 - math.exp(row.log_rate - rate) for row in slowed]
+    for number, rates in _complete(rows).items():
+        for one, other in itertools.product(slowed, same):
+            more_cpu.append(cpu_us[number, one] / cpu_us[number, other] - 1)
+            less_served.append(1 - math.exp(_log_ratio(rates, one, other)))
     return (statistics.median(more_cpu), statistics.median(less_served)) if more_cpu else None
 
 
-def _complete(rows: Sequence[VerdictRow]) -> dict[int, dict[str, float]]:
-    """{round: {variant: log rate}} of the rounds that have every variant."""
-    rates: dict[int, dict[str, float]] = {}
+Turns = dict[str, dict[int, float]]
+"""Of one round: {variant: {rotation: requests/s}}."""
+
+
+def _log_ratio(rates: Turns, one: str, other: str) -> float:
+    return log_ratio(rotation_pairs(rates[one], rates[other]))
+
+
+def _complete(rows: Sequence[VerdictRow]) -> dict[int, Turns]:
+    """The rounds in which every variant has every turn."""
+    rounds: dict[int, Turns] = {}
     for row in rows:
-        rates.setdefault(row.round, {})[row.variant] = row.log_rate
+        rounds.setdefault(row.round, {}).setdefault(row.variant, {})[row.rotation] = row.rate_rps
     names = {row.variant for row in rows}
-    return {number: found for number, found in rates.items() if found.keys() == names}
+    return {
+        number: turns
+        for number, turns in rounds.items()
+        if turns.keys() == names and len({tuple(sorted(rates)) for rates in turns.values()}) == 1
+    }
 
 
 def _runs(numbers: Sequence[int], rounds: int, seed: int) -> tuple[list[list[int]], int]:

@@ -1,8 +1,9 @@
 """Who is faster, by how much, and how sure that is. Ratios of two variants of one scenario, round by round.
 
-For each round, d = ln(A / B): of throughput the mean over the rotations that both took in the same lineup, so that what
-the machine did to both cancels out; where they were not up together, and for every other metric, of the round's own
-figures. Over rounds the ratio is exp(mean of d), with Student-t intervals.
+For each round, d = ln(A / B): of throughput the trimmed mean over the rotations that both took in the same lineup, so
+that what the machine did to both cancels out, and what it did to one in a few turns does not count; where they were not
+up together, and for every other metric, of the round's own figures. Over rounds the ratio is exp(mean of d), with
+Student-t intervals.
 
 What is tested, scenario by scenario (each is a question of its own, so each is a family of its own for Holm):
 
@@ -22,7 +23,7 @@ from typing import Literal
 
 from bench.analysis.frames import Frames
 from bench.analysis.rounds import RotationRates, per_round, rotation_rates
-from bench.analysis.statistics import Bounded, half_width, holm, mean_interval, t_probability
+from bench.analysis.statistics import Bounded, half_width, holm, mean_interval, t_probability, trimmed_mean
 from bench.model import Comparison
 
 MARGIN = 1.05
@@ -124,8 +125,13 @@ def throughput_logs(
         if lineups[one, number] == lineups[other, number]:
             pairs = rotation_pairs(rates[one, number], rates[other, number]) or pairs
         if all(a > 0 and b > 0 for a, b in pairs):
-            logs[number] = math.fsum(math.log(a / b) for a, b in pairs) / len(pairs)
+            logs[number] = log_ratio(pairs)
     return logs
+
+
+def log_ratio(pairs: Sequence[tuple[float, float]]) -> float:
+    """ln(one / other) of a round, from the positive rates of the rotations that both took."""
+    return trimmed_mean([math.log(one / other) for one, other in pairs])
 
 
 def rotation_pairs(one: dict[int, float], other: dict[int, float]) -> list[tuple[float, float]]:

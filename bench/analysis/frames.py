@@ -491,7 +491,7 @@ def _evidence(
     histograms = _read_histograms(folder / "requests.hlog", origin_s, parts)
     samples = stalls = None
     if telemetry is not None:
-        row |= _of_telemetry(telemetry, parts)
+        row |= _of_telemetry(telemetry, parts, _turn_parts(trial))
         samples, stalls = _cut(telemetry, origin_s, parts)
     said = trial.get("services")
     services = {str(name): str(version) for name, version in said.items()} if isinstance(said, dict) else {}
@@ -503,10 +503,12 @@ def _evidence(
     return measured
 
 
-def _of_telemetry(telemetry: server.Telemetry, parts: list[tuple[float, float]]) -> dict[str, float]:
+def _of_telemetry(
+    telemetry: server.Telemetry, parts: list[tuple[float, float]], turns: list[tuple[float, float]]
+) -> dict[str, float]:
     return {
-        "server_cpu_cores": server.used_cores(telemetry.samples, "cpu_s", parts),
-        "loop_cpu_cores": server.used_cores(telemetry.samples, "loop_cpu_s", parts),
+        "server_cpu_cores": server.used_cores(telemetry.samples, "cpu_s", parts, turns),
+        "loop_cpu_cores": server.used_cores(telemetry.samples, "loop_cpu_s", parts, turns),
         "workers": float(telemetry.samples["worker"].nunique()),
     }
 
@@ -526,6 +528,12 @@ def _cut(
     samples["at_s"] -= origin_s
     stalls["at_s"] -= origin_s
     return samples, stalls
+
+
+def _turn_parts(trial: dict[str, Any]) -> list[tuple[float, float]]:
+    """(start_s, end_s) of the turns that have something to measure, their warm-up included."""
+    edges = [[float(turn[edge]) for edge in TURN_COLUMNS[3:]] for turn in trial["turns"]]
+    return [(start, end) for start, warm_until, end in edges if end - warm_until > EDGE_S]
 
 
 def _turns(trial: dict[str, Any], origin_s: float) -> pd.DataFrame:

@@ -174,25 +174,44 @@ def _on_grid(part: pd.DataFrame, grid: Floats) -> pd.DataFrame:
     return table
 
 
-def used_cores(samples: pd.DataFrame, column: str, parts: Sequence[Part]) -> float:
-    """CPU seconds a second within ``parts``, all workers together; NaN where not even two rows lie within one.
+def used_cores(samples: pd.DataFrame, column: str, parts: Sequence[Part], turns: Sequence[Part] = ()) -> float:
+    """CPU seconds a second within ``parts``, all workers together; NaN where the rows do not tell.
 
     Only the time from one row to the next that lies within a part whole is counted. At its edges a server goes from
     busy to idle between two rows, and sharing that out would make short turns seem cheaper than they are.
+
+    Where no part is long enough for two rows, ``turns`` count instead, each from its first request to its last: a
+    server uses next to nothing before and after, so the rows around a turn hold what it cost. Without turns, NaN.
     """
-    cores = [_worker_cores(part, column, parts) for _, part in samples.groupby("worker")]
-    known = [each for each in cores if not math.isnan(each)]
-    return math.fsum(known) if known else math.nan
+    workers = [part[part[column].notna()] for _, part in samples.groupby("worker")]
+    series = [(each["at_s"].to_numpy(float), each[column].to_numpy(float)) for each in workers]
+    for cores in (
+        [_cores_within(at_s, used_s, parts) for at_s, used_s in series],
+        [_cores_around(at_s, used_s, turns) for at_s, used_s in series],
+    ):
+        known = [each for each in cores if not math.isnan(each)]
+        if known:
+            return math.fsum(known)
+    return math.nan
 
 
-def _worker_cores(part: pd.DataFrame, column: str, parts: Sequence[Part]) -> float:
-    known = part[part[column].notna()]
-    at_s, used_s = known["at_s"].to_numpy(float), known[column].to_numpy(float)
+def _cores_within(at_s: Floats, used_s: Floats, parts: Sequence[Part]) -> float:
     within = np.zeros(max(0, len(at_s) - 1), dtype=bool)
     for begin_s, end_s in parts:
         within |= (at_s[:-1] >= begin_s) & (at_s[1:] <= end_s)
     seconds = float(np.diff(at_s)[within].sum())
     return float(np.diff(used_s)[within].sum()) / seconds if seconds > 0 else math.nan
+
+
+def _cores_around(at_s: Floats, used_s: Floats, turns: Sequence[Part]) -> float:
+    around, seconds = np.zeros(max(0, len(at_s) - 1), dtype=bool), 0.0
+    for begin_s, end_s in turns:
+        before = int(np.searchsorted(at_s, begin_s, side="right")) - 1
+        after = int(np.searchsorted(at_s, end_s, side="left"))
+        if before >= 0 and after < len(at_s):
+            around[before:after] = True  # one row may lie between two turns: what it saw is counted once
+            seconds += end_s - begin_s
+    return float(np.diff(used_s)[around].sum()) / seconds if seconds > 0 else math.nan
 
 
 def within_ms(stalls: pd.DataFrame, parts: Sequence[Part]) -> Floats:

@@ -23,7 +23,7 @@ from bench.calibrate import null_server
 from bench.calibrate.scenarios.slowed import SLOWED_PERCENT
 from bench.campaign import open_run
 from bench.lineup import clean_environment, run_lineup
-from bench.model import Load, Scenario, Variant
+from bench.model import PROFILES, Load, Scenario, Variant
 from bench.plan import make_plan
 from bench.processes import Cores, Process, cores_for, free_port, start, wait_until_ready
 
@@ -42,8 +42,8 @@ FREEZE_S, FREEZE_EVERY_S, FREEZE_PERIODS, FREEZE_RATE_RPS = 1.0, 5.0, 3, 200
 MEMORY_REQUESTS = (100_000, 1_000_000, 10_000_000)
 NOISE_S = 4.0
 """Seconds measured a variant and round, the same for both ways of comparing."""
-VERDICTS_S = 1.6
-"""Seconds measured a variant and round: about half of a standard round's, for the sake of twice as many rounds."""
+VERDICTS_S = PROFILES["standard"].measure_s
+"""Seconds measured a variant and round. A thorough round has more, so that its runs are tried on less than they get."""
 TRIED_LOOPS = 10_000
 """About as much work as a trivial request is itself."""
 APPS = Path(__file__).with_name("scenarios")  # not "apps": that is the catalogue's package
@@ -307,7 +307,7 @@ def probe(bench: Bench) -> Iterator[Row]:
 
 
 def verdicts(bench: Bench) -> Iterator[Row]:
-    """Four identical variants, one made 5 % slower and one 10 %, all taking turns: mean log rate of each in a round."""
+    """Four identical variants, one made 5 % slower and one 10 %, all taking turns: the rate in each turn."""
     bench.say("verdicts: how much work makes a request slower")
     slowed = _slowed(bench)
     run = bench.folder / "logs" / "verdicts"
@@ -318,7 +318,7 @@ def verdicts(bench: Bench) -> Iterator[Row]:
         bench.say(f"verdicts: round {made.number}/{bench.rounds}")
         for lineup in made.lineups:
             run_lineup(slowed, lineup, run)
-    yield from _log_rates(run, bench.say)
+    yield from _rates(run, bench.say)
 
 
 def _slowed(bench: Bench) -> Scenario:
@@ -345,7 +345,7 @@ def _looping(variant: Variant, name: str, loops: int) -> Variant:
     return replace(variant, name=name, environment=(("LOOPS", str(loops)),))
 
 
-def _log_rates(run: Path, say: Say) -> Iterator[Row]:
+def _rates(run: Path, say: Say) -> Iterator[Row]:
     """As the analysis of any run has it: only trials that are evidence, in rounds that are complete."""
     from bench.analysis.frames import read_run, read_scenario
     from bench.analysis.rounds import rotation_rates
@@ -358,12 +358,15 @@ def _log_rates(run: Path, say: Say) -> Iterator[Row]:
         say(f"verdicts: {len(frames.troubles)} trials are no evidence; round {first.round}: {first.reasons[0]}")
     cpu_ms = {name: cpu_per_request_ms(frames, name) for name in SLOWED_PERCENT}
     for (name, number), rates in sorted(rotation_rates(frames, "GET /").items(), key=lambda item: item[0][1]):
-        if number in cpu_ms[name] and all(rate > 0 for rate in rates.values()):
+        if number not in cpu_ms[name] or not all(rate > 0 for rate in rates.values()):
+            continue
+        for rotation, rate in rates.items():
             yield {
                 "round": number,
+                "rotation": rotation,
                 "variant": name,
                 "slowed_percent": SLOWED_PERCENT[name],
-                "log_rate": math.fsum(map(math.log, rates.values())) / len(rates),
+                "rate_rps": rate,
                 "cpu_us_per_request": 1e3 * cpu_ms[name][number],
             }
 

@@ -218,6 +218,15 @@ class Pooled(Connection):
         self.target = target
 
 
+@dataclass
+class _Programme:
+    """The timetable of one target. It stands still while it is another target's turn: what was next stays next."""
+
+    dues_s: Iterator[float]
+    next_s: float
+    played_s: float = 0.0
+
+
 class OpenPool:
     """Sends each request when it is due, on a connection that is free or new: late ones at once, none after another.
 
@@ -228,7 +237,7 @@ class OpenPool:
     connection_type: ClassVar[type[Pooled]] = Pooled
 
     def __init__(self, conduct: Conduct, timetable: Callable[[int, int, int], Iterator[float]]) -> None:
-        """``timetable(n, part, parts)`` gives the arrivals of the n-th ``begin``, or of one part of them."""
+        """``timetable(n, part, parts)`` gives the arrivals of the n-th target, or of one part of them."""
         self._conduct = conduct
         self._expected = conduct.expected_statuses
         self._script = _Script(conduct.request)
@@ -237,29 +246,35 @@ class OpenPool:
         self._busy: set[Connection] = set()
         self._target: Target | None = None
         self._running = False
-        self._due: Iterator[float] = iter(())
-        self._next_s = 0.0
-        self._begins = 0
+        self._programmes: dict[tuple[Target, int, int], _Programme] = {}
+        self._programme = _Programme(iter(()), math.inf)
+        self._origin_s = 0.0
         self._exhausted = False
         self.part, self.parts = 0, 1
         self._alarm = alarm(get_hub().loop, self._ring)
 
     def begin(self, target: Target, channel_of: Callable[[str], Channel], delay_s: float = 0.0) -> None:
-        """Start a fresh timetable on ``target``, its zero ``delay_s`` from now."""
+        """Go on with the timetable of ``target`` where its last turn broke off, or from its zero, ``delay_s`` from now.
+
+        A timetable of ten arrivals a second has ten in a second of its target's turns, however short each of them is.
+        """
         self._target = target
         self._free.setdefault(target, [])
         self._script.aim(target, channel_of)
         self._running = True
-        origin_s = perf_counter() + delay_s
-        self._due = (origin_s + due_s for due_s in self._timetable(self._begins, self.part, self.parts))
-        self._begins += 1
-        self._next_s = next(self._due, math.inf)
+        key = (target, self.part, self.parts)
+        if key not in self._programmes:
+            dues_s = self._timetable(len(self._programmes), self.part, self.parts)
+            self._programmes[key] = _Programme(dues_s, next(dues_s, math.inf))
+        self._programme = self._programmes[key]
+        self._origin_s = perf_counter() + delay_s - self._programme.played_s
         self._set_alarm()
 
     def end(self, end_s: float) -> None:
         """Stop sending; book what is unanswered, and what was due before ``end_s`` and has not been sent yet."""
         if self._running:
             self._send_due(end_s)
+            self._programme.played_s = end_s - self._origin_s
         self._running = False
         for connection in self._busy:
             connection.context.unfinished(connection.intended_s, connection.sent_s, end_s)
@@ -331,10 +346,14 @@ class OpenPool:
         if not self._exhausted and self._next_s < math.inf:
             self._alarm.set(self._next_s)
 
+    @property
+    def _next_s(self) -> float:
+        return self._origin_s + self._programme.next_s
+
     def _send_due(self, now_s: float) -> None:
         while not self._exhausted and self._next_s <= now_s:
             self._send(self._next_s)
-            self._next_s = next(self._due, math.inf)
+            self._programme.next_s = next(self._programme.dues_s, math.inf)
 
     def _send(self, intended_s: float) -> None:
         try:

@@ -3,7 +3,7 @@
 from bench.laws import Law
 from bench.model import Scenario, Variant
 
-CPU_S = 0.0003
+CPU_S = 0.0002
 """About what one trivial request costs a server's core: enough to plan turns, never a verdict."""
 LAW = Law("1/c", CPU_S, 1, "cpu")
 
