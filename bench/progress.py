@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -27,17 +28,43 @@ class _TimeLeft(ProgressColumn):
         return Text(f"{int(left_s) // 60}:{int(left_s) % 60:02d} left", style="cyan")
 
 
+class Bar:
+    """A bar below the lines of a terminal; nothing where there is none. A context manager: it needs cleaning up."""
+
+    def __init__(self, console: Console, description: str, last: ProgressColumn) -> None:
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), last)
+            self._bar = Progress(*columns, console=console, refresh_per_second=4, transient=True)
+            self._bar.add_task(description, total=None)
+
+    def __enter__(self) -> Bar:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    @property
+    def completed(self) -> float:
+        """How much of it is full, in the unit of its total."""
+        return self._bar.tasks[0].completed if self._bar else 0.0
+
+    def update(self, **changes: Any) -> None:
+        """Change its description, total or what is completed, or advance it: as rich's Progress.update."""
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], **changes)
+
+
 class Show:
     """The campaign's Watch. A context manager: the bar needs cleaning up, however the campaign ends."""
 
     def __init__(self, console: Console, scenario: str) -> None:
         self._console = console
         self._scenario = scenario
-        self._bar: Progress | None = None
-        if console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), _TimeLeft())
-            self._bar = Progress(*columns, console=console, refresh_per_second=4, transient=True)
-        self._task = self._bar.add_task(scenario, total=None) if self._bar else None
+        self._bar = Bar(console, scenario, _TimeLeft())
         self._left: list[Lineup] = []
         self._rounds = 0
         self._swept = False
@@ -46,13 +73,11 @@ class Show:
         self._extra_s: list[float] = []
 
     def __enter__(self) -> Show:
-        if self._bar:
-            self._bar.start()
+        self._bar.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._bar:
-            self._bar.stop()
+    def __exit__(self, *raised: object) -> None:
+        self._bar.__exit__(*raised)
 
     def planned(self, rounds: list[Round], kept: int) -> None:
         """Say what will be measured and about how long it takes."""
@@ -73,12 +98,11 @@ class Show:
 
     def phase(self, word: str) -> None:
         """What the lineup is doing."""
-        if self._bar is None or self._task is None or self._lineup is None:
+        if self._lineup is None:
             return
         names = ", ".join(self._lineup.variants)
         text = f"{self._where(self._lineup)} [bold]{escape(names)}[/] {word}"
-        total_s = self._bar.tasks[0].completed + self._estimate_s()
-        self._bar.update(self._task, description=text, total=total_s)
+        self._bar.update(description=text, total=self._bar.completed + self._estimate_s())
 
     def measured(self, lineup: Lineup, trials: list[Trial]) -> None:
         """A lineup has ended: one line a trial."""
@@ -89,9 +113,8 @@ class Show:
             reasons = f": {escape('; '.join(trial.reasons))}" if trial.reasons else ""
             said = f"{self._where(lineup)} {trial.variant} {MARKS[trial.status]}{_rate(trial)}{reasons}"
             self._console.print(said, soft_wrap=True)
-        if self._bar is not None and self._task is not None:
-            completed_s = self._bar.tasks[0].completed + took_s
-            self._bar.update(self._task, completed=completed_s, total=completed_s + self._estimate_s())
+        completed_s = self._bar.completed + took_s
+        self._bar.update(completed=completed_s, total=completed_s + self._estimate_s())
 
     def _where(self, lineup: Lineup) -> str:
         load = f" {lineup.load.name}" if self._swept else ""

@@ -7,6 +7,7 @@ import json
 import math
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -26,6 +27,9 @@ from bench.lineup import clean_environment, run_lineup
 from bench.model import PROFILES, Load, Scenario, Variant
 from bench.plan import make_plan
 from bench.processes import Cores, Process, cores_for, free_port, start, wait_until_ready
+
+if TYPE_CHECKING:  # pandas takes seconds, and most parts need none
+    from bench.analysis.frames import Frames
 
 Row = dict[str, str | int | float]
 Say = Callable[[str], None]
@@ -44,8 +48,8 @@ NOISE_S = 4.0
 """Seconds measured a variant and round, the same for both ways of comparing."""
 VERDICTS_S = PROFILES["standard"].measure_s
 """Seconds measured a variant and round. A thorough round has more, so that its runs are tried on less than they get."""
-TRIED_LOOPS = 10_000
-"""About as much work as a trivial request is itself."""
+TRIED_LOOPS, TRIED_ROUNDS = 30_000, 3
+"""A few times as much work as a trivial request is itself: the more, the less the noise says of the loops' cost."""
 APPS = Path(__file__).with_name("scenarios")  # not "apps": that is the catalogue's package
 
 
@@ -308,54 +312,14 @@ def probe(bench: Bench) -> Iterator[Row]:
 
 def verdicts(bench: Bench) -> Iterator[Row]:
     """Four identical variants, one made 5 % slower and one 10 %, all taking turns: the rate in each turn."""
-    bench.say("verdicts: how much work makes a request slower")
-    slowed = _slowed(bench)
-    run = bench.folder / "logs" / "verdicts"
-    shutil.rmtree(run, ignore_errors=True)
-    plan = make_plan(slowed, Load(users=USERS), bench.rounds, VERDICTS_S, bench.seed)
-    open_run(run, plan, "calibration", [], lambda: {"machine": {}, "git": None})
-    for made in plan.rounds:
-        bench.say(f"verdicts: round {made.number}/{bench.rounds}")
-        for lineup in made.lineups:
-            run_lineup(slowed, lineup, run)
-    yield from _rates(run, bench.say)
-
-
-def _slowed(bench: Bench) -> Scenario:
-    """The scenario with the loops that make a request as much slower as it says, found by trying."""
-    scenario = catalogue.load("slowed", APPS)
-    loops = {"none": 0, "many": TRIED_LOOPS}
-    tried = replace(scenario, variants=tuple(_looping(scenario.variants[0], name, n) for name, n in loops.items()))
-    plan = make_plan(tried, Load(users=USERS), 1, NOISE_S, bench.seed)
-    trials = [t for made in plan.rounds[0].lineups for t in run_lineup(tried, made, bench.folder / "logs" / "tried")]
-    request_s = {trial.variant: 1 / _throughput_rps(trial.facts) for trial in trials}
-    loop_s = (request_s["many"] - request_s["none"]) / TRIED_LOOPS
-    if loop_s <= 0:
-        raise RuntimeError(f"{TRIED_LOOPS} loops cost no time; is something else running on this machine?")
-
-    def wanted(percent: int) -> int:
-        """Of n % less throughput, the time of a request is 100 / (100 - n) times as long."""
-        return round(request_s["none"] * (100 / (100 - percent) - 1) / loop_s)
-
-    variants = tuple(_looping(v, v.name, wanted(SLOWED_PERCENT[v.name])) for v in scenario.variants)
-    return replace(scenario, variants=variants)
-
-
-def _looping(variant: Variant, name: str, loops: int) -> Variant:
-    return replace(variant, name=name, environment=(("LOOPS", str(loops)),))
-
-
-def _rates(run: Path, say: Say) -> Iterator[Row]:
-    """As the analysis of any run has it: only trials that are evidence, in rounds that are complete."""
-    from bench.analysis.frames import read_run, read_scenario
     from bench.analysis.rounds import rotation_rates
     from bench.analysis.summary import cpu_per_request_ms
 
-    read = read_run(run)
-    frames = read_scenario(read, read.scenarios[0])
+    bench.say("verdicts: how much work makes a request slower")
+    frames = _frames(bench, _slowed(bench), "verdicts", bench.rounds, VERDICTS_S)
     if frames.troubles:
         first = frames.troubles[0]
-        say(f"verdicts: {len(frames.troubles)} trials are no evidence; round {first.round}: {first.reasons[0]}")
+        bench.say(f"verdicts: {len(frames.troubles)} trials are no evidence; round {first.round}: {first.reasons[0]}")
     cpu_ms = {name: cpu_per_request_ms(frames, name) for name in SLOWED_PERCENT}
     for (name, number), rates in sorted(rotation_rates(frames, "GET /").items(), key=lambda item: item[0][1]):
         if number not in cpu_ms[name] or not all(rate > 0 for rate in rates.values()):
@@ -369,6 +333,51 @@ def _rates(run: Path, say: Say) -> Iterator[Row]:
                 "rate_rps": rate,
                 "cpu_us_per_request": 1e3 * cpu_ms[name][number],
             }
+
+
+def _slowed(bench: Bench) -> Scenario:
+    """The scenario with the loops that make a request as much slower as it says, found by trying."""
+    from bench.analysis.comparisons import throughput_logs
+    from bench.analysis.summary import throughputs_rps
+
+    scenario = catalogue.load("slowed", APPS)
+    loops = {"none": 0, "many": TRIED_LOOPS}
+    tried = replace(scenario, variants=tuple(_looping(scenario.variants[0], name, n) for name, n in loops.items()))
+    frames = _frames(bench, tried, "tried", TRIED_ROUNDS, NOISE_S)
+    logs = throughput_logs(frames, "none", "many", "GET /")
+    if not logs:
+        raise RuntimeError("no round could be trusted; is something else running on this machine?")
+    request_s = 1 / statistics.fmean(throughputs_rps(frames, "none", "GET /").values())
+    loop_s = request_s * math.expm1(statistics.fmean(logs.values())) / TRIED_LOOPS
+    if loop_s <= 0:
+        raise RuntimeError(f"{TRIED_LOOPS} loops cost no time; is something else running on this machine?")
+
+    def wanted(percent: int) -> int:
+        """Of n % less throughput, the time of a request is 100 / (100 - n) times as long."""
+        return round(request_s * (100 / (100 - percent) - 1) / loop_s)
+
+    variants = tuple(_looping(v, v.name, wanted(SLOWED_PERCENT[v.name])) for v in scenario.variants)
+    return replace(scenario, variants=variants)
+
+
+def _looping(variant: Variant, name: str, loops: int) -> Variant:
+    return replace(variant, name=name, environment=(("LOOPS", str(loops)),))
+
+
+def _frames(bench: Bench, scenario: Scenario, name: str, rounds: int, measure_s: float) -> Frames:
+    """Measure a run, and read it as the analysis of any run does: only trials that are evidence, in whole rounds."""
+    from bench.analysis.frames import read_run, read_scenario
+
+    run = bench.folder / "logs" / name
+    shutil.rmtree(run, ignore_errors=True)
+    plan = make_plan(scenario, Load(users=USERS), rounds, measure_s, bench.seed)
+    open_run(run, plan, "calibration", [], lambda: {"machine": {}, "git": None})
+    for made in plan.rounds:
+        bench.say(f"{name}: round {made.number}/{rounds}")
+        for lineup in made.lineups:
+            run_lineup(scenario, lineup, run)
+    read = read_run(run)
+    return read_scenario(read, read.scenarios[0])
 
 
 def _throughput_rps(facts: dict[str, Any]) -> float:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import MofNCompleteColumn
 
 from bench.doctor.plan import ALONE
 from bench.model import Lineup, Plan, Round, Trial
-from bench.progress import MARKS
+from bench.progress import MARKS, Bar
 
 OVERHEAD_S = 3.0
 """What an endpoint takes besides its load: a server and Locust start, and stop."""
@@ -22,22 +22,17 @@ class Show:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._bar: Progress | None = None
-        if console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn())
-            self._bar = Progress(*columns, console=console, refresh_per_second=4, transient=True)
-        self._task = self._bar.add_task("doctor") if self._bar else None
+        self._bar = Bar(console, "doctor", MofNCompleteColumn())
         self._endpoints: dict[str, str] = {}
+        self._now = ""
         self._begun_s = 0.0
 
     def __enter__(self) -> Show:
-        if self._bar:
-            self._bar.start()
+        self._bar.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._bar:
-            self._bar.stop()
+    def __exit__(self, *raised: object) -> None:
+        self._bar.__exit__(*raised)
 
     def begin(self, plans: Sequence[Plan]) -> Show:
         """Say what will be measured and about how long it takes."""
@@ -45,8 +40,7 @@ class Show:
         load_s = sum(lineup.load_s for plan in plans for made in plan.rounds for lineup in made.lineups)
         minutes = (load_s + OVERHEAD_S * len(plans)) / 60
         self._console.print(f"measuring {len(plans) - 1} endpoint(s), about {minutes:.1f} min")
-        if self._bar and self._task is not None:
-            self._bar.update(self._task, total=len(plans))
+        self._bar.update(total=len(plans))
         return self
 
     def planned(self, rounds: list[Round], kept: int) -> None:
@@ -55,13 +49,12 @@ class Show:
     def lineup(self, lineup: Lineup) -> None:
         """Its only lineup begins."""
         self._begun_s = time.perf_counter()
-        self._name(lineup, "starting")
+        self._now = self._said(lineup)
+        self.phase("starting")
 
     def phase(self, word: str) -> None:
         """What it is doing."""
-        if self._bar and self._task is not None:
-            head = self._bar.tasks[0].description.rpartition(" ")[0]
-            self._bar.update(self._task, description=f"{head} {word}")
+        self._bar.update(description=f"[bold]{self._now}[/] {word}")
 
     def measured(self, lineup: Lineup, trials: list[Trial]) -> None:
         """It has ended."""
@@ -70,12 +63,7 @@ class Show:
             reasons = f": {escape('; '.join(trial.reasons))}" if trial.reasons else ""
             said = f"{self._said(lineup)} {MARKS[trial.status]} in {took_s:.1f} s{reasons}"
             self._console.print(said, soft_wrap=True, highlight=False)
-        if self._bar and self._task is not None:
-            self._bar.advance(self._task)
-
-    def _name(self, lineup: Lineup, word: str) -> None:
-        if self._bar and self._task is not None:
-            self._bar.update(self._task, description=f"[bold]{self._said(lineup)}[/] {word}")
+        self._bar.update(advance=1)
 
     def _said(self, lineup: Lineup) -> str:
         if lineup.scenario == ALONE:
