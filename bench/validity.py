@@ -147,13 +147,13 @@ def fell_quiet(evidence: Evidence) -> str | None:
 
 CHECKS: tuple[Check, ...] = (
     no_errors,
-    measured_whole,
     was_answered,
+    fell_quiet,
+    measured_whole,
     generator_had_room,
     generator_had_its_core,
     below_ceiling,
     obeys_little,
     timetable_was_kept,
     timetable_was_punctual,
-    fell_quiet,
 )

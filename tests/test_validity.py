@@ -146,7 +146,7 @@ def test_the_most_telling_reason_comes_first() -> None:
     everything = facts(**{**FAILED, "finished": 0, "measured_s": 1.0, "in_flight_mean": 1.0})
     everything["generator_cpu_cores_max"] = 0.9
     reasons = judge(evidence(everything))
-    assert ["failed" in reasons[0], "planned" in reasons[1], "answered" in reasons[2]] == [True] * 3
+    assert ["failed" in reasons[0], "answered" in reasons[1], "planned" in reasons[2]] == [True] * 3
     assert "Little" in reasons[-1]
     assert len(reasons) == 5
 

@@ -110,10 +110,20 @@ class Conductor:
         self._news.set()
 
     def conduct(self, lineup: LineupFile) -> dict[str, Any]:
-        """Take every turn, one after the other; returns {target: facts} when all has been booked."""
+        """Take every turn, one after the other; returns {target: facts} when all has been booked.
+
+        A target that has not fallen quiet after a measured turn gets no other: its trial is no evidence any more, and
+        with each further turn it would disturb those that are.
+        """
         ledger = self._ledger = Ledger(lineup.folders, generators=len(self._joined))
+        restless = set[str]()
         for number, turn in enumerate(lineup.turns):
-            ledger.turn(self._take_turn(lineup, number, turn))
+            if turn["variant"] in restless:
+                continue
+            taken = self._take_turn(lineup, number, turn)
+            ledger.turn(taken)
+            if taken.quiet is False and turn["measure_s"] > 0:
+                restless.add(turn["variant"])
         self._lead(act="finish")
         self._wait(lambda: all(self._received[g] >= self._finished.get(g, 1 << 62) for g in self._joined))
         return ledger.finish()

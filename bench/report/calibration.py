@@ -298,7 +298,7 @@ REASONS = {
     "probe": "A trivial endpoint with the probe in its server and without, taking turns; the interval is Student's t "
     "over the rounds' log ratios.",
     "verdicts": "Six servers of the same code take turns; two of them count in a loop besides, for so long that they "
-    "serve 5 and 10 % less. Rounds are half as long as a standard run's, and are put together to runs of as many: "
+    "serve 5 and 10 % less. Rounds are as long as a standard run's, and are put together to runs of as many: "
     "shuffled and cut, and shuffled again when they are used up. Runs of different shuffles share rounds, and pairs of "
     "one run share servers, so the counts tell less than as many independent runs would.",
     "noise": "The same app under two names. Both ways measure each variant equally long; the standard deviation is "
