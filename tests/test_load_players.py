@@ -33,7 +33,7 @@ from load_world import (
     until,
 )
 
-from bench.load.players import RETRY_S, UNMADE, ClosedLoop, Conduct, Player
+from bench.load.players import RETRY_S, UNMADE, ClosedLoop, Conduct, OpenPool, Player
 from bench.load.request import Request
 from bench.store import CAUSES
 
@@ -585,6 +585,25 @@ def test_a_timetable_stands_still_while_it_is_another_targets_turn(server: Serve
         book = books[site.target]
         book.assert_conserved()
         assert book.sum("started") == len(due_s)
+
+
+def test_what_is_measured_has_a_timetable_of_its_own(site: Site) -> None:
+    """However long the warm-ups are, a fifth of a second that counts has its five arrivals."""
+    book = Ledger()
+    warm_s, measured_s = [0.0, 60.0], [0.0, 0.05, 0.1, 0.15, 0.2]
+    player = OpenPool(conduct("/ok"), lambda programme, *_: iter((warm_s, measured_s)[programme]))
+    played_s = 0.0
+    with playing(player):
+        while played_s < 0.22:
+            player.begin(site.target, book.channel)
+            run_for(0.02)
+            edge_s = perf_counter()
+            player.measure(edge_s)
+            run_for(0.03)
+            played_s += end(player) - edge_s
+            drain(player)
+    book.assert_conserved()
+    assert book.sum("started") == 1 + len(measured_s)
 
 
 def test_a_connection_to_every_target_is_kept(server: Server) -> None:

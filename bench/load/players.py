@@ -104,6 +104,9 @@ class ClosedLoop:
         self._running = True
         self._after(delay_s)
 
+    def measure(self, now_s: float) -> None:
+        """The warm-up is over, which changes nothing for a user who loops."""
+
     def end(self, end_s: float) -> None:
         """Stop asking; book the unanswered request, if there is one."""
         self._running = False
@@ -220,7 +223,11 @@ class Pooled(Connection):
 
 @dataclass
 class _Programme:
-    """The timetable of one target. It stands still while it is another target's turn: what was next stays next."""
+    """The timetable of one target's warm-up, or of what is measured there.
+
+    While another is played it stands still: what was next stays next. So the seconds that count have as many arrivals
+    as they should, whatever was cut off.
+    """
 
     dues_s: Iterator[float]
     next_s: float
@@ -237,7 +244,7 @@ class OpenPool:
     connection_type: ClassVar[type[Pooled]] = Pooled
 
     def __init__(self, conduct: Conduct, timetable: Callable[[int, int, int], Iterator[float]]) -> None:
-        """``timetable(n, part, parts)`` gives the arrivals of the n-th target, or of one part of them."""
+        """``timetable(n, part, parts)`` gives the arrivals of the n-th programme, or of one part of them."""
         self._conduct = conduct
         self._expected = conduct.expected_statuses
         self._script = _Script(conduct.request)
@@ -246,7 +253,7 @@ class OpenPool:
         self._busy: set[Connection] = set()
         self._target: Target | None = None
         self._running = False
-        self._programmes: dict[tuple[Target, int, int], _Programme] = {}
+        self._programmes: dict[tuple[Target, bool, int, int], _Programme] = {}
         self._programme = _Programme(iter(()), math.inf)
         self._origin_s = 0.0
         self._exhausted = False
@@ -254,7 +261,7 @@ class OpenPool:
         self._alarm = alarm(get_hub().loop, self._ring)
 
     def begin(self, target: Target, channel_of: Callable[[str], Channel], delay_s: float = 0.0) -> None:
-        """Go on with the timetable of ``target`` where its last turn broke off, or from its zero, ``delay_s`` from now.
+        """Go on with the warm-up's timetable of ``target`` where it broke off, or from its zero, ``delay_s`` from now.
 
         A timetable of ten arrivals a second has ten in a second of its target's turns, however short each of them is.
         """
@@ -262,19 +269,18 @@ class OpenPool:
         self._free.setdefault(target, [])
         self._script.aim(target, channel_of)
         self._running = True
-        key = (target, self.part, self.parts)
-        if key not in self._programmes:
-            dues_s = self._timetable(len(self._programmes), self.part, self.parts)
-            self._programmes[key] = _Programme(dues_s, next(dues_s, math.inf))
-        self._programme = self._programmes[key]
-        self._origin_s = perf_counter() + delay_s - self._programme.played_s
-        self._set_alarm()
+        self._play(target, False, perf_counter() + delay_s)
+
+    def measure(self, now_s: float) -> None:
+        """The warm-up is over: go on with the timetable of what is measured."""
+        if self._running and self._target is not None:
+            self._break_off(now_s)
+            self._play(self._target, True, now_s)
 
     def end(self, end_s: float) -> None:
         """Stop sending; book what is unanswered, and what was due before ``end_s`` and has not been sent yet."""
         if self._running:
-            self._send_due(end_s)
-            self._programme.played_s = end_s - self._origin_s
+            self._break_off(end_s)
         self._running = False
         for connection in self._busy:
             connection.context.unfinished(connection.intended_s, connection.sent_s, end_s)
@@ -335,6 +341,19 @@ class OpenPool:
         connection.context.sample(detail)
 
     # Steps
+
+    def _play(self, target: Target, measured: bool, from_s: float) -> None:
+        key = (target, measured, self.part, self.parts)
+        if key not in self._programmes:
+            dues_s = self._timetable(len(self._programmes), self.part, self.parts)
+            self._programmes[key] = _Programme(dues_s, next(dues_s, math.inf))
+        self._programme = self._programmes[key]
+        self._origin_s = from_s - self._programme.played_s
+        self._set_alarm()
+
+    def _break_off(self, at_s: float) -> None:
+        self._send_due(at_s)
+        self._programme.played_s = at_s - self._origin_s
 
     def _ring(self) -> None:
         if not self._running:

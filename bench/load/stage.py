@@ -120,6 +120,8 @@ class Stage:
         self._part_start_s = now_s
         for channel in self._channels.values():
             channel.part_start_s = now_s
+        for player in self._players:
+            player.measure(now_s)
         return now_s
 
     def end(self) -> float:

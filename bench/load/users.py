@@ -99,6 +99,6 @@ class HubHttpUser(User):
         source: RequestSource = inspect.getattr_static(type(self), "request")  # a function of nothing: not to be bound
         return Conduct(source, self.expected_statuses, self.timeout_s, self.think_time_s, self.max_connections)
 
-    def _timetable(self, begin: int, part: int, parts: int) -> Iterator[float]:
+    def _timetable(self, target: int, part: int, parts: int) -> Iterator[float]:
         assert self.arrival_rate is not None
-        return arrivals(self.arrivals, self.arrival_rate, self.arrivals_seed + begin, part, parts)
+        return arrivals(self.arrivals, self.arrival_rate, self.arrivals_seed + target, part, parts)
