@@ -176,6 +176,26 @@ def test_turns_are_put_together_and_lines_broken_between_them(tmp_path: Path) ->
     assert np.nanmax(track.lag[0]) <= 3.9 + 1e-9
 
 
+def test_short_turns_are_drawn_as_one(tmp_path: Path) -> None:
+    """Turns of a tenth of a second, every third sample in one: no gap between them, and no warm-up's latency."""
+    turns = [synthetic.turn(0, 0.3, 0.3, 0)]
+    turns += [synthetic.turn(0.3 * i, 0.3 * i + 0.02, 0.3 * i + 0.1, i) for i in range(1, 11)]
+    histograms = [
+        synthetic.Histogram(synthetic.ENDPOINT, "service", at, length, {us: 30})
+        for turn in turns[1:]
+        for at, length, us in ((turn["start_s"], 0.02, 900_000), (turn["warm_until_s"], 0.08, 10_000))
+    ]
+    run = synthetic.write_run(tmp_path, {"blocking": synthetic.scenario(synthetic.WAYS[1:2], rounds=1)})
+    server = {1: synthetic.beats(0, 4)}
+    synthetic.write_trial(run, "blocking", "awaited", 1, histograms=histograms, turns=turns, server=server)
+    frames, _ = analysed(run)
+    track = timeline._track(frames, frames.scenario.variant("awaited"), 1)
+    assert track.lag is not None
+    assert np.isnan(track.lag[0]).sum() == 1  # behind the server's first turn, which is warm-up throughout
+    assert track.latency["median"][1] == pytest.approx(10, rel=0.01)
+    assert np.diff(track.latency["median"][0]).min() >= 0
+
+
 def test_the_heat_map_shows_where_the_requests_lie() -> None:
     """Nine in ten of a second's requests take 10 ms, one takes 1 s; in the next second none is answered."""
     rows = pd.DataFrame(

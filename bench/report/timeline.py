@@ -1,7 +1,8 @@
 """The timeline: what clients saw above, what the server's loop and threadpool did below, on one time axis.
 
 One round is drawn, since rounds have no common moments. Variants that take turns have many short ones: these are put
-together, so that the axis counts seconds under load; a line is broken where a turn ends.
+together, so that the axis counts seconds under load. A line is broken where a turn ends, but for turns so short that
+hardly a sample of the server falls into each: there it goes on, and the turns' own warm-ups are passed over.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ Line = tuple[Floats, Floats]
 POINTS_SHOWN = 400
 """Of a line; more could not be told apart on a panel of this size, and a page has many."""
 
+SHORT_TURN_S = 0.3
+"""Shorter turns are shown as one: three samples of the server fall into this one."""
+
 LAG_FLOOR_MS = 0.1
 """Where the axis of the loop's lag begins: what is below is nothing to anybody."""
 
@@ -51,6 +55,11 @@ class Turn:
     warm_until_s: float
     end_s: float
     x_s: float
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it is shown as one with those beside it; never a server's first, which is warm-up throughout."""
+        return self.end_s - self.start_s < SHORT_TURN_S and self.end_s - self.warm_until_s > EDGE_S
 
     def place(self, at_s: Floats) -> Floats:
         """Where moments of this turn lie on the axis."""
@@ -188,9 +197,10 @@ def _steps(turns: Sequence[Turn], points: list[tuple[float, float, float]]) -> L
     middle_s = (table[:, 0] + table[:, 1]) / 2
     pieces: list[Line] = []
     for turn in turns:
-        inside = table[(middle_s >= turn.start_s) & (middle_s <= turn.end_s)]
+        begin_s = turn.warm_until_s if turn.is_short else turn.start_s
+        inside = table[(middle_s >= begin_s) & (middle_s <= turn.end_s)]
         pieces.append((turn.place(np.asarray(inside[:, :2].ravel(), dtype=np.float64)), np.repeat(inside[:, 2], 2)))
-    return _with_gaps(pieces)
+    return _put_together(turns, pieces)
 
 
 def _samples(turns: Sequence[Turn], at_s: pd.Series[float], value: pd.Series[float]) -> Line:
@@ -200,18 +210,24 @@ def _samples(turns: Sequence[Turn], at_s: pd.Series[float], value: pd.Series[flo
     for turn in turns:
         within = (at > turn.start_s) & (at <= turn.end_s) & ~np.isnan(values)
         x, y = turn.place(at[within]), values[within]
+        if len(x) and not turn.is_short:
+            x, y = np.concatenate([[turn.x_s], x]), np.concatenate([y[:1], y])
+        pieces.append((x, y))
+    return _thinned(_put_together(turns, pieces))
+
+
+def _put_together(turns: Sequence[Turn], pieces: Sequence[Line]) -> Line:
+    """One piece a turn as one line, with a gap behind each that is not short, and none at its ends."""
+    parts: list[Line] = []
+    for turn, (x, y) in zip(turns, pieces, strict=True):
         if len(x):
-            pieces.append((np.concatenate([[turn.x_s], x]), np.concatenate([y[:1], y])))
-    return _thinned(_with_gaps(pieces))
-
-
-def _with_gaps(pieces: Sequence[Line]) -> Line:
-    gap = np.full(1, np.nan)
-    kept = [piece for piece in pieces if len(piece[0])]
-    if not kept:
-        return np.empty(0), np.empty(0)
-    x, y = ([part for piece in kept for part in (piece[i], gap)][:-1] for i in (0, 1))
-    return np.concatenate(x), np.concatenate(y)
+            parts.append((x, y))
+            if not turn.is_short:
+                parts.append((np.full(1, np.nan), np.full(1, np.nan)))
+    if parts and np.isnan(parts[-1][0]).all():
+        parts.pop()
+    x, y = (np.concatenate([part[i] for part in parts] or [np.empty(0)]) for i in (0, 1))
+    return x, y
 
 
 def _thinned(line: Line) -> Line:
@@ -275,6 +291,8 @@ def _draw(
 def _shade(axes: Axes, track: Track) -> None:
     begin_s = axes.get_xlim()[0]
     for turn in track.turns:
+        if turn.is_short:
+            continue
         warm_x = turn.x_s + turn.warm_until_s - turn.start_s
         axes.axvspan(max(begin_s, turn.x_s), warm_x, color=SHADE, lw=0, zorder=0)
 
