@@ -476,7 +476,8 @@ def _sizes(folder: Path, trial: dict[str, Any]) -> dict[str, int]:
 def _evidence(
     folder: Path, trial: dict[str, Any], variant: str, number: int, telemetry: server.Telemetry | None
 ) -> Measured:
-    parts = _measured_parts(folder, trial)
+    turns = _measured_turns(folder, trial)
+    parts = [(warm_until, end) for _, warm_until, end in turns]
     origin_s = min(start for start, _ in parts)
     row = {
         "variant": variant,
@@ -491,7 +492,7 @@ def _evidence(
     histograms = _read_histograms(folder / "requests.hlog", origin_s, parts)
     samples = stalls = None
     if telemetry is not None:
-        row |= _of_telemetry(telemetry, parts, _turn_parts(trial))
+        row |= _of_telemetry(telemetry, parts, [(start, end) for start, _, end in turns])
         samples, stalls = _cut(telemetry, origin_s, parts)
     said = trial.get("services")
     services = {str(name): str(version) for name, version in said.items()} if isinstance(said, dict) else {}
@@ -530,14 +531,8 @@ def _cut(
     return samples, stalls
 
 
-def _turn_parts(trial: dict[str, Any]) -> list[tuple[float, float]]:
-    """(start_s, end_s) of the turns that have something to measure, their warm-up included."""
-    edges = [[float(turn[edge]) for edge in TURN_COLUMNS[3:]] for turn in trial["turns"]]
-    return [(start, end) for start, warm_until, end in edges if end - warm_until > EDGE_S]
-
-
 def _turns(trial: dict[str, Any], origin_s: float) -> pd.DataFrame:
-    """The turns in their order; _measured_parts has looked at them before."""
+    """The turns in their order; _measured_turns has looked at them before."""
     edges = [[float(turn[edge]) - origin_s for edge in TURN_COLUMNS[3:]] for turn in trial["turns"]]
     rows = [(rotation, *row) for rotation, row in enumerate(edges)]
     return pd.DataFrame(rows, columns=list(TURN_COLUMNS[2:]))
@@ -559,19 +554,19 @@ def _fact(folder: Path, trial: dict[str, Any], name: str) -> float:
     return float("nan") if value is None else value
 
 
-def _measured_parts(folder: Path, trial: dict[str, Any]) -> list[tuple[float, float]]:
-    """(start_s, end_s) of what counts in each turn: this is where the warm-up is cut.
+def _measured_turns(folder: Path, trial: dict[str, Any]) -> list[tuple[float, float, float]]:
+    """(start_s, warm_until_s, end_s) of each turn in which something counts: this is where the warm-up is cut.
 
     A turn that is warm-up from end to end, as a server's first, has no such part.
     """
     try:
-        edges = [[float(turn[edge]) for edge in TURN_COLUMNS[3:]] for turn in trial["turns"]]
+        edges = [(float(t["start_s"]), float(t["warm_until_s"]), float(t["end_s"])) for t in trial["turns"]]
     except (KeyError, TypeError, ValueError) as error:
         raise store.BrokenFile(f"{folder / 'trial.json'}: turns: {_said(error)}") from None
-    parts = [(warm_until, end) for _, warm_until, end in edges if end - warm_until > EDGE_S]
-    if not parts:
+    turns = [edge for edge in edges if edge[2] - edge[1] > EDGE_S]
+    if not turns:
         raise store.BrokenFile(f"{folder / 'trial.json'}: no turn has a measured part, though the trial is ok")
-    return parts
+    return turns
 
 
 def _read_counts(path: Path, origin_s: float) -> pd.DataFrame:

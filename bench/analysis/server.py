@@ -185,11 +185,8 @@ def used_cores(samples: pd.DataFrame, column: str, parts: Sequence[Part], turns:
     """
     workers = [part[part[column].notna()] for _, part in samples.groupby("worker")]
     series = [(each["at_s"].to_numpy(float), each[column].to_numpy(float)) for each in workers]
-    for cores in (
-        [_cores_within(at_s, used_s, parts) for at_s, used_s in series],
-        [_cores_around(at_s, used_s, turns) for at_s, used_s in series],
-    ):
-        known = [each for each in cores if not math.isnan(each)]
+    for cores_of, spans in ((_cores_within, parts), (_cores_around, turns)):
+        known = [cores for at_s, used_s in series if not math.isnan(cores := cores_of(at_s, used_s, spans))]
         if known:
             return math.fsum(known)
     return math.nan
