@@ -10,7 +10,7 @@ import nox
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))  # under the nox command the project is not importable by itself
 
-from bench import catalogue  # noqa: E402
+from bench.planning import catalogue  # noqa: E402
 
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "uv|virtualenv"

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from bench.analysis.claims import ClaimVerdict, judge_claims
 from bench.analysis.comparisons import Comparisons, compare
-from bench.analysis.frames import Frames, Run, ScenarioInfo, read_scenario
 from bench.analysis.noise import NoiseFloor, Unsteady, noise_floor, unsteady
 from bench.analysis.summary import Summary, summarise
+from bench.analysis.tables import Run, ScenarioInfo, ScenarioTables, read_scenario
 
 
 @dataclass(frozen=True)
 class Analysis:
     """One scenario: what was measured, and what that says."""
 
-    frames: Frames
+    frames: ScenarioTables
     summary: Summary
     comparisons: Comparisons
     claims: tuple[ClaimVerdict, ...]

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench import store
 from bench.analysis.comparisons import MARGIN, Compared, Comparisons
-from bench.analysis.frames import Frames
 from bench.analysis.numbers import digits, duration, rate
 from bench.analysis.summary import Figure, Summary
+from bench.analysis.tables import ScenarioTables
 from bench.model import Claim
+from bench.results import schema
 
 ClaimOutcome = Literal["confirmed", "refuted", "inconclusive"]
 
@@ -37,21 +37,21 @@ class ClaimVerdict:
     evidence: str
 
 
-def judge_claims(frames: Frames, summary: Summary, comparisons: Comparisons) -> tuple[ClaimVerdict, ...]:
+def judge_claims(frames: ScenarioTables, summary: Summary, comparisons: Comparisons) -> tuple[ClaimVerdict, ...]:
     """A verdict for every claim of the scenario, in the catalogue's order. ``comparisons`` are compare(frames)'s."""
     return tuple(_judged(frames, summary, claim, comparisons.of_claim(claim.name)) for claim in frames.scenario.claims)
 
 
 def to_csv(verdicts: Iterable[ClaimVerdict]) -> str:
-    """The text of claims.csv, with store.CLAIMS_COLUMNS."""
+    """The text of claims.csv, with schema.CLAIMS_COLUMNS."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(store.CLAIMS_COLUMNS)
+    writer.writerow(schema.CLAIMS_COLUMNS)
     writer.writerows((one.scenario, one.name, one.verdict, one.evidence) for one in verdicts)
     return text.getvalue()
 
 
-def _judged(frames: Frames, summary: Summary, claim: Claim, rows: Sequence[Compared]) -> ClaimVerdict:
+def _judged(frames: ScenarioTables, summary: Summary, claim: Claim, rows: Sequence[Compared]) -> ClaimVerdict:
     verdict = _outcome(rows)
     telling = [row for row in rows if row.verdict == verdict]
     sentences = list(dict.fromkeys(_sentence(frames, summary, row) for row in telling))
@@ -70,7 +70,7 @@ def _outcome(rows: Sequence[Compared]) -> ClaimOutcome:
     return "confirmed" if verdicts == {"confirmed"} else "inconclusive"
 
 
-def _sentence(frames: Frames, summary: Summary, row: Compared) -> str:
+def _sentence(frames: ScenarioTables, summary: Summary, row: Compared) -> str:
     """``time.sleep in async def 19.9 requests/s, await asyncio.sleep 586: 0.034 times (0.033 to 0.035), …``."""
     if row.ratio is None:
         return row.reason
@@ -80,7 +80,7 @@ def _sentence(frames: Frames, summary: Summary, row: Compared) -> str:
     return f"{told} ({_interval(row)}), {_asked(row)}{f'; {row.reason}' if row.reason else ''}"
 
 
-def _subject(frames: Frames, row: Compared) -> str:
+def _subject(frames: ScenarioTables, row: Compared) -> str:
     name = _name(frames, row.variant)
     where = "" if row.endpoint == frames.scenario.endpoint or not _of_an_endpoint(row) else row.endpoint
     what = METRICS.get(row.metric, row.metric)
@@ -103,7 +103,7 @@ METRICS = {
 """What a sentence calls a metric; throughput speaks for itself by its unit."""
 
 
-def _name(frames: Frames, variant: str) -> str:
+def _name(frames: ScenarioTables, variant: str) -> str:
     return frames.scenario.variant(variant).summary
 
 

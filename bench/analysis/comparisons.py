@@ -21,9 +21,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bench.analysis.frames import Frames
 from bench.analysis.rounds import RotationRates, per_round, rotation_rates
 from bench.analysis.statistics import Bounded, half_width, holm, mean_interval, t_probability, trimmed_mean
+from bench.analysis.tables import ScenarioTables
 from bench.model import Comparison
 
 MARGIN = 1.05
@@ -106,14 +106,14 @@ class Comparisons:
         return tuple(row for row in self.rows if row.claim == name)
 
 
-def compare(frames: Frames) -> Comparisons:
+def compare(frames: ScenarioTables) -> Comparisons:
     """All declared comparisons of the scenario, those with its baseline first."""
     rows = [*_with_baseline(frames), *_of_claims(frames)]
     return Comparisons(tuple(_judged(row) for row in _adjusted(rows)))
 
 
 def throughput_logs(
-    frames: Frames, one: str, other: str, endpoint: str, rates: RotationRates | None = None
+    frames: ScenarioTables, one: str, other: str, endpoint: str, rates: RotationRates | None = None
 ) -> dict[int, float]:
     """ln(one / other) of throughput by round, where both have some."""
     rates = rotation_rates(frames, endpoint) if rates is None else rates
@@ -140,7 +140,7 @@ def rotation_pairs(one: dict[int, float], other: dict[int, float]) -> list[tuple
     return pairs if all(a > 0 and b > 0 for a, b in pairs) else []
 
 
-def compare_throughput(frames: Frames, one: str, other: str, rates: RotationRates) -> Compared | None:
+def compare_throughput(frames: ScenarioTables, one: str, other: str, rates: RotationRates) -> Compared | None:
     """One pair, as a family of its own; None where they share no round."""
     scenario = frames.scenario
     logs = throughput_logs(frames, one, other, scenario.endpoint, rates)
@@ -154,7 +154,7 @@ def verdict_of(logs: Sequence[float]) -> Verdict:
     return _verdict(replace(row, p_holm=row.p))
 
 
-def _with_baseline(frames: Frames) -> Iterator[Compared]:
+def _with_baseline(frames: ScenarioTables) -> Iterator[Compared]:
     scenario = frames.scenario
     rates = rotation_rates(frames, scenario.endpoint)
     for variant in scenario.variants:
@@ -166,7 +166,7 @@ def _with_baseline(frames: Frames) -> Iterator[Compared]:
         yield _measured(frames, row, throughput_logs(frames, variant.name, scenario.baseline, row.endpoint, rates))
 
 
-def _of_claims(frames: Frames) -> Iterator[Compared]:
+def _of_claims(frames: ScenarioTables) -> Iterator[Compared]:
     scenario = frames.scenario
     for claim in scenario.claims:
         for wanted in claim.comparisons:
@@ -186,7 +186,7 @@ def _of_claims(frames: Frames) -> Iterator[Compared]:
             yield _compared(frames, row, wanted)
 
 
-def _compared(frames: Frames, row: Compared, wanted: Comparison) -> Compared:
+def _compared(frames: ScenarioTables, row: Compared, wanted: Comparison) -> Compared:
     if row.metric == "throughput_rps" and row.baseline:
         return _measured(frames, row, throughput_logs(frames, row.variant, row.baseline, row.endpoint))
     one = per_round(frames, row.variant, row.endpoint, row.metric)
@@ -203,7 +203,7 @@ def _compared(frames: Frames, row: Compared, wanted: Comparison) -> Compared:
     return _measured(frames, row, {n: math.log(one[n].value / other[n].value) for n in shared})
 
 
-def _measured(frames: Frames, row: Compared, logs: dict[int, float]) -> Compared:
+def _measured(frames: ScenarioTables, row: Compared, logs: dict[int, float]) -> Compared:
     """The row with its figures; with a bound, p is that of the round that speaks least for it."""
     if not logs:
         return replace(row, reason=_missing(frames, row))
@@ -234,7 +234,7 @@ def _with_figures(row: Compared, logs: Sequence[float]) -> Compared:
     )
 
 
-def _too_few(frames: Frames, row: Compared, number: int) -> str:
+def _too_few(frames: ScenarioTables, row: Compared, number: int) -> str:
     """Why the only round that there is cannot be judged; empty where it can."""
     if row.metric != "throughput_rps":
         return ""
@@ -247,7 +247,7 @@ def _too_few(frames: Frames, row: Compared, number: int) -> str:
     return ""
 
 
-def _missing(frames: Frames, row: Compared) -> str:
+def _missing(frames: ScenarioTables, row: Compared) -> str:
     """Why there is nothing to compare, the variant at fault first."""
     for name in (row.variant, row.baseline):
         if name and not frames.rounds(name):

@@ -8,19 +8,19 @@ from statistics import fmean
 
 import pandas as pd
 
-from bench.analysis.frames import Frames
+from bench.analysis.server_state import Diagnosis, Sums, diagnose
 from bench.analysis.summary import Summary
-from bench.server.diagnosis import Diagnosis, Sums, diagnose
+from bench.analysis.tables import ScenarioTables
 
 
-def diagnosis(frames: Frames, summary: Summary, variant: str) -> Diagnosis | None:
+def diagnosis(frames: ScenarioTables, summary: Summary, variant: str) -> Diagnosis | None:
     """A category with one sentence of evidence; None where no round of ``variant`` was watched."""
     if not frames.watched_rounds(variant):
         return None
     return diagnose(sums_of(frames, summary, variant))
 
 
-def sums_of(frames: Frames, summary: Summary, variant: str) -> Sums:
+def sums_of(frames: ScenarioTables, summary: Summary, variant: str) -> Sums:
     """Over the measured parts of every watched round; the figures are the summary's own wherever it has them."""
     trials = frames.trials[(frames.trials["variant"] == variant) & frames.trials["workers"].notna()]
     rows = frames.server[(frames.server["variant"] == variant) & frames.server["measured"]]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.analysis.comparisons import Verdict, compare_throughput, rotation_pairs, throughput_logs
-from bench.analysis.frames import Frames
 from bench.analysis.rounds import rotation_rates
 from bench.analysis.statistics import Floats, Spread, spread_about_zero
+from bench.analysis.tables import ScenarioTables
 
 UNSTEADY = 1.25
 """Factor between the halves of a trial that the machine's own drift does not explain: identical trials were seen to
@@ -47,7 +47,7 @@ class Unsteady:
     ratio: float
 
 
-def noise_floor(frames: Frames) -> NoiseFloor | None:
+def noise_floor(frames: ScenarioTables) -> NoiseFloor | None:
     """Of the first twin that gave evidence in the same rounds as its original; None without one."""
     rates = rotation_rates(frames, frames.scenario.endpoint) if frames.scenario.twins else {}
     for twin in frames.scenario.twins:
@@ -72,7 +72,7 @@ def noise_floor(frames: Frames) -> NoiseFloor | None:
     return None
 
 
-def unsteady(frames: Frames) -> tuple[Unsteady, ...]:
+def unsteady(frames: ScenarioTables) -> tuple[Unsteady, ...]:
     """The trials whose halves disagree beyond the noise: not steady, so their means hide a change."""
     counts = frames.counts
     chosen = counts[(counts["measured"] == 1) & (counts["endpoint"] == frames.scenario.endpoint)]

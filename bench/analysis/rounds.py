@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bench.analysis.frames import EDGE_S, Frames
 from bench.analysis.statistics import Bounded, Floats, percentile, survival
 from bench.analysis.summary import PERCENTILES, cpu_per_request_ms, lag_curve, throughputs_rps
+from bench.analysis.tables import EDGE_S, ScenarioTables
 
 RotationRates = dict[tuple[str, int], dict[int, float]]
 
@@ -20,7 +20,7 @@ LATENCY_KINDS = {"latency": None, "service": "service"}
 """By what a metric's name begins with: None is the endpoint's headline."""
 
 
-def rotation_rates(frames: Frames, endpoint: str) -> RotationRates:
+def rotation_rates(frames: ScenarioTables, endpoint: str) -> RotationRates:
     """Requests finished a second in the measured part of every turn: {(variant, round): {rotation: requests/s}}."""
     counts = frames.counts[(frames.counts["measured"] == 1) & (frames.counts["endpoint"] == endpoint)]
     finished = dict(list(counts.groupby(["variant", "round"], observed=True, sort=False)))
@@ -40,7 +40,7 @@ def rotation_rates(frames: Frames, endpoint: str) -> RotationRates:
     return found
 
 
-def per_round(frames: Frames, variant: str, endpoint: str, metric: str) -> dict[int, Bounded] | None:
+def per_round(frames: ScenarioTables, variant: str, endpoint: str, metric: str) -> dict[int, Bounded] | None:
     """The metric's value in every round that has one; None for a metric that has no value of a round's own.
 
     A round with too few requests for its percentile has none (statistics.samples_needed).
@@ -63,7 +63,7 @@ def per_round(frames: Frames, variant: str, endpoint: str, metric: str) -> dict[
     return {number: Bounded(v.value / 1e3, v.at_least) for number, v in values.items() if v is not None}
 
 
-COUNTED: dict[str, Callable[[Frames, str, str], dict[int, float]]] = {
+COUNTED: dict[str, Callable[[ScenarioTables, str, str], dict[int, float]]] = {
     "throughput_rps": throughputs_rps,
     "server_cpu_per_request_ms": lambda frames, variant, _: cpu_per_request_ms(frames, variant),
 }

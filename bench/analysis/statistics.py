@@ -28,7 +28,7 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Interval:
+class ConfidenceInterval:
     """The mean over ``rounds`` values, with its 95 % interval. ``low`` and ``high`` are None for one round."""
 
     mean: float
@@ -91,7 +91,7 @@ def t_quantile(probability: float, degrees: int) -> float:
     return float(stdtrit(degrees, probability))
 
 
-def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
+def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> ConfidenceInterval | None:
     """Mean of one value a round and its Student-t interval, mean ± t·s/√n; None without values.
 
     One round has no spread to tell from: its interval is None, never faked.
@@ -101,9 +101,9 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
         return None
     mean = math.fsum(values) / n
     if n == 1:
-        return Interval(mean, None, None, 1)
+        return ConfidenceInterval(mean, None, None, 1)
     half = half_width(values, confidence)
-    return Interval(mean, mean - half, mean + half, n)
+    return ConfidenceInterval(mean, mean - half, mean + half, n)
 
 
 TRIMMED_SHARE = 0.2
@@ -129,7 +129,7 @@ def half_width(values: Sequence[float], confidence: float = CONFIDENCE) -> float
 
 
 def log_interval(pooled: float, values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-    """Interval around a ``pooled`` percentile from each round's own: pooled · exp(± t·s/√n), s of ln(values).
+    """ConfidenceInterval around a ``pooled`` percentile from each round's own: pooled · exp(± t·s/√n), s of ln(values).
 
     Percentiles are never averaged, so the centre is the percentile of the summed histogram; the rounds only say how
     far it may be off. On the log scale because latencies multiply: the interval can never reach below zero.

@@ -1,4 +1,4 @@
-"""summary.csv: every number of a run, tidy, one row a figure. Pure functions over Frames.
+"""summary.csv: every number of a run, tidy, one row a figure. Pure functions over ScenarioTables.
 
 How a figure comes about, by metric:
 
@@ -29,8 +29,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bench import store
-from bench.analysis.frames import HEALTH_ENDPOINT, Frames
 from bench.analysis.statistics import (
     Bounded,
     Survival,
@@ -42,6 +40,8 @@ from bench.analysis.statistics import (
     share_above,
     survival,
 )
+from bench.analysis.tables import HEALTH_ENDPOINT, ScenarioTables
+from bench.results import schema
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
@@ -85,12 +85,12 @@ class Summary:
         return None if figure is None else figure.value
 
 
-def summarise(frames: Frames) -> Summary:
+def summarise(frames: ScenarioTables) -> Summary:
     """All figures of one scenario. Only trials that are evidence enter; what cannot be had has no figure."""
     return Summary(tuple(figure for variant in frames.variants for figure in _of_variant(frames, variant.name)))
 
 
-def throughputs_rps(frames: Frames, variant: str, endpoint: str) -> dict[int, float]:
+def throughputs_rps(frames: ScenarioTables, variant: str, endpoint: str) -> dict[int, float]:
     """Requests finished per measured second, by round. Counts every completion, carried ones too."""
     trials = frames.trials[frames.trials["variant"] == variant]
     counts = frames.counts
@@ -102,7 +102,7 @@ def throughputs_rps(frames: Frames, variant: str, endpoint: str) -> dict[int, fl
     }
 
 
-def cpu_per_request_ms(frames: Frames, variant: str) -> dict[int, float]:
+def cpu_per_request_ms(frames: ScenarioTables, variant: str) -> dict[int, float]:
     """The server's CPU time by requests finished, health checks among them, by round; where both are known."""
     trials = frames.trials[frames.trials["variant"] == variant]
     counts = frames.counts[(frames.counts["variant"] == variant) & (frames.counts["measured"] == 1)]
@@ -116,12 +116,12 @@ def cpu_per_request_ms(frames: Frames, variant: str) -> dict[int, float]:
 
 
 def to_csv(summaries: Iterable[Summary]) -> str:
-    """The text of summary.csv, with store.SUMMARY_COLUMNS. What cannot be had is empty, never 0."""
+    """The text of summary.csv, with schema.SUMMARY_COLUMNS. What cannot be had is empty, never 0."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(store.SUMMARY_COLUMNS)
+    writer.writerow(schema.SUMMARY_COLUMNS)
     for figure in (figure for summary in summaries for figure in summary.figures):
-        row = [getattr(figure, column) for column in store.SUMMARY_COLUMNS]
+        row = [getattr(figure, column) for column in schema.SUMMARY_COLUMNS]
         writer.writerow([_cell(item) for item in row])
     return text.getvalue()
 
@@ -134,7 +134,7 @@ def _cell(item: object) -> str:
     return f"{item:.6g}" if isinstance(item, float) else str(item)
 
 
-def _of_variant(frames: Frames, variant: str) -> Iterator[Figure]:
+def _of_variant(frames: ScenarioTables, variant: str) -> Iterator[Figure]:
     for endpoint in frames.endpoints():
         yield from _throughput(frames, variant, endpoint)
         yield from _latency(frames, variant, endpoint, "latency", frames.headline_kind(endpoint))
@@ -151,7 +151,7 @@ def _of_variant(frames: Frames, variant: str) -> Iterator[Figure]:
         yield from _server_cpu(frames, variant)
 
 
-def _figure(frames: Frames, variant: str, endpoint: str, metric: str, unit: str, value: float) -> Figure:
+def _figure(frames: ScenarioTables, variant: str, endpoint: str, metric: str, unit: str, value: float) -> Figure:
     rounds = len(frames.rounds(variant))
     return Figure(frames.scenario.name, variant, frames.scenario.load, endpoint, metric, unit, value, trials=rounds)
 
@@ -161,7 +161,7 @@ def _with(figure: Figure, low: float | None, high: float | None, at_least: bool 
     return Figure(**parts)
 
 
-def _throughput(frames: Frames, variant: str, endpoint: str) -> Iterator[Figure]:
+def _throughput(frames: ScenarioTables, variant: str, endpoint: str) -> Iterator[Figure]:
     interval = mean_interval(list(throughputs_rps(frames, variant, endpoint).values()))
     if interval is None:
         return
@@ -169,7 +169,7 @@ def _throughput(frames: Frames, variant: str, endpoint: str) -> Iterator[Figure]
     yield _with(figure, interval.low, interval.high)
 
 
-def _latency(frames: Frames, variant: str, endpoint: str, prefix: str, kind: str) -> Iterator[Figure]:
+def _latency(frames: ScenarioTables, variant: str, endpoint: str, prefix: str, kind: str) -> Iterator[Figure]:
     pooled = frames.pooled_latencies(variant, endpoint, kind)
     curve = survival(pooled)
     curves = [survival(frames.round_latencies(variant, endpoint, n, kind)) for n in frames.rounds(variant)]
@@ -195,13 +195,13 @@ def _rounds_interval(pooled: Bounded, rounds: list[Bounded | None]) -> tuple[flo
     return (None, None) if interval is None else (interval[0] / 1e3, interval[1] / 1e3)
 
 
-def _above_timeout(frames: Frames, variant: str, endpoint: str) -> Iterator[Figure]:
+def _above_timeout(frames: ScenarioTables, variant: str, endpoint: str) -> Iterator[Figure]:
     share = share_above(survival(frames.pooled_latencies(variant, endpoint)), HEALTH_TIMEOUT_S * 1e6)
     if share is not None:
         yield _figure(frames, variant, endpoint, "latency_above_1s_share", "share", share)
 
 
-def _counted(frames: Frames, variant: str, endpoint: str) -> Iterator[Figure]:
+def _counted(frames: ScenarioTables, variant: str, endpoint: str) -> Iterator[Figure]:
     counts = frames.counts
     chosen = counts[(counts["variant"] == variant) & (counts["endpoint"] == endpoint) & (counts["measured"] == 1)]
     never_answered = float(chosen["unfinished"].sum() - chosen["drained"].sum())
@@ -209,13 +209,13 @@ def _counted(frames: Frames, variant: str, endpoint: str) -> Iterator[Figure]:
     yield _figure(frames, variant, endpoint, "unfinished", "requests", never_answered)
 
 
-def _ceiling(frames: Frames, variant: str) -> Iterator[Figure]:
+def _ceiling(frames: ScenarioTables, variant: str) -> Iterator[Figure]:
     ceiling_rps = frames.scenario.variant(variant).ceiling_rps
     if ceiling_rps is not None:
         yield _figure(frames, variant, frames.scenario.endpoint, "ceiling_rps", "requests/s", ceiling_rps)
 
 
-def _generator(frames: Frames, variant: str) -> Iterator[Figure]:
+def _generator(frames: ScenarioTables, variant: str) -> Iterator[Figure]:
     column = frames.trials.loc[frames.trials["variant"] == variant, "generator_cpu_cores"]
     interval = mean_interval([float(cores) for cores in column if not math.isnan(cores)])
     if interval is not None:
@@ -223,16 +223,16 @@ def _generator(frames: Frames, variant: str) -> Iterator[Figure]:
         yield _with(figure, interval.low, interval.high)
 
 
-def _watched(frames: Frames, variant: str) -> pd.DataFrame:
+def _watched(frames: ScenarioTables, variant: str) -> pd.DataFrame:
     return frames.server[(frames.server["variant"] == variant) & frames.server["measured"]]
 
 
-def _of_server(frames: Frames, variant: str, metric: str, unit: str, value: float) -> Figure:
+def _of_server(frames: ScenarioTables, variant: str, metric: str, unit: str, value: float) -> Figure:
     rounds = len(frames.watched_rounds(variant))
     return Figure(frames.scenario.name, variant, frames.scenario.load, "", metric, unit, value, trials=rounds)
 
 
-def _loop_lag(frames: Frames, variant: str) -> Iterator[Figure]:
+def _loop_lag(frames: ScenarioTables, variant: str) -> Iterator[Figure]:
     rows = _watched(frames, variant)
     curve = lag_curve(rows)
     curves = [lag_curve(part) for _, part in rows.groupby("round")]
@@ -246,12 +246,12 @@ def _loop_lag(frames: Frames, variant: str) -> Iterator[Figure]:
 
 
 def lag_curve(rows: pd.DataFrame) -> Survival:
-    """The distribution of the largest lag in each row of Frames.server."""
+    """The distribution of the largest lag in each row of ScenarioTables.server."""
     lag_us = rows["lag_max_ms"].dropna().to_numpy(float) * 1e3
     return survival(latencies(lag_us, np.ones(len(lag_us)), np.empty(0), np.empty(0)))
 
 
-def _largest(frames: Frames, variant: str) -> Iterator[Figure]:
+def _largest(frames: ScenarioTables, variant: str) -> Iterator[Figure]:
     rows = _watched(frames, variant)
     for metric, unit, column in LARGEST:
         known = rows[column].dropna()
@@ -268,7 +268,7 @@ LARGEST = (
 """Metric, unit and column of what is told by its largest value, which has no interval."""
 
 
-def _server_cpu(frames: Frames, variant: str) -> Iterator[Figure]:
+def _server_cpu(frames: ScenarioTables, variant: str) -> Iterator[Figure]:
     cores = frames.trials.loc[frames.trials["variant"] == variant, "server_cpu_cores"]
     values = {
         ("server_cpu_cores", "cores"): [float(used) for used in cores if not math.isnan(used)],

@@ -19,19 +19,20 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from bench import catalogue, store
 from bench.calibrate import null_server
-from bench.calibrate.scenarios.slowed import SLOWED_PERCENT
-from bench.campaign import open_run
-from bench.lineup import clean_environment, run_lineup
+from bench.calibrate.scenarios.slowed.scenario import SLOWED_PERCENT
 from bench.model import PROFILES, Load, Scenario, Variant
-from bench.plan import make_plan
-from bench.processes import Cores, Process, cores_for, free_port, start, wait_until_ready
+from bench.planning import catalogue
+from bench.planning.schedule import make_plan
+from bench.results import files, schema
+from bench.running.campaign import open_run
+from bench.running.group import clean_environment, run_group
+from bench.running.processes import Cores, Process, cores_for, free_port, start, wait_until_ready
 
 if TYPE_CHECKING:  # pandas takes seconds, and most parts need none
-    from bench.analysis.frames import Frames
+    from bench.analysis.tables import ScenarioTables
 
-Row = dict[str, str | int | float]
+CalibrationRow = dict[str, str | int | float]
 Say = Callable[[str], None]
 
 USERS = 32
@@ -54,7 +55,7 @@ APPS = Path(__file__).with_name("scenarios")  # not "apps": that is the catalogu
 
 
 @dataclass(frozen=True)
-class Bench:
+class CalibrationSetup:
     """Where calibration works: cores, a folder for logs, and how many rounds."""
 
     folder: Path
@@ -78,7 +79,7 @@ class Bench:
 # Generators
 
 
-def generators(bench: Bench) -> Iterator[Row]:
+def generators(bench: CalibrationSetup) -> Iterator[CalibrationRow]:
     """Requests per second and CPU per request on one core, of every generator against the same null server."""
     with _null_server(bench) as url:
         commands = _generator_commands(url)
@@ -105,7 +106,7 @@ def _generator_commands(url: str) -> dict[str, list[str]]:
     return commands
 
 
-def _one_generator(bench: Bench, url: str, name: str, command: list[str]) -> tuple[float, float]:
+def _one_generator(bench: CalibrationSetup, url: str, name: str, command: list[str]) -> tuple[float, float]:
     with bench.start(command, name, generator=True) as generator:
         _wait_loaded(url, generator)
         time.sleep(SETTLE_S)
@@ -135,7 +136,7 @@ def _cpu_s(process: psutil.Process) -> float:
 # Lag
 
 
-def lag(bench: Bench) -> Iterator[Row]:
+def lag(bench: CalibrationSetup) -> Iterator[CalibrationRow]:
     """How late the open model sends, beside a bare loop that only sleeps to the same timetable."""
     with _null_server(bench) as url:
         for number in range(1, bench.rounds + 1):
@@ -146,13 +147,13 @@ def lag(bench: Bench) -> Iterator[Row]:
                     yield {"round": number, "generator": name, "rate_rps": rate, **row}
 
 
-def _hub_lag(bench: Bench, url: str, rate: int) -> Row:
+def _hub_lag(bench: CalibrationSetup, url: str, rate: int) -> CalibrationRow:
     facts = _hub_turn(bench, url, warmup_s=1.0, measure_s=_lag_s(rate), rate=rate)["endpoints"]["GET /"]
     sent = facts["started"] / (rate * facts["measured_s"])
     return {"p50_us": facts["lag_p50_ms"] * 1000, "p99_us": facts["lag_p99_ms"] * 1000, "sent_share": sent}
 
 
-def _bare_lag(bench: Bench, rate: int) -> Row:
+def _bare_lag(bench: CalibrationSetup, rate: int) -> CalibrationRow:
     command = [sys.executable, "bench/calibrate/bare_loop.py", str(rate), str(_lag_s(rate))]
     with bench.start(command, "bare-loop", generator=True) as loop:
         if loop.wait(_lag_s(rate) + 10) != 0:
@@ -166,7 +167,13 @@ def _lag_s(rate: int) -> float:
 
 
 def _hub_turn(
-    bench: Bench, url: str, warmup_s: float, measure_s: float, rate: float = 0.0, users: int = 1, think_s: float = 0.0
+    bench: CalibrationSetup,
+    url: str,
+    warmup_s: float,
+    measure_s: float,
+    rate: float = 0.0,
+    users: int = 1,
+    think_s: float = 0.0,
 ) -> dict[str, Any]:
     """One turn of HubHttpUser on ``url``; returns the target's facts. Its histograms stay in the folder."""
     lineup = bench.folder / "logs" / "hub.json"
@@ -174,7 +181,7 @@ def _hub_turn(
     facts.unlink(missing_ok=True)
     turn = {"variant": "null", "rotation": 1, "warmup_s": warmup_s, "measure_s": measure_s, "stagger_s": think_s}
     target = {"variant": "null", "url": url, "folder": str(bench.folder / "logs" / "hub")}
-    store.write_text(lineup, json.dumps({"targets": [target], "turns": [turn], "seed": bench.seed}))
+    files.write_text(lineup, json.dumps({"targets": [target], "turns": [turn], "seed": bench.seed}))
     command = [
         *(sys.executable, "-m", "locust", "--headless", "--only-summary", "--host", url),
         *("-f", "bench/calibrate/hub_user.py", "--users", str(users), "--spawn-rate", str(users)),
@@ -189,9 +196,9 @@ def _hub_turn(
 # A server that freezes
 
 
-def freeze(bench: Bench) -> Iterator[Row]:
+def freeze(bench: CalibrationSetup) -> Iterator[CalibrationRow]:
     """Percentiles seen of a server that stands still for 1 s in every 5: open and closed."""
-    settings: Row = {"freeze_s": FREEZE_S, "every_s": FREEZE_EVERY_S, "offered_rps": FREEZE_RATE_RPS}
+    settings: CalibrationRow = {"freeze_s": FREEZE_S, "every_s": FREEZE_EVERY_S, "offered_rps": FREEZE_RATE_RPS}
     for number in range(1, bench.rounds + 1):
         for name in _shuffled({"open": 0, "closed": 0}, bench.seed + number):
             bench.say(f"freeze: round {number}/{bench.rounds}, {name}")
@@ -200,7 +207,7 @@ def freeze(bench: Bench) -> Iterator[Row]:
             )
 
 
-def _freeze_round(bench: Bench, is_open: bool) -> Iterator[Row]:
+def _freeze_round(bench: CalibrationSetup, is_open: bool) -> Iterator[CalibrationRow]:
     port = free_port()
     command = null_server.freezing_command(port, FREEZE_S, FREEZE_EVERY_S)
     url = f"http://127.0.0.1:{port}"
@@ -214,10 +221,10 @@ def _freeze_round(bench: Bench, is_open: bool) -> Iterator[Row]:
     yield from ({"kind": kind, **row} for kind in ("service", "response") for row in _percentiles(bench, kind))
 
 
-def _percentiles(bench: Bench, kind: str) -> Iterator[Row]:
+def _percentiles(bench: CalibrationSetup, kind: str) -> Iterator[CalibrationRow]:
     from hdrh.histogram import HdrHistogram
 
-    total = HdrHistogram(store.HISTOGRAM_MIN_US, store.HISTOGRAM_MAX_US, store.HISTOGRAM_DIGITS)
+    total = HdrHistogram(schema.HISTOGRAM_MIN_US, schema.HISTOGRAM_MAX_US, schema.HISTOGRAM_DIGITS)
     folder = bench.folder / "logs" / "hub"
     with (folder / "counts.csv").open(encoding="utf-8", newline="") as file:
         measured = {row["start_s"] for row in csv.DictReader(file) if row["measured"] == "1"}
@@ -239,7 +246,7 @@ FREEZE_PERCENTILES = (50, 75, 82, 85, 90, 95, 98, 99)
 # Memory, overhead, noise
 
 
-def memory(bench: Bench) -> Iterator[Row]:
+def memory(bench: CalibrationSetup) -> Iterator[CalibrationRow]:
     """The recorder's resident set after so many requests."""
     for requests in MEMORY_REQUESTS:
         bench.say(f"memory: {requests:,} requests")
@@ -248,7 +255,7 @@ def memory(bench: Bench) -> Iterator[Row]:
         yield {"requests": requests, "resident_mb": float(done.stdout)}
 
 
-def overhead(bench: Bench) -> Iterator[Row]:
+def overhead(bench: CalibrationSetup) -> Iterator[CalibrationRow]:
     """What a lineup of N servers takes beyond its warm-up and measurement."""
     scenario = catalogue.load("identical", APPS)
     for number in range(1, bench.rounds + 1):
@@ -260,12 +267,12 @@ def overhead(bench: Bench) -> Iterator[Row]:
             plan = make_plan(copies, Load(users=USERS), 1, 0.4, bench.seed + number)
             for lineup in plan.rounds[0].lineups:
                 begun_s = time.perf_counter()
-                run_lineup(copies, lineup, bench.folder / "logs" / "overhead")
+                run_group(copies, lineup, bench.folder / "logs" / "overhead")
                 extra_s = time.perf_counter() - begun_s - lineup.load_s
                 yield {"round": number, "servers": servers, "overhead_s": extra_s}
 
 
-def noise(bench: Bench) -> Iterator[Row]:
+def noise(bench: CalibrationSetup) -> Iterator[CalibrationRow]:
     """The log ratio of two identical variants in each round, taking turns and one after another."""
     scenario = catalogue.load("identical", APPS)
     for number in range(1, bench.rounds + 1):
@@ -277,7 +284,7 @@ def noise(bench: Bench) -> Iterator[Row]:
             begun_s = time.perf_counter()
             rates: dict[str, float] = {}
             for lineup in plan.rounds[0].lineups:
-                for trial in run_lineup(scenario, lineup, bench.folder / "logs" / "noise"):
+                for trial in run_group(scenario, lineup, bench.folder / "logs" / "noise"):
                     rates[trial.variant] = _throughput_rps(trial.facts)
             ratio = math.log(rates["first"] / rates["second"])
             yield {
@@ -289,7 +296,7 @@ def noise(bench: Bench) -> Iterator[Row]:
             }
 
 
-def probe(bench: Bench) -> Iterator[Row]:
+def probe(bench: CalibrationSetup) -> Iterator[CalibrationRow]:
     """The log ratio of a trivial endpoint's throughput with the probe in its server and without, taking turns."""
     scenario = catalogue.load("identical", APPS)
     first = scenario.variants[0]
@@ -305,12 +312,12 @@ def probe(bench: Bench) -> Iterator[Row]:
         plan = make_plan(pair, Load(users=USERS), 1, NOISE_S, bench.seed + number)
         rates: dict[str, float] = {}
         for lineup in plan.rounds[0].lineups:
-            for trial in run_lineup(pair, lineup, bench.folder / "logs" / "probe"):
+            for trial in run_group(pair, lineup, bench.folder / "logs" / "probe"):
                 rates[trial.variant] = _throughput_rps(trial.facts)
         yield {"round": number, "log_ratio": math.log(rates["with"] / rates["without"]), "measured_s": NOISE_S}
 
 
-def verdicts(bench: Bench) -> Iterator[Row]:
+def verdicts(bench: CalibrationSetup) -> Iterator[CalibrationRow]:
     """Four identical variants, one made 5 % slower and one 10 %, all taking turns: the rate in each turn."""
     from bench.analysis.rounds import rotation_rates
     from bench.analysis.summary import cpu_per_request_ms
@@ -335,7 +342,7 @@ def verdicts(bench: Bench) -> Iterator[Row]:
             }
 
 
-def _slowed(bench: Bench) -> Scenario:
+def _slowed(bench: CalibrationSetup) -> Scenario:
     """The scenario with the loops that make a request as much slower as it says, found by trying."""
     from bench.analysis.comparisons import throughput_logs
     from bench.analysis.summary import throughputs_rps
@@ -364,9 +371,9 @@ def _looping(variant: Variant, name: str, loops: int) -> Variant:
     return replace(variant, name=name, environment=(("LOOPS", str(loops)),))
 
 
-def _frames(bench: Bench, scenario: Scenario, name: str, rounds: int, measure_s: float) -> Frames:
+def _frames(bench: CalibrationSetup, scenario: Scenario, name: str, rounds: int, measure_s: float) -> ScenarioTables:
     """Measure a run, and read it as the analysis of any run does: only trials that are evidence, in whole rounds."""
-    from bench.analysis.frames import read_run, read_scenario
+    from bench.analysis.tables import read_run, read_scenario
 
     run = bench.folder / "logs" / name
     shutil.rmtree(run, ignore_errors=True)
@@ -375,7 +382,7 @@ def _frames(bench: Bench, scenario: Scenario, name: str, rounds: int, measure_s:
     for made in plan.rounds:
         bench.say(f"{name}: round {made.number}/{rounds}")
         for lineup in made.lineups:
-            run_lineup(scenario, lineup, run)
+            run_group(scenario, lineup, run)
     read = read_run(run)
     return read_scenario(read, read.scenarios[0])
 
@@ -388,7 +395,7 @@ def _throughput_rps(facts: dict[str, Any]) -> float:
 
 
 @contextmanager
-def _null_server(bench: Bench) -> Iterator[str]:
+def _null_server(bench: CalibrationSetup) -> Iterator[str]:
     port = free_port()
     folder = bench.folder / "logs" / "null"
     folder.mkdir(parents=True, exist_ok=True)
@@ -410,7 +417,7 @@ def _shuffled(names: dict[str, Any], seed: int) -> list[str]:
     return order
 
 
-PARTS: dict[str, tuple[Callable[[Bench], Iterator[Row]], int]] = {
+PARTS: dict[str, tuple[Callable[[CalibrationSetup], Iterator[CalibrationRow]], int]] = {
     "generators": (generators, 5),
     "lag": (lag, 5),
     "freeze": (freeze, 2),

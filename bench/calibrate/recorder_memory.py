@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from bench.load.ledger import Interval, Ledger
-from bench.load.records import Channel, Row, fold
+from bench.load.endpoint_recorder import EndpointRecorder, IntervalStats, fold
+from bench.load.trial_recorder import IntervalReport, TrialRecorder
 
 PER_INTERVAL = 50_000
 """A second's worth at the generator's own top speed."""
@@ -23,15 +23,15 @@ def resident_mb(requests: int) -> float:
     """Record ``requests`` latencies of a broad distribution, in intervals, through to the files."""
     draw = random.Random(1)
     with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger({"null": Path(folder)})
-        channel = Channel("GET /", 0.0)
+        ledger = TrialRecorder({"null": Path(folder)})
+        channel = EndpointRecorder("GET /", 0.0)
         for number in range(-(-requests // PER_INTERVAL)):
             count = min(PER_INTERVAL, requests - number * PER_INTERVAL)
             channel.started += count
             for _ in range(count):
                 channel.add_service(int(draw.lognormvariate(8, 1)) + 1)
-            rows = [row for row in fold(channel.take()) if isinstance(row, Row)]
-            ledger.interval(Interval(number, 0, "null", True, float(number), number + 1.0, rows))
+            rows = [row for row in fold(channel.take()) if isinstance(row, IntervalStats)]
+            ledger.interval(IntervalReport(number, 0, "null", True, float(number), number + 1.0, rows))
         resident = psutil.Process().memory_info().rss / 1e6
         ledger.finish()
     return resident

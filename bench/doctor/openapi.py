@@ -1,6 +1,6 @@
 """Reads an OpenAPI document (3.0 or 3.1): which operations can be asked, filled with what the document itself offers.
 
-    found = operations(document, Wishes())
+    found = operations(document, Selection())
     found.checks      # requests that are complete and safe to repeat
     found.left_out    # the others, each with the reason in one line
 
@@ -30,7 +30,7 @@ MISSING = object()
 
 
 @dataclass(frozen=True)
-class Check:
+class SampleRequest:
     """One request that stands for an operation of the app."""
 
     name: str
@@ -43,7 +43,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class SkippedOperation:
     """An operation that is not asked, and why."""
 
     name: str
@@ -51,7 +51,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Selection:
     """What the user said: further operations to ask, some to leave alone, and values for their parameters."""
 
     include: tuple[str, ...] = ()
@@ -64,18 +64,18 @@ class Wishes:
 
 
 @dataclass(frozen=True)
-class Found:
+class Operations:
     """All operations of a document, in its order."""
 
-    checks: tuple[Check, ...]
-    left_out: tuple[LeftOut, ...]
+    checks: tuple[SampleRequest, ...]
+    left_out: tuple[SkippedOperation, ...]
 
 
-class Unfilled(Exception):
+class MissingValue(Exception):
     """A request lacks a value; the message says which."""
 
 
-def operations(document: Mapping[str, Any], wishes: Wishes) -> Found:
+def operations(document: Mapping[str, Any], wishes: Selection) -> Operations:
     """Every operation of ``document``, as a request or with the reason why it is none.
 
     ValueError when it is no OpenAPI document, or when ``wishes`` name an operation that it does not have.
@@ -83,8 +83,8 @@ def operations(document: Mapping[str, Any], wishes: Wishes) -> Found:
     if not isinstance(document.get("openapi"), str) or not isinstance(document.get("paths", {}), dict):
         raise ValueError("it is not an OpenAPI 3 document: it has no 'openapi' with a version, or no 'paths'")
     reader = _Reader(document, wishes)
-    checks: list[Check] = []
-    left_out: list[LeftOut] = []
+    checks: list[SampleRequest] = []
+    left_out: list[SkippedOperation] = []
     names = []
     for name, method, path, operation in reader.operations():
         names.append(name)
@@ -92,17 +92,17 @@ def operations(document: Mapping[str, Any], wishes: Wishes) -> Found:
         try:
             if not reason:
                 checks.append(reader.check(name, method, path, operation))
-        except Unfilled as unfilled:
+        except MissingValue as unfilled:
             reason = str(unfilled)
         if reason:
-            left_out.append(LeftOut(name, reason))
+            left_out.append(SkippedOperation(name, reason))
     for wish in (*wishes.include, *wishes.exclude, *(key for key in wishes.params if " " in key)):
         if wish not in names:
             raise ValueError(f"the app has no operation {wish!r}; it has: {', '.join(names) or 'none'}")
-    return Found(tuple(checks), tuple(left_out))
+    return Operations(tuple(checks), tuple(left_out))
 
 
-def _unwanted(name: str, method: str, wishes: Wishes) -> str:
+def _unwanted(name: str, method: str, wishes: Selection) -> str:
     if name in wishes.exclude:
         return "left out as asked"
     if method == "HEAD":
@@ -115,7 +115,7 @@ def _unwanted(name: str, method: str, wishes: Wishes) -> str:
 class _Reader:
     """One document with its references, and what the user gave."""
 
-    def __init__(self, document: Mapping[str, Any], wishes: Wishes) -> None:
+    def __init__(self, document: Mapping[str, Any], wishes: Selection) -> None:
         self._document = document
         self._wishes = wishes
 
@@ -128,17 +128,17 @@ class _Reader:
                     parameters = [*item.get("parameters", ()), *operation.get("parameters", ())]
                     yield f"{method} {path}", method, str(path), {**operation, "parameters": parameters}
 
-    def check(self, name: str, method: str, path: str, operation: dict[str, Any]) -> Check:
-        """The operation's request; Unfilled says what it lacks."""
+    def check(self, name: str, method: str, path: str, operation: dict[str, Any]) -> SampleRequest:
+        """The operation's request; MissingValue says what it lacks."""
         if not path.startswith("/"):
-            raise Unfilled("its path does not begin with '/', so it may lead to another server")
+            raise MissingValue("its path does not begin with '/', so it may lead to another server")
         own = self._wishes.params.get(name)
         given = {key: value for key, value in self._wishes.params.items() if " " not in key}
         given |= own if isinstance(own, dict) else {}
         values = self._values(operation["parameters"], given)
         for key in re.findall(r"{([^}]*)}", path):
             if ("path", key) not in values:
-                raise Unfilled(_lacking(key, "path", "it has no example"))
+                raise MissingValue(_lacking(key, "path", "it has no example"))
             path = path.replace(f"{{{key}}}", quote(_text(values["path", key]), safe=""))
         query = [(key, item) for (where, key), value in values.items() if where == "query" for item in _items(value)]
         headers = [(key, _text(value)) for (where, key), value in values.items() if where == "header"]
@@ -146,12 +146,14 @@ class _Reader:
         headers += [("Cookie", "; ".join(cookies))] if cookies else []
         for key, text in headers:
             if not text.isascii() or not text.isprintable():
-                raise Unfilled(f"the header {key} would have characters that cannot stand there: give it with --params")
+                raise MissingValue(
+                    f"the header {key} would have characters that cannot stand there: give it with --params"
+                )
         body = self._body(operation, given)
         headers += [("Content-Type", "application/json")] if body else []
         path = quote(path, safe="/%:@!$&'()*+,;=-._~")
         asked = f"{path}?{urlencode(query)}" if query else path
-        return Check(name, method, asked, (*headers, *self._wishes.headers), body)
+        return SampleRequest(name, method, asked, (*headers, *self._wishes.headers), body)
 
     def _values(self, parameters: list[Any], given: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
         """Values by (where, name); an operation's own parameter replaces the one of its path."""
@@ -167,7 +169,7 @@ class _Reader:
                 value = self._offered(parameter)
                 if value is MISSING:
                     kind = self._resolved(parameter.get("schema", {})).get("type", "any type")
-                    raise Unfilled(_lacking(key, where, f"{kind}, without an example or a default"))
+                    raise MissingValue(_lacking(key, where, f"{kind}, without an example or a default"))
                 values[where, key] = value
         return values
 
@@ -179,10 +181,10 @@ class _Reader:
             return ""
         content = next((media for kind, media in body.get("content", {}).items() if JSON_TYPE.match(kind)), None)
         if content is None:
-            raise Unfilled(f"needs a body of {', '.join(body.get('content', {})) or 'unknown type'}, not JSON")
+            raise MissingValue(f"needs a body of {', '.join(body.get('content', {})) or 'unknown type'}, not JSON")
         value = self._offered(self._resolved(content))
         if value is MISSING:
-            raise Unfilled("needs a body, which has no example or default: give it as body with --params")
+            raise MissingValue("needs a body, which has no example or default: give it as body with --params")
         return json.dumps(value)
 
     def _offered(self, holder: dict[str, Any]) -> Any:

@@ -32,7 +32,7 @@ _CAUSE_OF_ERRNO = {
 }
 
 
-class Owner(Protocol):
+class ConnectionOwner(Protocol):
     """Who is told what became of a request. Called from hub callbacks, so it must not block."""
 
     def answered(self, connection: Connection, status: int, done_s: float) -> None:
@@ -77,7 +77,7 @@ class Connection:
         "sent_s",
     )
 
-    def __init__(self, address: tuple[str, int], owner: Owner) -> None:
+    def __init__(self, address: tuple[str, int], owner: ConnectionOwner) -> None:
         self._address = address
         self._owner = owner
         self._loop = get_hub().loop

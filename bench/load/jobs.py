@@ -18,10 +18,10 @@ from typing import Any, ClassVar
 from gevent import get_hub
 
 from bench.load.connection import Connection
-from bench.load.players import OpenPool, Pooled
-from bench.load.records import Channel
+from bench.load.endpoint_recorder import EndpointRecorder
 from bench.load.request import Request, Target
 from bench.load.users import HubHttpUser
+from bench.load.virtual_users import OpenModelGenerator, PooledConnection
 
 DONE = "job done"
 POLL_EVERY_S = 0.2
@@ -41,12 +41,12 @@ class _Job:
         self.timer: Any = None
 
 
-class _Asked(Pooled):
+class _Asked(PooledConnection):
     """A connection that notes where an accepted job is to be found, and which job its request is about."""
 
     __slots__ = ("job", "location")
 
-    def __init__(self, target: Target, owner: OpenPool) -> None:
+    def __init__(self, target: Target, owner: OpenModelGenerator) -> None:
         super().__init__(target, owner)
         self.job: _Job | None = None
         self.location = ""
@@ -56,12 +56,12 @@ class _Asked(Pooled):
             self.location = value.decode("ascii", "replace")
 
 
-class JobPool(OpenPool):
+class JobPool(OpenModelGenerator):
     """An open pool whose requests are submissions; every accepted job is followed until it is done."""
 
     connection_type = _Asked
 
-    def begin(self, target: Target, channel_of: Callable[[str], Channel], delay_s: float = 0.0) -> None:
+    def begin(self, target: Target, channel_of: Callable[[str], EndpointRecorder], delay_s: float = 0.0) -> None:
         """Start a fresh timetable on ``target``; jobs of the turn before are forgotten."""
         self._channel_of = channel_of
         self._jobs: set[_Job] = set()

@@ -11,10 +11,10 @@ from typing import Any
 
 from locust import stats as locust_stats
 
-from bench.load.records import Row
+from bench.load.endpoint_recorder import IntervalStats
 
 
-def feed(stats: Any, row: Row, length_s: float) -> None:
+def feed(stats: Any, row: IntervalStats, length_s: float) -> None:
     """Add one interval of ``length_s`` seconds to ``stats``, a locust.stats.RequestStats."""
     if length_s <= 0:
         return

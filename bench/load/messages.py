@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 LEAD = "bench_lead"
-"""Conductor to stages: act = begin, measure, end, close or finish; or share, without a lineup."""
+"""Coordinator to stages: act = begin, measure, end, close or finish; or share, without a lineup."""
 REPORT = "bench_report"
-"""Stage to conductor: kind = joined, edge, quiet, interval, load or finished."""
+"""LoadSession to conductor: kind = joined, edge, quiet, interval, load or finished."""
 
 
 def listen(runner: Any, name: str, heard: Callable[[str, dict[str, Any]], None]) -> None:

@@ -16,12 +16,12 @@ import gevent
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
-from bench import store
-from bench.load.conductor import Conductor, wait_for_file
-from bench.load.follower import Follower
+from bench.load.agent import Agent
+from bench.load.coordinator import Coordinator, wait_for_file
 from bench.load.messages import LEAD, REPORT, listen
 from bench.load.request import Target
-from bench.load.stage import Stage
+from bench.load.session import LoadSession
+from bench.results import files
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def _init(environment: Any, runner: Any, **_: Any) -> None:
     environment.stage = None
     environment.follower = None
     if not isinstance(runner, WorkerRunner):
-        environment.conductor = Conductor(runner)
+        environment.conductor = Coordinator(runner)
         listen(runner, REPORT, lambda sender, content: environment.conductor.hear(sender, content))
     if not isinstance(runner, MasterRunner):
         listen(runner, LEAD, lambda _, message: environment.follower.obey(message))
@@ -56,8 +56,8 @@ def _test_start(environment: Any, **_: Any) -> None:
     runner = environment.runner
     lineup = environment.parsed_options.lineup if environment.parsed_options else ""
     if not isinstance(runner, MasterRunner):
-        stage = environment.stage = Stage(environment)
-        follower = environment.follower = Follower(runner, stage)
+        stage = environment.stage = LoadSession(environment)
+        follower = environment.follower = Agent(runner, stage)
         if isinstance(runner, WorkerRunner) and not lineup:
             stage.on_pools = lambda: follower.joined(by_hand=True)
         if lineup:
@@ -92,7 +92,7 @@ def _announce(environment: Any) -> None:
     environment.follower.joined()
 
 
-def _unjoined(runner: Any, stage: Stage, user_class: str) -> bool:
+def _unjoined(runner: Any, stage: LoadSession, user_class: str) -> bool:
     # A pool is one player, however many users of its class there are.
     return bool(runner.user_classes_count.get(user_class)) and not stage.complete(
         user_class, runner.user_classes_count[user_class]
@@ -113,7 +113,7 @@ def _run_lineup(environment: Any, path: Path) -> None:
 def write_facts(lineup_file: Path, targets: dict[str, Any]) -> None:
     """Put a lineup's {target: facts} beside its file, where the harness looks for them."""
     facts = {"targets": targets, "pid": os.getpid()}
-    store.write_text(lineup_file.with_suffix(".facts.json"), json.dumps(facts, allow_nan=False))
+    files.write_text(lineup_file.with_suffix(".facts.json"), json.dumps(facts, allow_nan=False))
 
 
 def _lineup_failed(greenlet: Any) -> None:
@@ -122,7 +122,7 @@ def _lineup_failed(greenlet: Any) -> None:
 
 
 def _ordinary_request(environment: Any, **request: Any) -> None:
-    stage: Stage | None = getattr(environment, "stage", None)
+    stage: LoadSession | None = getattr(environment, "stage", None)
     if stage is None or request.get("response_time") is None:
         return
     error = request.get("exception")

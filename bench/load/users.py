@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from locust import User, constant, task
 
-from bench.load.players import ClosedLoop, Conduct, OpenPool, Player, RequestSource
+from bench.load.arrival_schedule import ArrivalProcess, arrivals
 from bench.load.request import Request
-from bench.load.timetable import ArrivalProcess, arrivals
+from bench.load.virtual_users import ClosedModelUser, OpenModelGenerator, RequestSource, UserConfig, VirtualUser
 
 FOREVER_S = 3600.0
 
@@ -21,7 +21,7 @@ class _Shared:
     """What the users of an open class have in common: one pool, from the first user's start to the last one's stop."""
 
     users: int = 0
-    pool: OpenPool | None = None
+    pool: OpenModelGenerator | None = None
 
 
 class HubHttpUser(User):
@@ -55,7 +55,7 @@ class HubHttpUser(User):
     max_connections: ClassVar[int] = 500
     """Open model: arrivals beyond so many in flight are dropped and counted. Half of the usual 1,024 open files."""
 
-    pool_type: ClassVar[type[OpenPool]] = OpenPool
+    pool_type: ClassVar[type[OpenModelGenerator]] = OpenModelGenerator
     """Open model: what plays the timetable."""
 
     wait_time = constant(FOREVER_S)
@@ -69,7 +69,7 @@ class HubHttpUser(User):
 
     def on_start(self) -> None:
         if self.arrival_rate is None:
-            self._player: Player = ClosedLoop(self._conduct())
+            self._player: VirtualUser = ClosedModelUser(self._conduct())
             self.environment.stage.join(self._player, type(self).__name__)
             return
         shared = self._shared.setdefault(type(self), _Shared())
@@ -88,16 +88,16 @@ class HubHttpUser(User):
             self._leave(shared.pool)
             shared.pool = None
 
-    def _leave(self, player: Player) -> None:
+    def _leave(self, player: VirtualUser) -> None:
         stage = self.environment.stage
         if stage is None:  # the test has stopped already
             player.close()
         else:
             stage.leave(player)
 
-    def _conduct(self) -> Conduct:
+    def _conduct(self) -> UserConfig:
         source: RequestSource = inspect.getattr_static(type(self), "request")  # a function of nothing: not to be bound
-        return Conduct(source, self.expected_statuses, self.timeout_s, self.think_time_s, self.max_connections)
+        return UserConfig(source, self.expected_statuses, self.timeout_s, self.think_time_s, self.max_connections)
 
     def _timetable(self, target: int, part: int, parts: int) -> Iterator[float]:
         assert self.arrival_rate is not None

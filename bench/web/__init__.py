@@ -3,5 +3,5 @@
 cli ─► session ─► Locust with its web UI (bench/load/web/)
           │ line: start, load, over …
           ▼
-       measuring ─► run_lineup ─► results/<run>/ ─► python -m bench report
+       measuring ─► run_group ─► results/<run>/ ─► python -m bench report
 """

@@ -1,0 +1,50 @@
+"""Crunching a table with pandas: C code, which lets the GIL go for a part of its time."""
+
+from bench.model import Claim, Comparison, Scenario, Variant
+from bench.model.bounds import gil_bound, gil_released, process_pool
+
+CPU_S = 0.02
+"""CPU of a request on a fast core of 2024; it mainly tells how long to measure."""
+CORES = PROCESSES = 2
+
+SCENARIO = Scenario(
+    name="dataset",
+    question="Does pandas, which is C code underneath, use a second core from threads, or does it need processes?",
+    path="/best",
+    users=8,
+    parallel=True,
+    variants=(
+        Variant("pandas_in_async_def", "trap", "pandas in async def", bound=gil_bound(CPU_S)),
+        Variant("pandas_in_def", "fix", "pandas in plain def", bound=gil_released(CPU_S, CORES)),
+        Variant("pandas_process_pool", "fix", "pandas in 2 processes", bound=process_pool(CPU_S, PROCESSES, CORES)),
+    ),
+    claims=(
+        Claim(
+            "threads_do_not_help_computing",
+            "In the threadpool, too, crunching a dataset keeps one core busy and no more.",
+            (Comparison("throughput_rps", "pandas_in_def", "below", "pandas_in_async_def", factor=1.1),),
+            guide=True,
+        ),
+        Claim(
+            "processes_run_pandas_in_parallel",
+            "A process pool computes on several cores at once.",
+            (Comparison("throughput_rps", "pandas_process_pool", "above", "pandas_in_async_def", factor=1.5),),
+            guide=True,
+        ),
+        Claim(
+            "async_def_freezes_the_loop",
+            "Crunching a table in async def holds up the health check; in plain def it does not.",
+            (
+                Comparison(
+                    "latency_p50_ms",
+                    "pandas_in_def",
+                    "below",
+                    "pandas_in_async_def",
+                    factor=0.5,
+                    endpoint="GET /health",
+                ),
+            ),
+            guide=True,
+        ),
+    ),
+)

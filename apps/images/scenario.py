@@ -1,0 +1,48 @@
+"""A thumbnail of a photograph, by Pillow and in pure Python, bit for bit the same.
+
+``photo.jpg`` is made by code (tests/make_photo.py): soft light and the grain of a sensor, 800 x 600.
+"""
+
+from bench.model import Claim, Comparison, Scenario, Variant
+from bench.model.bounds import gil_bound, gil_released, process_pool
+
+PILLOW_S, PYTHON_S = 0.0022, 0.11
+"""CPU of a request on a fast core of 2024; it mainly tells how long to measure."""
+CORES = PROCESSES = 2
+
+SCENARIO = Scenario(
+    name="images",
+    question="Which pattern gets the resizing of images onto several cores, and does it depend on who resizes?",
+    path="/thumbnail",
+    users=4,
+    packages="images",
+    parallel=True,
+    variants=(
+        Variant("pillow_in_async_def", "trap", "Pillow in async def", bound=gil_bound(PILLOW_S)),
+        Variant("pillow_in_def", "fix", "Pillow in plain def", bound=gil_released(PILLOW_S, CORES)),
+        Variant("pillow_process_pool", "fix", "Pillow in 2 processes", bound=process_pool(PILLOW_S, PROCESSES, CORES)),
+        Variant("pure_python_in_def", "trap", "Python loop in plain def", bound=gil_bound(PYTHON_S)),
+        Variant(
+            "pure_python_process_pool", "fix", "Python in 2 processes", bound=process_pool(PYTHON_S, PROCESSES, CORES)
+        ),
+    ),
+    claims=(
+        Claim(
+            "threads_run_pillow_in_parallel",
+            "Pillow lets the GIL go while it computes, so threads resize on several cores.",
+            (Comparison("throughput_rps", "pillow_in_def", "above", "pillow_in_async_def", factor=1.2),),
+        ),
+        Claim(
+            "pure_python_needs_processes",
+            "Resizing in pure Python uses several cores only in a process pool.",
+            (Comparison("throughput_rps", "pure_python_process_pool", "above", "pure_python_in_def", factor=1.5),),
+            guide=True,
+            quiz=3,
+        ),
+        Claim(
+            "the_library_matters_more_than_the_pattern",
+            "Pillow on one thread resizes more than pure Python in two processes.",
+            (Comparison("throughput_rps", "pillow_in_async_def", "above", "pure_python_process_pool", factor=2),),
+        ),
+    ),
+)

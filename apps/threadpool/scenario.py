@@ -1,0 +1,39 @@
+"""What FastAPI's 40 tokens mean once more requests than that are waiting."""
+
+from bench.model import Claim, Comparison, Scenario, Variant
+from bench.model.bounds import awaited, threadpool
+
+WAIT_S = 0.06
+
+SCENARIO = Scenario(
+    name="threadpool",
+    question="What do the threadpool's 40 tokens mean for a hundred users?",
+    path="/report",
+    users=100,
+    variants=(
+        Variant("def_default_40", "baseline", "plain def, 40 tokens", bound=threadpool(WAIT_S)),
+        Variant("def_200_tokens", "fix", "plain def, 200 tokens", bound=threadpool(WAIT_S, tokens=200)),
+        Variant("async_awaited", "fix", "awaited, no token", bound=awaited(WAIT_S)),
+        Variant("async_with_sync_dependency", "trap", "async def, def dependency", bound=threadpool(WAIT_S)),
+    ),
+    claims=(
+        Claim(
+            "forty_at_a_time",
+            "Plain def serves at most 40 requests at a time; the others queue for a thread.",
+            (
+                Comparison("throughput_rps", "def_default_40", "below", "async_awaited", factor=0.6),
+                Comparison("latency_p50_ms", "def_default_40", "above", 1000 * WAIT_S, factor=2),
+            ),
+        ),
+        Claim(
+            "more_tokens_lift_the_limit",
+            "With more tokens than users, plain def serves as many as awaiting does.",
+            (Comparison("throughput_rps", "def_200_tokens", "equivalent", "async_awaited"),),
+        ),
+        Claim(
+            "dependencies_take_tokens_too",
+            "An async def endpoint with a blocking def dependency is limited by the 40 tokens all the same.",
+            (Comparison("throughput_rps", "async_with_sync_dependency", "equivalent", "def_default_40"),),
+        ),
+    ),
+)

@@ -1,0 +1,61 @@
+"""A cover from another web service, fetched in five ways."""
+
+from bench.model import Claim, Comparison, Scenario, Variant
+from bench.model.bounds import awaited, blocked_loop, gil_bound, threadpool
+
+WAIT_S = 0.05
+"""What the upstream takes: bench/services/upstream.py."""
+
+CLIENT_S = 0.025
+"""Of CPU, roughly, for making an httpx client: it reads all root certificates into a TLS context, used or not."""
+
+SCENARIO = Scenario(
+    name="upstream",
+    question="How should an endpoint call another web service?",
+    path="/cover",
+    users=12,
+    services=("upstream",),
+    packages="upstream",
+    variants=(
+        Variant("requests_in_async_def", "trap", "requests.get in async def", bound=blocked_loop(WAIT_S)),
+        Variant("httpx_async_shared", "fix", "one shared httpx.AsyncClient", bound=awaited(WAIT_S)),
+        Variant("httpx_async_per_request", "baseline", "an AsyncClient per request", bound=gil_bound(CLIENT_S)),
+        Variant("requests_in_def", "fix", "requests.get in plain def", bound=threadpool(WAIT_S)),
+        Variant("httpx_sync_in_def", "fix", "one shared httpx.Client in plain def", bound=threadpool(WAIT_S)),
+    ),
+    claims=(
+        Claim(
+            "requests_freezes_the_loop",
+            "requests.get inside async def stalls every request on the server.",
+            (
+                Comparison("throughput_rps", "requests_in_async_def", "below", "requests_in_def", factor=0.5),
+                Comparison("latency_p50_ms", "requests_in_async_def", "above", 1000, endpoint="GET /health"),
+            ),
+            guide=True,
+        ),
+        Claim(
+            "async_client_frees_the_loop",
+            "An asynchronous client, awaited, leaves the loop to the others.",
+            (
+                Comparison("throughput_rps", "httpx_async_shared", "above", "requests_in_async_def", factor=5),
+                Comparison("latency_p50_ms", "httpx_async_shared", "below", 100, endpoint="GET /health"),
+            ),
+            guide=True,
+        ),
+        Claim(
+            "blocking_library_belongs_in_def",
+            "A blocking library in plain def blocks a worker thread and not the loop.",
+            (
+                Comparison("throughput_rps", "requests_in_def", "above", "requests_in_async_def", factor=5),
+                Comparison("latency_p50_ms", "requests_in_def", "below", 100, endpoint="GET /health"),
+            ),
+            guide=True,
+        ),
+        Claim(
+            "async_is_enough",
+            "With an asynchronous client and await, how the client is made does not matter.",
+            (Comparison("throughput_rps", "httpx_async_per_request", "equivalent", "httpx_async_shared"),),
+            guide=True,
+        ),
+    ),
+)

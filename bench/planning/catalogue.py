@@ -1,0 +1,103 @@
+"""Finds the scenarios: every folder of ``apps/`` declares one. Standard library only, since nox imports it."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+from bench.model import Scenario
+from bench.model.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+APPS = ROOT / "apps"
+DECLARATION = "scenario.py"
+"""The file in a scenario's folder that declares ``SCENARIO``."""
+
+
+def names(apps: Path = APPS) -> tuple[str, ...]:
+    """Names of all scenarios, in alphabetical order."""
+    return tuple(sorted(path.parent.name for path in apps.glob(f"*/{DECLARATION}")))
+
+
+def load(name: str, apps: Path = APPS) -> Scenario:
+    """The scenario called ``name``. UsageError when there is none, or when its declaration cannot be used."""
+    if name not in names(apps):
+        raise UsageError(f"there is no scenario {name!r}; there are: {', '.join(names(apps)) or 'none'}")
+    scenario = getattr(_declaration(apps / name / DECLARATION), "SCENARIO", None)
+    if not isinstance(scenario, Scenario):
+        raise UsageError(f"{apps / name / DECLARATION} must declare SCENARIO = Scenario(...)")
+    return replace(scenario, folder=str(apps / name))
+
+
+def _declaration(path: Path) -> ModuleType:
+    """Run a declaration as a module of its own: two folders with scenarios never share one."""
+    spec = importlib.util.spec_from_file_location(f"scenario_{path.parent.name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever somebody's file does, it is theirs to mend
+        raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    return module
+
+
+def all_scenarios(apps: Path = APPS) -> tuple[Scenario, ...]:
+    """Every scenario, in alphabetical order."""
+    return tuple(load(name, apps) for name in names(apps))
+
+
+def app_of(scenario: Scenario, variant: str) -> str:
+    """What uvicorn is given: ``apps.blocking.awaited:app``."""
+    if app := scenario.variant(variant).app:
+        return app.target
+    folder = Path(scenario.folder)
+    return f"{folder.parent.name}.{folder.name}.{scenario.variant(variant).module}:app"
+
+
+def app_dir_of(scenario: Scenario, variant: str) -> Path:
+    """The folder that must be on the app's path for that: the one that holds ``apps``."""
+    app = scenario.variant(variant).app
+    return Path(app.folder) if app else Path(scenario.folder).parent.parent
+
+
+def file_of(scenario: Scenario, variant: str) -> str:
+    """The variant's source, relative to the folder on the app's path: ``apps/blocking/awaited.py``.
+
+    Empty for a server that runs already.
+    """
+    app = scenario.variant(variant).app
+    if app and app.url:
+        return ""
+    module = app_of(scenario, variant).partition(":")[0].replace(".", "/")
+    package = f"{module}/__init__.py"
+    return package if (app_dir_of(scenario, variant) / package).is_file() else f"{module}.py"
+
+
+def source_of(scenario: Scenario, variant: str) -> str:
+    """The variant's source as it is now: a run keeps it, so that its page stays true when the file changes.
+
+    Empty for an app that is not a file of its folder, but of an installed package.
+    """
+    path = app_dir_of(scenario, variant) / file_of(scenario, variant)
+    if scenario.variant(variant).app and not path.is_file():
+        return ""
+    return path.read_text(encoding="utf-8")
+
+
+def narrowed(scenario: Scenario, wanted: tuple[str, ...]) -> Scenario | None:
+    """The scenario with only the variants in ``wanted`` (all, when that is empty); None when it has none of them."""
+    if not wanted:
+        return scenario
+    variants = tuple(variant for variant in scenario.variants if variant.name in wanted)
+    return replace(scenario, variants=variants) if variants else None
+
+
+def check_variants(wanted: tuple[str, ...], apps: Path = APPS) -> None:
+    """UsageError for a name that no scenario has."""
+    known = {variant.name for scenario in all_scenarios(apps) for variant in scenario.variants}
+    for name in wanted:
+        if name not in known:
+            raise UsageError(f"there is no variant {name!r}; there are: {', '.join(sorted(known))}")

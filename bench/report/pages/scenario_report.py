@@ -1,0 +1,167 @@
+"""One scenario, analysed and told: all that the page, the terminal and the overview need of it, as plain data.
+
+A chapter keeps no tables of measurements, so it crosses from one process to another and into a file at little cost:
+what has not changed since the last drawing is read back instead of analysed again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from bench.analysis.analyse import Analysis
+from bench.analysis.claims import ClaimVerdict
+from bench.analysis.noise import NoiseFloor
+from bench.analysis.summary import Figure, Summary
+from bench.analysis.tables import HEALTH_ENDPOINT, ExcludedTrial, IncompleteRound, ScenarioTables
+from bench.report.pages.section import closing, opening
+from bench.report.text import formatting, sentences
+from bench.report.text.terminal import ScenarioTable
+from bench.results import files
+
+
+@dataclass(frozen=True)
+class OverviewPoint:
+    """One variant on the overview; a figure that cannot be had is None."""
+
+    variant: str
+    summary: str
+    role: str
+    throughput_rps: float | None
+    health_p50_ms: float | None
+    health_at_least: bool
+
+
+@dataclass(frozen=True)
+class ScenarioReport:
+    """``opening`` and ``closing`` are HTML around the charts; ``cost`` is the factor by which the trap is slower."""
+
+    name: str
+    question: str
+    seed: int | None
+    versions: dict[str, str]
+    """Of what only this scenario needs: drivers, and the servers behind them."""
+    headline: str
+    cost: float
+    single_round: bool
+    opening: str
+    closing: str
+    charts: dict[str, str]
+    """Names of its charts, and the title of each."""
+    dots: tuple[OverviewPoint, ...]
+    figures: tuple[Figure, ...]
+    """Of summary.csv, under every load."""
+    claims: tuple[ClaimVerdict, ...]
+    noise: NoiseFloor | None
+    table: ScenarioTable
+    troubles: tuple[ExcludedTrial, ...]
+    left_out: tuple[IncompleteRound, ...]
+
+
+def chapter(
+    analysis: Analysis, besides: Sequence[tuple[ScenarioTables, Summary]], charts: dict[str, str], root: Path
+) -> ScenarioReport:
+    """Tell ``analysis``. ``besides`` are the same under other loads, of which only figures and troubles are told.
+
+    ``root`` is the repository, where run.json's file names of variants start.
+    """
+    frames, summary, scenario = analysis.frames, analysis.summary, analysis.scenario
+    told = bool(frames.variants)
+    loads = (frames, *(other for other, _ in besides))
+    return ScenarioReport(
+        name=scenario.name,
+        question=scenario.question,
+        seed=scenario.seed,
+        versions={**frames.services, **_packages(scenario.declared.get("packages"))},
+        headline=sentences.headline(frames, summary) if told else "",
+        cost=_cost(frames, summary),
+        single_round=max((len(frames.rounds(variant.name)) for variant in frames.variants), default=0) == 1,
+        opening=opening(analysis),
+        closing=closing(analysis, root),
+        charts=charts,
+        dots=_dots(frames, summary),
+        figures=tuple(figure for each in (summary, *(other for _, other in besides)) for figure in each.figures),
+        claims=analysis.claims,
+        noise=analysis.noise,
+        table=ScenarioTable.of(analysis),
+        troubles=tuple(trouble for each in loads for trouble in each.troubles),
+        left_out=tuple(left for each in loads for left in each.left_out),
+    )
+
+
+def _packages(declared: Any) -> dict[str, str]:
+    return {str(name): str(version) for name, version in declared.items()} if isinstance(declared, dict) else {}
+
+
+def _cost(frames: ScenarioTables, summary: Summary) -> float:
+    """How much the worst trap costs, to rank scenarios: 0 without a trap or a fix.
+
+    The factor by which it serves less than the best fix, times the factor by which a health check waits longer.
+    """
+    cast = sentences.cast_of(frames, summary)
+    if cast.trap is None or not cast.fixes:
+        return 0.0
+    endpoint, best = frames.scenario.endpoint, cast.fixes[-1].name
+    served = [summary.value(name, endpoint, "throughput_rps") or 0.0 for name in (best, cast.trap.name)]
+    waited = [summary.value(name, HEALTH_ENDPOINT, "latency_p50_ms") or 1.0 for name in (cast.trap.name, best)]
+    return (served[0] / max(served[1], 1e-9)) * (waited[0] / max(waited[1], 1e-9))
+
+
+def _dots(frames: ScenarioTables, summary: Summary) -> tuple[OverviewPoint, ...]:
+    dots = []
+    for variant in frames.variants:
+        health = summary.get(variant.name, HEALTH_ENDPOINT, "latency_p50_ms")
+        dots.append(
+            OverviewPoint(
+                variant.name,
+                formatting.summary_of(variant),
+                variant.role,
+                summary.value(variant.name, frames.scenario.endpoint, "throughput_rps"),
+                health.value if health else None,
+                bool(health and health.at_least),
+            )
+        )
+    return tuple(dots)
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """A chapter with the fingerprint of what it was made from."""
+
+    fingerprint: str
+    chapter: ScenarioReport
+
+
+_KEPT = TypeAdapter(CacheEntry)
+
+
+def read_kept(path: Path) -> dict[str, CacheEntry]:
+    """What was drawn before; a file or an entry that is not as ``write_kept`` writes it counts as nothing drawn."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    kept = {}
+    for name, entry in content.items() if isinstance(content, dict) else ():
+        one = _valid(entry)
+        # Names from a file become paths: only names.
+        if one and one.chapter.name == name and "/" not in name and all(c.isidentifier() for c in one.chapter.charts):
+            kept[name] = one
+    return kept
+
+
+def _valid(entry: Any) -> CacheEntry | None:
+    try:
+        return _KEPT.validate_python(entry)
+    except ValidationError:
+        return None
+
+
+def write_kept(path: Path, kept: dict[str, CacheEntry]) -> None:
+    """Write what was drawn, one entry a scenario."""
+    files.write_text(path, json.dumps({name: asdict(one) for name, one in kept.items()}) + "\n")

@@ -1,0 +1,438 @@
+"""What the numbers say, in words: answers, chart titles and the table's cells. Pure functions over figures.
+
+Every sentence is computed; where a number cannot be had the sentence says so or is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.analysis import telemetry
+from bench.analysis.diagnosis import diagnosis
+from bench.analysis.statistics import samples_needed
+from bench.analysis.summary import PERCENTILES, Figure, Summary
+from bench.analysis.tables import HEALTH_ENDPOINT, ScenarioTables, VariantInfo
+from bench.report.text import formatting
+
+ONE_ROUND = "one round, no interval"
+
+MATTERS = 0.95
+"""A trap above this share of the best fix is within the margin of 5 %: "instead of" would mislead."""
+
+
+STARVING_LEAST = 0.1
+"""Share of the users that must be left waiting before it is worth a sentence; some answer is always on its way."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value in the table, and why it is a dash, or what else to know about it."""
+
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One variant's row."""
+
+    variant: str
+    summary: str
+    role: str
+    cells: tuple[Cell, ...]
+
+
+COLUMNS = (
+    "req/s",
+    "ceiling",
+    "% of ceiling",
+    "p50",
+    "p99",
+    "health p50",
+    "health p90",
+    "health > 1 s",
+    "failures",
+    "never answered",
+)
+
+
+SERVER_COLUMNS = (
+    "diagnosis",
+    "loop lag p90",
+    "loop lag max",
+    "threads borrowed",
+    "CPU cores",
+    "CPU a request",
+    "memory",
+)
+"""Of the second table: what the probe saw in the servers."""
+
+NO_TELEMETRY = "no telemetry"
+
+LATE_MS = 25.0
+"""A loop that is late by less has not stalled: the probe's own threshold."""
+
+ALIKE = 1.05
+"""Factor between the dearest and the cheapest request below which they cost the same: the margin of 5 %."""
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Who plays which part: the worst trap and all fixes that have a throughput."""
+
+    trap: VariantInfo | None
+    fixes: tuple[VariantInfo, ...]
+    others: tuple[VariantInfo, ...]
+
+
+def cast_of(frames: ScenarioTables, summary: Summary) -> Roles:
+    """The trap with the lowest throughput, the fixes from the slowest to the fastest, and everyone else."""
+
+    def speed(variant: VariantInfo) -> float:
+        return summary.value(variant.name, frames.scenario.endpoint, "throughput_rps") or 0.0
+
+    ranked = sorted(frames.variants, key=speed)
+    traps = [variant for variant in ranked if variant.role == "trap"]
+    fixes = tuple(variant for variant in ranked if variant.role == "fix")
+    return Roles(traps[0] if traps else None, fixes, tuple(v for v in ranked if v.role not in ("trap", "fix")))
+
+
+def table(frames: ScenarioTables, summary: Summary) -> tuple[TableRow, ...]:
+    """One row a variant of the scenario, those without evidence too, in the catalogue's order."""
+    seen = {variant.name for variant in frames.variants}
+    return tuple(
+        TableRow(
+            formatting.name_of(variant),
+            formatting.summary_of(variant),
+            variant.role,
+            _cells(frames, summary, variant) if variant.name in seen else _no_evidence(frames, variant),
+        )
+        for variant in frames.scenario.variants
+    )
+
+
+def headline(frames: ScenarioTables, summary: Summary) -> str:
+    """The scenario's finding in one sentence with the numbers that shock."""
+    cast = cast_of(frames, summary)
+    if cast.trap is None or not cast.fixes:
+        return throughput_title(frames, summary)
+    trap, best = (_rps(frames, summary, variant) for variant in (cast.trap, cast.fixes[-1]))
+    if trap is None or best is None or trap.value > MATTERS * best.value:
+        return throughput_title(frames, summary)
+    sentence = f"One {_what(cast.trap)}: {_requests(trap)} instead of {formatting.rate(best.value)}"
+    waits = _health_waits(frames, summary, cast.trap)
+    return f"{sentence}, and a health check that {waits}." if waits else f"{sentence}."
+
+
+def answer(frames: ScenarioTables, summary: Summary) -> str:
+    """Two or three plain sentences under the scenario's question."""
+    if not frames.variants:
+        return "No trial gave evidence, so there is no answer yet."
+    parts = [
+        throughput_title(frames, summary),
+        latency_title(frames, summary),
+        starving(frames, summary),
+        health_title(frames, summary),
+    ]
+    return " ".join(f"{part}." for part in parts if part)
+
+
+def starving(frames: ScenarioTables, summary: Summary) -> str:
+    """For example: When the load stopped, 24 of 32 users were still waiting for an answer (mean of 5 rounds).
+
+    The percentiles cannot show them: a user who is never answered sends no second request, so the few whom an unfair
+    loop serves again and again make up most of the requests. Empty where hardly anybody waited.
+    """
+    users, trap = frames.scenario.users, cast_of(frames, summary).trap
+    figure = summary.get(trap.name, frames.scenario.endpoint, "unfinished") if trap else None
+    if users is None or figure is None or not figure.trials:
+        return ""
+    waiting = figure.value / figure.trials
+    if waiting < STARVING_LEAST * users:
+        return ""
+    rounds = f" (mean of {figure.trials} rounds)" if figure.trials > 1 else ""
+    return f"When the load stopped, {waiting:.0f} of {users} users were still waiting for an answer{rounds}"
+
+
+def throughput_title(frames: ScenarioTables, summary: Summary) -> str:
+    """For example: time.sleep in async def: 19.9 requests/s, the fixes 550 to 586."""
+    cast = cast_of(frames, summary)
+    figures = {v.name: f for v in frames.variants if (f := _rps(frames, summary, v)) is not None}
+    if cast.trap is not None and cast.trap.name in figures:
+        trap = f"{_what(cast.trap)}: {_requests(figures[cast.trap.name])}"
+        if cast.fixes:
+            low, high = figures[cast.fixes[0].name], figures[cast.fixes[-1].name]
+            return (
+                f"{trap}, {_the_fixes(cast)} {formatting.span(formatting.rate(low.value), formatting.rate(high.value))}"
+            )
+        return trap + _of_possible(frames, summary, cast.trap)
+    ranked = sorted(frames.variants, key=lambda variant: figures[variant.name].value)
+    if not ranked:
+        return "No trial gave evidence"
+    if len(ranked) == 1:
+        return f"{_what(ranked[0])}: {_requests(figures[ranked[0].name])}{_of_possible(frames, summary, ranked[0])}"
+    fast, slow = figures[ranked[-1].name], figures[ranked[0].name]
+    return f"{_what(ranked[-1])}: {_requests(fast)}; {_what(ranked[0])}: {formatting.rate(slow.value)}"
+
+
+def latency_title(frames: ScenarioTables, summary: Summary) -> str:
+    """For example: Half of the requests take at least 1.6 s with ..., 53 to 56 ms with the fixes."""
+    words = _compared(frames, summary, frames.scenario.endpoint, "latency_p50_ms", "with")
+    return f"Half of the requests take longer than {words}" if words else ""
+
+
+def health_title(frames: ScenarioTables, summary: Summary) -> str:
+    """For example: Half of the health checks take longer than 4.4 s beside ..., 5.5 to 9.8 ms beside the fixes."""
+    unanswered = [v for v in frames.variants if v.role == "trap" and _nothing_answered(frames, v)]
+    if unanswered:
+        return f"Beside {_what(unanswered[0])}, not one health check was answered: {_tried(frames, unanswered[0])}"
+    words = _compared(frames, summary, HEALTH_ENDPOINT, "latency_p50_ms", "beside")
+    return f"Half of the health checks take longer than {words}" if words else ""
+
+
+def loop_title(frames: ScenarioTables, summary: Summary) -> str:
+    """For example: time.sleep in async def holds the loop for up to 1.6 s at a time, all of the time; ...
+
+    Empty where no server was watched.
+    """
+    lags = {v.name: lag for v in frames.variants if (lag := summary.value(v.name, "", "loop_lag_max_ms")) is not None}
+    if not lags:
+        return ""
+    ranked = sorted((v for v in frames.variants if v.name in lags), key=lambda variant: -lags[variant.name])
+    worst, longest = ranked[0], formatting.duration(lags[ranked[0].name])
+    if lags[worst.name] < LATE_MS:
+        queue = _queue(frames, summary)
+        return f"{queue}{'no' if queue else 'No'} loop is ever late by more than {longest}"
+    held, kept = (stalled_share(frames, worst.name, kinds) for kinds in (("loop",), ("gil",)))
+    verb = "keeps the loop waiting" if kept > held else "holds the loop"
+    often = f", {_of_the_time(held + kept)}" if held + kept else ""
+    title = f"{_what(worst)} {verb} for up to {longest} at a time{often}"
+    if len(ranked) == 1:
+        return title
+    others = "the other" if len(ranked) == 2 else "the others"
+    return f"{title}; {others} for {formatting.duration(lags[ranked[1].name])} at most"
+
+
+def cpu_title(frames: ScenarioTables, summary: Summary) -> str:
+    """For example: A request costs the web process 0.28 ms of CPU with ..., 0.62 ms with ...
+
+    Of the web process alone: what a process pool or a queue's worker spends is not in it.
+    """
+    metric = "server_cpu_per_request_ms"
+    costs = {v.name: cost for v in frames.variants if (cost := summary.value(v.name, "", metric)) is not None}
+    ranked = sorted((v for v in frames.variants if v.name in costs), key=lambda variant: costs[variant.name])
+    if not ranked:
+        return "CPU a request"
+    low, high = (formatting.duration(costs[variant.name]) for variant in (ranked[0], ranked[-1]))
+    if len(ranked) == 1:
+        return f"{_what(ranked[0])}: a request costs the web process {low} of CPU"
+    if costs[ranked[-1].name] < ALIKE * costs[ranked[0].name]:
+        return f"A request costs the web process the same CPU with all of them: {formatting.span(low, high)}"
+    return f"A request costs the web process {low} of CPU with {_what(ranked[0])}, {high} with {_what(ranked[-1])}"
+
+
+def stalled_share(frames: ScenarioTables, variant: str, kinds: tuple[str, ...] = telemetry.LOOP_KINDS) -> float:
+    """The share of the measured time, of an average worker, for which stalls of ``kinds`` lasted."""
+    trials = frames.trials[(frames.trials["variant"] == variant) & frames.trials["workers"].notna()]
+    watched_s = float((trials["measured_s"] * trials["workers"]).sum())
+    rows = frames.stalls[(frames.stalls["variant"] == variant) & frames.stalls["kind"].isin(kinds)]
+    return min(1.0, float(rows["measured_ms"].sum()) / 1e3 / watched_s) if watched_s else 0.0
+
+
+def server_table(frames: ScenarioTables, summary: Summary) -> tuple[TableRow, ...]:
+    """What the probe saw, one row a variant that has evidence; empty where it saw none of them."""
+    if not any(frames.watched_rounds(variant.name) for variant in frames.variants):
+        return ()
+    return tuple(
+        TableRow(formatting.name_of(v), formatting.summary_of(v), v.role, _server_cells(frames, summary, v))
+        for v in frames.variants
+    )
+
+
+def answered(frames: ScenarioTables, variant: str, endpoint: str) -> str:
+    """``0 of 64 answered in 6.4 s`` where nothing was; empty where something was, or nothing was asked."""
+    observed = frames.pooled_latencies(variant, endpoint)
+    if observed.finished or not observed.total:
+        return ""
+    longest_ms = float(observed.censored_us[-1]) / 1e3
+    return f"0 of {formatting.count(observed.total)} answered in {formatting.duration(longest_ms)}"
+
+
+def _cells(frames: ScenarioTables, summary: Summary, variant: VariantInfo) -> tuple[Cell, ...]:
+    endpoint = frames.scenario.endpoint
+    return (
+        _throughput_cell(frames, summary, variant),
+        *_ceiling_cells(frames, summary, variant),
+        _latency_cell(frames, summary, variant, endpoint, "p50"),
+        _latency_cell(frames, summary, variant, endpoint, "p99"),
+        _latency_cell(frames, summary, variant, HEALTH_ENDPOINT, "p50"),
+        _latency_cell(frames, summary, variant, HEALTH_ENDPOINT, "p90"),
+        _late_cell(frames, summary, variant),
+        _count_cell(frames, summary, variant, "failures"),
+        _count_cell(frames, summary, variant, "unfinished"),
+    )
+
+
+def _server_cells(frames: ScenarioTables, summary: Summary, variant: VariantInfo) -> tuple[Cell, ...]:
+    found = diagnosis(frames, summary, variant.name)
+    if found is None:
+        return tuple(Cell(formatting.DASH, NO_TELEMETRY) for _ in SERVER_COLUMNS)
+    return (
+        Cell(found.category),
+        _lag_cell(frames, summary, variant),
+        _server_cell(summary, variant, "loop_lag_max_ms", formatting.latency),
+        _threads_cell(summary, variant),
+        _server_cell(summary, variant, "server_cpu_cores", lambda f: f"{f.value:.2f}"),
+        _server_cell(summary, variant, "server_cpu_per_request_ms", lambda f: f"{formatting.with_half_width(f)} ms"),
+        _server_cell(summary, variant, "server_rss_max_mb", lambda f: f"{formatting.count(f.value)} MB"),
+    )
+
+
+def _server_cell(summary: Summary, variant: VariantInfo, metric: str, said: Callable[[Figure], str]) -> Cell:
+    figure = summary.get(variant.name, "", metric)
+    return Cell(formatting.DASH, "too few samples") if figure is None else Cell(said(figure))
+
+
+def _lag_cell(frames: ScenarioTables, summary: Summary, variant: VariantInfo) -> Cell:
+    figure = summary.get(variant.name, "", "loop_lag_p90_ms")
+    if figure is not None:
+        return Cell(formatting.latency(figure))
+    rows = frames.server[(frames.server["variant"] == variant.name) & frames.server["measured"]]
+    needed = samples_needed(PERCENTILES["p90"])
+    return Cell(formatting.DASH, f"needs {formatting.count(needed)} samples, has {formatting.count(len(rows))}")
+
+
+def _threads_cell(summary: Summary, variant: VariantInfo) -> Cell:
+    borrowed, total, waiting = (
+        summary.value(variant.name, "", f"threads_{name}") for name in ("borrowed_max", "total", "waiting_max")
+    )
+    if borrowed is None:
+        return Cell(formatting.DASH, "no threadpool in use")
+    note = f"{formatting.count(waiting)} waiting" if waiting else ""
+    return Cell(formatting.count(borrowed) + (f" of {formatting.count(total)}" if total else ""), note)
+
+
+def _no_evidence(frames: ScenarioTables, variant: VariantInfo) -> tuple[Cell, ...]:
+    statuses = sorted({trouble.status for trouble in frames.troubles if trouble.variant == variant.name})
+    note = f"every trial {' or '.join(statuses)}" if statuses else "no complete round"
+    return tuple(Cell(formatting.DASH, note) for _ in COLUMNS)
+
+
+def _throughput_cell(frames: ScenarioTables, summary: Summary, variant: VariantInfo) -> Cell:
+    figure = _rps(frames, summary, variant)
+    if figure is None:
+        return Cell(formatting.DASH, "not measured")
+    return Cell(formatting.with_half_width(figure), ONE_ROUND if figure.ci_low is None else "")
+
+
+def _ceiling_cells(frames: ScenarioTables, summary: Summary, variant: VariantInfo) -> tuple[Cell, Cell]:
+    ceiling = summary.get(variant.name, frames.scenario.endpoint, "ceiling_rps")
+    figure = _rps(frames, summary, variant)
+    if ceiling is None or figure is None:
+        return Cell(formatting.DASH, "no law for this pattern"), Cell(formatting.DASH, "no law for this pattern")
+    reached = formatting.of_ceiling(figure.value, ceiling.value)
+    return Cell(formatting.rate(ceiling.value), formatting.clean(variant.formula, 60)), Cell(reached)
+
+
+def _latency_cell(frames: ScenarioTables, summary: Summary, variant: VariantInfo, endpoint: str, name: str) -> Cell:
+    figure = summary.get(variant.name, endpoint, f"latency_{name}_ms")
+    silence = answered(frames, variant.name, endpoint)
+    if figure is not None:
+        return Cell(formatting.latency(figure), silence)
+    if silence:
+        return Cell(formatting.DASH, silence)
+    return Cell(formatting.DASH, _too_few(frames, variant, endpoint, PERCENTILES[name]))
+
+
+def _late_cell(frames: ScenarioTables, summary: Summary, variant: VariantInfo) -> Cell:
+    figure = summary.get(variant.name, HEALTH_ENDPOINT, "latency_above_1s_share")
+    if figure is not None:
+        return Cell(formatting.share(figure.value))
+    total = frames.pooled_latencies(variant.name, HEALTH_ENDPOINT).total
+    return Cell(formatting.DASH, "no probe was watched for 1 s" if total else "no probes")
+
+
+def _count_cell(frames: ScenarioTables, summary: Summary, variant: VariantInfo, metric: str) -> Cell:
+    """Of the scenario's endpoint and the health check together, with both in the note where they are not 0."""
+    values = {e: summary.value(variant.name, e, metric) or 0.0 for e in frames.endpoints()}
+    parts = [f"{formatting.count(value)} {formatting.clean(e, 60)}" for e, value in values.items() if value]
+    return Cell(formatting.count(sum(values.values())), ", ".join(parts))
+
+
+def _too_few(frames: ScenarioTables, variant: VariantInfo, endpoint: str, share: float) -> str:
+    total = frames.pooled_latencies(variant.name, endpoint).total
+    return f"needs {formatting.count(samples_needed(share))} requests, has {formatting.count(total)}"
+
+
+def _queue(frames: ScenarioTables, summary: Summary) -> str:
+    """``Up to 60 requests wait for a thread with ...; ``; empty where none does."""
+    waiting = {v.name: summary.value(v.name, "", "threads_waiting_max") or 0.0 for v in frames.variants}
+    most = max(frames.variants, key=lambda variant: waiting[variant.name])
+    count = waiting[most.name]
+    return f"With {_what(most)}, up to {formatting.count(count)} requests wait for a thread; " if count else ""
+
+
+def _of_the_time(share: float) -> str:
+    return "all of the time" if share >= 0.995 else f"{formatting.share(share)} of the time"
+
+
+def _rps(frames: ScenarioTables, summary: Summary, variant: VariantInfo) -> Figure | None:
+    return summary.get(variant.name, frames.scenario.endpoint, "throughput_rps")
+
+
+def _requests(figure: Figure) -> str:
+    return f"{formatting.rate(figure.value)} requests/s"
+
+
+def _what(variant: VariantInfo) -> str:
+    return formatting.summary_of(variant)
+
+
+def _the_fixes(cast: Roles) -> str:
+    return "the fixes" if len(cast.fixes) > 1 else _what(cast.fixes[0])
+
+
+def _of_possible(frames: ScenarioTables, summary: Summary, variant: VariantInfo) -> str:
+    ceiling = summary.get(variant.name, frames.scenario.endpoint, "ceiling_rps")
+    return f" of {formatting.rate(ceiling.value)} possible" if ceiling else ""
+
+
+def _compared(frames: ScenarioTables, summary: Summary, endpoint: str, metric: str, link: str) -> str:
+    """``1.6 s with time.sleep in async def, 53 to 56 ms with the fixes``; empty where there is no figure."""
+    cast = cast_of(frames, summary)
+    trap = summary.get(cast.trap.name, endpoint, metric) if cast.trap else None
+    fixes = [figure for variant in cast.fixes if (figure := summary.get(variant.name, endpoint, metric))]
+    parts = []
+    if cast.trap and trap:
+        parts.append(f"{formatting.duration(trap.value)} {link} {_what(cast.trap)}")
+    if fixes:
+        words = "the fixes" if len(fixes) > 1 else _the_fixes(cast)
+        parts.append(f"{_range(fixes)} {link} {words}")
+    if parts:
+        return ", ".join(parts)
+    others = {v.name: f for v in cast.others if (f := summary.get(v.name, endpoint, metric))}
+    shown = [variant for variant in cast.others if variant.name in others]
+    return ", ".join(f"{formatting.duration(others[v.name].value)} {link} {_what(v)}" for v in shown[:2])
+
+
+def _range(figures: list[Figure]) -> str:
+    low, high = (pick(figures, key=lambda figure: figure.value) for pick in (min, max))
+    return formatting.span(formatting.duration(low.value), formatting.duration(high.value))
+
+
+def _health_waits(frames: ScenarioTables, summary: Summary, variant: VariantInfo) -> str:
+    if _nothing_answered(frames, variant):
+        return f"is never answered ({_tried(frames, variant)})"
+    figure = summary.get(variant.name, HEALTH_ENDPOINT, "latency_p50_ms")
+    if figure is None:
+        return ""
+    return f"waits {formatting.latency_words(figure)}"
+
+
+def _nothing_answered(frames: ScenarioTables, variant: VariantInfo) -> bool:
+    return bool(answered(frames, variant.name, HEALTH_ENDPOINT))
+
+
+def _tried(frames: ScenarioTables, variant: VariantInfo) -> str:
+    return answered(frames, variant.name, HEALTH_ENDPOINT)

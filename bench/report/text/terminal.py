@@ -1,0 +1,99 @@
+"""The page's tables for the terminal, plain where the output is not one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from bench.analysis.analyse import Analysis
+from bench.analysis.claims import ClaimVerdict
+from bench.analysis.diagnosis import diagnosis
+from bench.report.text import comparison_text, formatting, sentences
+from bench.report.text.sentences import Cell, TableRow
+
+ROLES = {"trap": "red", "fix": "blue"}
+VERDICTS = {"confirmed": "green", "refuted": "bold red", "inconclusive": "yellow"}
+
+NARROW = 180
+"""Columns of a terminal below which the table leaves out what the page still has."""
+
+ROOMY = 80
+"""Columns below which words are broken over lines: a log, a split window."""
+
+VALUE_WIDTH = 12
+"""Room for 19.88 ± 0.29 on one line."""
+
+AGAINST, DIAGNOSIS = "verdict", "diagnosis"
+COLUMNS = (*sentences.COLUMNS, AGAINST, DIAGNOSIS)
+ESSENTIAL = ("req/s", "health p50", AGAINST, DIAGNOSIS)
+
+
+@dataclass(frozen=True)
+class ScenarioTable:
+    """A scenario's table as a rich renderable: ``Console().print(ScenarioTable.of(analysis))``.
+
+    Its rows are the page's, with what COLUMNS has besides.
+    """
+
+    title: str
+    rows: tuple[TableRow, ...]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, analysis: Analysis) -> ScenarioTable:
+        """The table of one scenario."""
+        frames, summary = analysis.frames, analysis.summary
+        shown = zip(frames.scenario.variants, sentences.table(frames, summary), strict=True)
+        rows = tuple(replace(row, cells=(*row.cells, *_judgements(analysis, variant.name))) for variant, row in shown)
+        return cls(sentences.throughput_title(frames, summary), rows, tuple(comparison_text.notes(analysis)))
+
+    def cells(self, row: TableRow) -> dict[str, Cell]:
+        """Its cells by column."""
+        return dict(zip(COLUMNS, row.cells, strict=True))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """All columns where there is room, else the essential ones."""
+        columns = COLUMNS if options.max_width >= NARROW else ESSENTIAL
+        table = Table(title=Text(self.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("variant", overflow="ellipsis", no_wrap=True)
+        for column in columns:
+            words = column in (AGAINST, DIAGNOSIS)
+            table.add_column(
+                column,
+                justify="left" if words else "right",
+                overflow="fold",
+                no_wrap=words and options.max_width >= ROOMY,
+                min_width=VALUE_WIDTH if column == "req/s" else None,
+            )
+        for row in self.rows:
+            cells = self.cells(row)
+            name = Text(row.variant, style=ROLES.get(row.role, ""))
+            # Text, not str: square brackets in a name are not rich's markup.
+            table.add_row(name, *(Text(cells[column].text) for column in columns))
+        yield table
+        yield from (Text(note) for note in self.notes)
+
+
+def _judgements(analysis: Analysis, variant: str) -> tuple[Cell, Cell]:
+    """AGAINST and DIAGNOSIS."""
+    found = diagnosis(analysis.frames, analysis.summary, variant)
+    category = Cell(formatting.DASH, sentences.NO_TELEMETRY) if found is None else Cell(found.category)
+    return comparison_text.against_baseline(analysis, variant), category
+
+
+def claims_table(claims: Iterable[ClaimVerdict]) -> Table:
+    """Every claim with its verdict, and the evidence of those that are not confirmed."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Claims", title_justify="left")
+    for column in ("verdict", "claim"):
+        table.add_column(column, overflow="fold")
+    for claim in claims:
+        said = formatting.clean(claim.statement)
+        if claim.verdict != "confirmed":
+            said += f"\n{formatting.clean(claim.evidence)}"
+        table.add_row(Text(claim.verdict, style=VERDICTS[claim.verdict]), Text(said))
+    return table

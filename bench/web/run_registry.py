@@ -1,0 +1,92 @@
+"""Where a session's measurements go: into one run, or several where a scenario is measured under several loads.
+
+A run holds each scenario under one load (schema.py, RUN), so that what stands side by side was asked the same. The next
+measurement of a variant is its next round, and replaces one that is no evidence.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bench.model import Load, Scenario, ServerGroup, Trial
+from bench.planning.catalogue import narrowed
+from bench.planning.schedule import make_plan
+from bench.results import files, schema
+from bench.running.campaign import entry_of
+
+PROFILE = "web"
+
+
+@dataclass(frozen=True)
+class RunSlot:
+    """Where one measurement goes."""
+
+    run: Path
+    round: int
+
+
+@dataclass
+class _Recorded:
+    """A scenario in a run: its load, and the statuses of each variant's rounds."""
+
+    load: Load
+    rounds: dict[str, list[str]] = field(default_factory=dict)
+
+
+class RunRegistry:
+    """Gives every measurement its place, and enters what was measured. ``header`` is what ``run.json`` begins with."""
+
+    def __init__(self, first: Path, seed: int, measure_s: float, header: dict[str, Any], command: str) -> None:
+        self._first = first
+        self._seed = seed
+        self._measure_s = measure_s
+        self._header = header
+        self._command = command
+        self._runs: dict[Path, dict[str, _Recorded]] = {first: {}}
+
+    def place(self, scenario: str, load: Load, variant: str) -> RunSlot:
+        """Where the next measurement of ``variant`` goes."""
+        for run, kept in self._runs.items():
+            if scenario not in kept or kept[scenario].load == load:
+                statuses = kept[scenario].rounds.get(variant, []) if scenario in kept else []
+                return RunSlot(run, len([status for status in statuses if status == "ok"]) + 1)
+        run = self._first.with_name(f"{self._first.name}-{len(self._runs) + 1}")
+        self._runs[run] = {}
+        return RunSlot(run, 1)
+
+    def close(self) -> tuple[Path, ...]:
+        """The runs in which something is recorded; what else there is of others is removed."""
+        for run in self._runs:
+            if not (run / "run.json").is_file():
+                shutil.rmtree(run, ignore_errors=True)
+        return tuple(run for run in self._runs if run.is_dir())
+
+    def enter(self, scenario: Scenario, trial: Trial, place: RunSlot) -> None:
+        """Note a trial that was recorded at ``place``, and declare it in the run's ``run.json``."""
+        kept = self._runs[place.run].setdefault(scenario.name, _Recorded(trial.load))
+        statuses = kept.rounds.setdefault(trial.variant, [])
+        statuses[place.round - 1 :] = [trial.status]
+        self._declare(place.run, scenario, kept)
+
+    def _declare(self, run: Path, scenario: Scenario, kept: _Recorded) -> None:
+        path = run / "run.json"
+        if path.is_file():
+            content = files.read_json(path)
+        else:
+            content = {"schema": schema.SCHEMA, "name": run.name, "created_unix_s": time.time(), **self._header}
+        measured = narrowed(scenario, tuple(kept.rounds))
+        assert measured is not None
+        rounds = max(len(statuses) for statuses in kept.rounds.values())
+        plan = make_plan(measured, kept.load, rounds, self._measure_s, self._seed)
+        scenarios = {**content.get("scenarios", {}), scenario.name: entry_of(plan, PROFILE)}
+        files.write_json(path, {**content, "command": self._command, "scenarios": scenarios})
+
+
+def one_turn(scenario: Scenario, load: Load, place: RunSlot, measure_s: float, seed: int) -> ServerGroup:
+    """The lineup of a scenario's one variant, as its round at ``place``."""
+    (made,) = make_plan(scenario, load, 1, measure_s, seed).rounds
+    return replace(made.lineups[0], round=place.round)

@@ -1,0 +1,515 @@
+"""Calibration's page, charts and quotation: known numbers in, known words out; broken and hostile files do no harm."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import math
+import re
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import synthetic
+from harness import bench
+from test_charts import text_boxes
+from test_page import HOSTILE, Tags, assert_harmless, without_charts
+
+from bench.analysis.statistics import spread_about_zero, spread_ratio
+from bench.calibrate import charts as charts
+from bench.calibrate import parts
+from bench.calibrate.analysis import PARTS, Tried, VerdictRow, deviations, read_calibration, slowed_by, tried_verdicts
+from bench.calibrate.measure import calibrate
+from bench.calibrate.page import draw_calibration, quote, targets
+from bench.model import ServerGroup, bounds
+from bench.report.charts import canvas
+from bench.report.draw import draw
+from bench.results import files, schema
+
+Rows = list[dict[str, Any]]
+
+MACHINE = {
+    "cpu": {"model": "A synthetic processor", "cores_logical": 2},
+    "kernel": "Linux 6.1",
+    "python": {"version": "3.13.1"},
+}
+
+RATES = {"HttpUser": (1000, 550.0), "FastHttpUser": (5000, 180.0), "HubHttpUser": (50_000, 10.4), "wrk": (55_000, 9.0)}
+
+
+def generators() -> Rows:
+    """The machine gets slower from round to round; ratios within a round stay: 10 and 0.91."""
+    return [
+        {"round": n, "generator": name, "requests_per_s": rate * speed, "cpu_us_per_request": cpu / speed}
+        for n, speed in ((1, 1.1), (2, 1.0), (3, 0.7))
+        for name, (rate, cpu) in RATES.items()
+    ]
+
+
+def lag() -> Rows:
+    return [
+        {"round": n, "generator": name, "rate_rps": rate, "p50_us": p50 + n, "p99_us": p99 + n, "sent_share": 1.0}
+        for n in (1, 2, 3)
+        for rate in (100, 1000, 5000)
+        for name, p50, p99 in (("bare loop", 98, 198), ("HubHttpUser", 48, 398))
+    ]
+
+
+def freeze(off_ms: float = 3.0) -> Rows:
+    """Exactly what arithmetic says, but for p90 of the second round."""
+    settings = {"freeze_s": 1.0, "every_s": 5.0, "offered_rps": 200}
+    rows: Rows = []
+    for n, percentile in itertools.product((1, 2), (50, 75, 82, 85, 90, 95, 98, 99)):
+        value = bounds.frozen_response_ms(percentile, 0.3, 1.0, 5.0) + (off_ms if (n, percentile) == (2, 90) else 0)
+        at = {"round": n, "percentile": percentile, **settings}
+        rows.append({"model": "open", "kind": "response", "value_ms": value, **at})
+        rows.append({"model": "open", "kind": "service", "value_ms": value - 0.1, **at})
+        rows.append({"model": "closed", "kind": "service", "value_ms": 0.62 if percentile < 97 else 960, **at})
+    return rows
+
+
+def memory() -> Rows:
+    return [{"requests": n, "resident_mb": mb} for n, mb in ((100_000, 60.0), (1_000_000, 61.5), (10_000_000, 63.2))]
+
+
+def overhead() -> Rows:
+    return [
+        {"round": n, "servers": servers, "overhead_s": 1.0 + 0.6 * servers + 0.1 * n}
+        for n in (1, 2, 3)
+        for servers in (1, 2, 3, 5)
+    ]
+
+
+def noise() -> Rows:
+    spreads = {"taking turns": 0.02, "one after another": 0.12}
+    return [
+        {"round": n, "method": method, "log_ratio": s * (-1) ** n, "measured_s": 4.0, "took_s": 13.0}
+        for n in range(1, 11)
+        for method, s in spreads.items()
+    ]
+
+
+def probe() -> Rows:
+    """It costs half a percent, give or take."""
+    return [{"round": n, "log_ratio": -0.005 + 0.002 * (-1) ** n, "measured_s": 4.0} for n in range(1, 21)]
+
+
+def verdicts() -> Rows:
+    """24 rounds in which the machine drifts for all alike; the slowed ones are slower by what they should be."""
+    slowed = {"twin_1": 0, "twin_2": 0, "twin_3": 0, "slowed_5": 5, "slowed_10": 10}
+    return [
+        {
+            "round": n,
+            "rotation": rotation,
+            "variant": name,
+            "slowed_percent": percent,
+            "rate_rps": (1 - percent / 100) * math.exp(8 + 0.1 * (n + rotation) + 0.01 * math.sin(n * (place + 1))),
+            "cpu_us_per_request": 300 / (1 - percent / 100),
+        }
+        for n in range(1, 25)
+        for rotation in (1, 2)
+        for place, (name, percent) in enumerate(slowed.items())
+    ]
+
+
+MAKERS: dict[str, Callable[[], Rows]] = {
+    "generators": generators,
+    "lag": lag,
+    "freeze": freeze,
+    "memory": memory,
+    "overhead": overhead,
+    "noise": noise,
+    "probe": probe,
+    "verdicts": verdicts,
+}
+
+
+def write_part(folder: Path, part: str, rows: Rows) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write_text(folder / f"{part}.csv", text.getvalue())
+
+
+def calibration(folder: Path, only: tuple[str, ...] = PARTS, **more: Any) -> Path:
+    """A calibration's folder; ``more`` overrides what calibration.json says."""
+    for part in only:
+        write_part(folder, part, MAKERS[part]())
+    known = {
+        part: {
+            "measured_unix_s": 1.7e9,
+            "rounds": 3,
+            "seed": 1,
+            "bytes": (folder / f"{part}.csv").stat().st_size,
+        }
+        for part in only
+    }
+    content = {"schema": schema.SCHEMA, "machine": MACHINE, "null_server": "nginx", "parts": known}
+    files.write_json(folder / "calibration.json", content | more)
+    return folder
+
+
+def text_of(page: Path) -> str:
+    return " ".join(Tags(without_charts(page.read_text(encoding="utf-8"))).text.split())
+
+
+TITLES = {
+    "generators": "HubHttpUser: 50,000 requests/s on one core, 10 × FastHttpUser, 0.91 × wrk; "  # noqa: RUF001
+    "10.4 µs of CPU, a seventeenth",
+    "lag": "At 1,000 requests/s HubHttpUser's lag is 0.50 × a bare sleep loop's at p50, 2.0 × at p99",  # noqa: RUF001
+    "freeze": "Response times at most 3.0 ms (0.60 %) off arithmetic; "
+    "at p90 a closed loop claims 0.62 ms where users wait 502 ms",
+    "memory": "Recording 10 million requests takes 3.2 MB more memory than 100 thousand",
+    "overhead": "Starting and stopping a lineup takes 1.8 s with 1 server, 4.2 s with 5",
+    "noise": "Identical variants differ by 2.0 % taking turns, 12 % one after another: 0.17 × the noise",  # noqa: RUF001
+}
+
+
+def test_every_chart_says_what_it_found(tmp_path: Path) -> None:
+    drawn = {d.name: d.alt for d in charts.draw(read_calibration(calibration(tmp_path)))}
+    assert drawn == TITLES
+
+
+def test_targets_are_judged_by_paired_rounds(tmp_path: Path) -> None:
+    judged = [(t.figure, t.verdict) for t in targets(read_calibration(calibration(tmp_path)))]
+    assert judged == [
+        ("10.00 ×", "met"),  # noqa: RUF001
+        ("0.91 ×", "met"),  # noqa: RUF001
+        ("0.058 ×", "met"),  # noqa: RUF001
+        ("0.50 ×", "met"),  # noqa: RUF001
+        ("2.00 ×", "not met"),  # noqa: RUF001
+        ("3.0 ms, 0.60 %", "met"),
+        ("0.167 ×", "met"),  # noqa: RUF001
+        ("+3.2 MB", "met"),
+        ("1.80 s", "met"),
+        ("0.995 ×", "met"),  # noqa: RUF001
+        ("0 of 30", "met"),
+        ("30 of 30", "met"),
+        ("30 of 30", "met"),
+    ]
+    page = text_of(draw_calibration(tmp_path))
+    assert "12 of 13 targets met" in page
+    assert "median of 3 rounds, 10.00 ×" in page  # noqa: RUF001
+
+
+@pytest.mark.parametrize(("off_ms", "met"), [(9.9, True), (10.1, False), (-9.9, True), (-10.1, False)])
+def test_two_per_cent_of_arithmetic_is_the_limit(tmp_path: Path, off_ms: float, met: bool) -> None:
+    write_part(tmp_path, "freeze", freeze(off_ms))
+    found = read_calibration(tmp_path)
+    assert max(d.off_ms for d in deviations(found.freeze)) == pytest.approx(abs(off_ms))
+    assert [t.met for t in targets(found) if "freezes" in t.name] == [met]
+
+
+@pytest.mark.parametrize(
+    ("percentile", "expected"), [(50, 0.3), (80, 0.3), (80.0001, 0.3), (82, 100), (90, 500), (99, 950), (100, 1000)]
+)
+def test_arithmetic_of_a_freezing_server(percentile: float, expected: float) -> None:
+    """Of five arrivals one meets the freeze: half of those wait longer than half of it."""
+    assert bounds.frozen_response_ms(percentile, 0.3, 1.0, 5.0) == pytest.approx(expected, abs=1e-3)
+
+
+def test_spread_is_about_zero_with_its_interval() -> None:
+    spread = spread_about_zero([0.03, 0.03, -0.03, 0.03])
+    assert spread is not None
+    assert spread.value == pytest.approx(0.03)
+    # chi-square with 4 degrees of freedom: 11.143 and 0.484
+    assert spread.low == pytest.approx(0.03 * (4 / 11.143) ** 0.5, rel=1e-3)
+    assert spread.high == pytest.approx(0.03 * (4 / 0.4844) ** 0.5, rel=1e-3)
+    assert spread_about_zero([]) is None
+    one = spread_about_zero([0.1])
+    assert one is not None
+    assert (one.low, one.high) == (None, None)
+    assert spread_ratio(one, spread) is None
+    # F with (4, 4) degrees of freedom: 9.605 at 97.5 %
+    assert spread_ratio(spread, spread) == pytest.approx((9.605**-0.5, 9.605**0.5), rel=1e-3)
+
+
+def test_same_data_same_bytes(tmp_path: Path) -> None:
+    draw_calibration(calibration(tmp_path))
+    files = [tmp_path / "index.html", *sorted((tmp_path / "charts").iterdir())]
+    before = [file.read_bytes() for file in files]
+    draw_calibration(tmp_path)
+    assert [file.read_bytes() for file in files] == before
+    assert len(files) == 13
+
+
+def test_page_asks_nobody_for_anything(tmp_path: Path) -> None:
+    html = draw_calibration(calibration(tmp_path)).read_text(encoding="utf-8")
+    assert_harmless(html)
+    assert html.count("<svg") == 6
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    for said in ("nox -s calibrate", "nginx", "A synthetic processor"):
+        assert said in html
+
+
+def one_round(folder: Path) -> None:
+    for part in PARTS:
+        rows = MAKERS[part]()
+        write_part(folder, part, [row for row in rows if row.get("round", 1) == 1])
+
+
+def many_generators(folder: Path) -> None:
+    rows = generators() + [
+        {"round": 1, "generator": f"generator {n} " + "w" * 50, "requests_per_s": 10.0**n, "cpu_us_per_request": n}
+        for n in range(1, 12)
+    ]
+    write_part(folder, "generators", rows)
+
+
+def a_single_row_each(folder: Path) -> None:
+    for part in PARTS:
+        write_part(folder, part, MAKERS[part]()[:1])
+
+
+@pytest.mark.parametrize("change", [lambda _: None, one_round, many_generators, a_single_row_each])
+@pytest.mark.parametrize("chart", charts.CHARTS, ids=lambda chart: str(chart.__name__))
+def test_no_label_is_clipped_and_none_overlaps(
+    tmp_path: Path, change: Callable[[Path], None], chart: charts.Chart
+) -> None:
+    calibration(tmp_path)
+    (tmp_path / "calibration.json").unlink()
+    change(tmp_path)
+    with canvas.style():
+        figure = chart(read_calibration(tmp_path))
+        if figure is None:
+            assert change is a_single_row_each
+            return
+        boxes = text_boxes(figure)
+    assert not figure.texts[0].get_text().endswith("…")
+    for text, box in boxes:
+        assert figure.bbox.x0 - 1 <= box.x0, text
+        assert figure.bbox.x1 + 1 >= box.x1, text
+        assert figure.bbox.y0 - 1 <= box.y0, text
+        assert figure.bbox.y1 + 1 >= box.y1, text
+    for (one, a), (other, b) in itertools.combinations(boxes, 2):
+        wide, high = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+        assert wide <= 2 or high <= 2, f"{one!r} overlaps {other!r}"
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_was_not_measured(tmp_path: Path, part: str) -> None:
+    draw_calibration(calibration(tmp_path))
+    calibration(tmp_path, tuple(other for other in PARTS if other != part))
+    (tmp_path / f"{part}.csv").unlink()
+    page = draw_calibration(tmp_path)
+    assert f"Not measured: {part}." in text_of(page)
+    drawn = {chart.__name__ for chart in charts.CHARTS} - {part}
+    assert page.read_text(encoding="utf-8").count("<svg") == len(drawn)
+    assert not (tmp_path / "charts" / f"{part}.svg").exists()
+    assert not (tmp_path / "charts" / f"{part}.png").exists()
+
+
+def test_nothing_was_measured(tmp_path: Path) -> None:
+    page = draw_calibration(tmp_path)
+    assert "Nothing to report yet" in text_of(page)
+    assert f"Not measured: {', '.join(PARTS)}." in text_of(page)
+    assert text_of(page).count("not measured") == 13
+    assert quote(tmp_path, MACHINE) == ()
+    assert quote(tmp_path / "nowhere", MACHINE) == ()
+
+
+BREAKS: dict[str, Callable[[str], str | bytes]] = {
+    "empty": lambda text: "",
+    "header only": lambda text: text.splitlines()[0] + "\n",
+    "cut in a row": lambda text: text.rstrip().rsplit(",", 1)[0],
+    "cut between rows": lambda text: "\n".join(text.splitlines()[:-1]) + "\n",
+    "a column missing": lambda text: "\n".join(line.rsplit(",", 1)[0] for line in text.splitlines()),
+    "words for numbers": lambda text: re.sub(r"[\d.]+$", "many", text, flags=re.MULTILINE),
+    "nan": lambda text: re.sub(r"[\d.]+$", "nan", text, flags=re.MULTILINE),
+    "infinity": lambda text: re.sub(r"[\d.]+$", "1e999", text, flags=re.MULTILINE),
+    "not text": lambda text: b"\xff\xfe\x00",
+    "an open quote": lambda text: text + '"',
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("broken", BREAKS.values(), ids=BREAKS.keys())
+@pytest.mark.parametrize("sized", [True, False], ids=["size known", "size unknown"])
+def test_a_broken_part_is_refused_by_name(
+    tmp_path: Path, part: str, broken: Callable[[str], str | bytes], sized: bool
+) -> None:
+    more: dict[str, Any] = {} if sized else {"parts": {}}
+    path = calibration(tmp_path, **more) / f"{part}.csv"
+    content = broken(path.read_text(encoding="utf-8"))
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    found = read_calibration(tmp_path)
+    if not sized and broken is BREAKS["cut between rows"]:
+        assert found.troubles == ()
+        return
+    assert len(found.troubles) == 1
+    assert found.troubles[0].startswith(f"{part}.csv: ")
+    assert getattr(found, part) == ()
+    assert any(part in sentence for sentence in quote(tmp_path, MACHINE))
+
+
+def test_a_broken_part_does_not_take_the_page_down(tmp_path: Path) -> None:
+    (calibration(tmp_path) / "noise.csv").write_text("round,method\n1", encoding="utf-8")
+    page = draw_calibration(tmp_path)
+    assert "Refused: noise.csv: " in text_of(page)
+    assert "Not measured" not in text_of(page)
+    drawn = {chart.__name__ for chart in charts.CHARTS} - {"noise"}
+    assert page.read_text(encoding="utf-8").count("<svg") == len(drawn)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"schema": 1, "na', '{"schema": 99}', '{"schema": 1, "parts": 3, "machine": [1]}']
+)
+def test_a_broken_record_does_not_take_the_page_down(tmp_path: Path, content: str) -> None:
+    (calibration(tmp_path) / "calibration.json").write_text(content, encoding="utf-8")
+    page = draw_calibration(tmp_path)
+    assert page.read_text(encoding="utf-8").count("<svg") == 6
+    assert ("Refused: calibration.json" in text_of(page)) == ("machine" not in content)
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_texts_come_out_harmless(tmp_path: Path, text: str) -> None:
+    hostile = {"measured_unix_s": text, "rounds": text, "seed": text, "bytes": text}
+    calibration(tmp_path, machine={text: text}, null_server=text, parts={"memory": hostile, "lag": {"seed": text}})
+    (tmp_path / "overhead.csv").write_text(f"round,servers,overhead_s\n1,{text.replace(',', '')},1\n", encoding="utf-8")
+    write_part(tmp_path, "generators", [row | {"generator": text} for row in generators()[:2]] + generators())
+    html = draw_calibration(tmp_path).read_text(encoding="utf-8")
+    assert_harmless(html)
+    assert "x" * 1000 not in html
+    assert "49" not in re.findall(r">\s*(\d+)\s*<", html)
+
+
+def test_quotation(tmp_path: Path) -> None:
+    assert quote(calibration(tmp_path), MACHINE) == (
+        "On this machine the generator reaches 50,000 requests/s on one core (17 times less CPU per request than "
+        "FastHttpUser), sends with a median lag of 50\N{NO-BREAK SPACE}µs at 1,000 req/s, and two identical variants "
+        "that take turns differ by 2.0 % (standard deviation).",
+    )
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (("lag",), "On this machine the generator sends with a median lag of 50\N{NO-BREAK SPACE}µs at 1,000 req/s."),
+        (
+            ("noise",),
+            "On this machine two identical variants that take turns differ by 2.0 % (standard deviation).",
+        ),
+        (("memory", "overhead"), ""),
+    ],
+)
+def test_quotation_of_some_parts(tmp_path: Path, parts: tuple[str, ...], said: str) -> None:
+    assert " ".join(quote(calibration(tmp_path, parts), MACHINE)) == said
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"cpu": {"model": "Another", "cores_logical": 2}}, "CPU model: A synthetic processor there, Another here"),
+        ({"cpu": {"model": "A synthetic processor", "cores_logical": 8}}, "cores: 2 there, 8 here"),
+        ({"kernel": "Linux 6.2"}, "kernel: Linux 6.1 there, Linux 6.2 here"),
+        ({"python": {"version": "3.14.0"}}, "Python: 3.13.1 there, 3.14.0 here"),
+        ({"python": None}, "Python: 3.13.1 there, unknown here"),
+    ],
+)
+def test_another_machine_is_said_by_name(tmp_path: Path, change: dict[str, Any], named: str) -> None:
+    said = quote(calibration(tmp_path), MACHINE | change)
+    assert said[0].startswith("On another machine the generator reaches")
+    assert named in said[1]
+    assert len(said) == 2
+    assert said[1].count(" there, ") == 1
+
+
+def test_packages_do_not_make_another_machine(tmp_path: Path) -> None:
+    assert len(quote(calibration(tmp_path), MACHINE | {"packages": {"gevent": "1"}})) == 1
+
+
+def test_a_run_quotes_the_calibration_beside_it(tmp_path: Path) -> None:
+    run = synthetic.write_run(tmp_path / "monday", {}, machine=MACHINE)
+    assert "calibration" not in text_of(draw(run).page)
+    calibration(tmp_path / "calibration")
+    assert (
+        f"from the calibration: {' '.join(quote(tmp_path / 'calibration', MACHINE)).replace(chr(0xA0), ' ')}"
+        in text_of(draw(run).page)
+    )
+
+
+def test_a_run_survives_a_broken_calibration(tmp_path: Path) -> None:
+    run = synthetic.write_run(tmp_path / "monday", {}, machine=MACHINE)
+    for part in ("calibration.json", "noise.csv"):
+        files.write_text(tmp_path / "calibration" / part, "\0<script>")
+    html = draw(run).page.read_text(encoding="utf-8")
+    assert_harmless(html)
+    assert "Of the calibration was refused: calibration.json: " in html
+
+
+def test_report_draws_a_calibration_and_prints_the_page_last(tmp_path: Path) -> None:
+    done = bench("report", calibration(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "index.html")
+
+
+def test_what_calibrate_writes_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both halves, which may not import one another, mean the same columns. Only what takes time is replaced."""
+
+    def lineup(_scenario: object, planned: ServerGroup, _folder: Path) -> list[SimpleNamespace]:
+        facts = {"endpoints": {"GET /": {"throughput_rps": 100.0}}}
+        return [SimpleNamespace(variant=variant, facts=facts) for variant in planned.variants]
+
+    late = {"p50_us": 50.0, "p99_us": 100.0, "sent_share": 1.0}
+    froze = [{"kind": kind, "percentile": 90, "value_ms": 500.0} for kind in ("service", "response")]
+    monkeypatch.setattr(parts, "_null_server", lambda _: nullcontext("http://nowhere"))
+    monkeypatch.setattr(parts, "_one_generator", lambda *_: (100.0, 10.0))
+    monkeypatch.setattr(parts, "_hub_lag", lambda *_: late)
+    monkeypatch.setattr(parts, "_bare_lag", lambda *_: late)
+    monkeypatch.setattr(parts, "_freeze_round", lambda *_: iter(froze))
+    monkeypatch.setattr("bench.calibrate.parts.subprocess.run", lambda *_, **__: SimpleNamespace(stdout="60.5"))
+    monkeypatch.setattr(parts, "run_group", lineup)
+    monkeypatch.setitem(parts.PARTS, "verdicts", (lambda _: iter(verdicts()), 24))
+    calibrate(tmp_path, PARTS, 2, 1, lambda _: None)
+    found = read_calibration(tmp_path)
+    assert found.troubles == ()
+    assert [part for part in PARTS if not getattr(found, part)] == []
+    assert found.parts["lag"]["rounds"] == 2
+    assert [trial.log_ratio for trial in found.noise] == [0.0] * 4
+
+
+def test_verdicts_are_tried_on_runs_put_together_from_the_rounds() -> None:
+    """24 rounds are 4 runs of 5 that share none, and 2 of 12; without noise every verdict is right."""
+    rows = [VerdictRow(**row) for row in verdicts()]
+    same, ten, five = (tried_verdicts(rows, *wanted) for wanted in ((0, 5), (10, 5), (5, 12)))
+    assert same == Tried(pairs=30, different=0, slower=0, equivalent=30, runs=10, disjoint=4)
+    assert ten == Tried(pairs=30, different=30, slower=30, equivalent=0, runs=10, disjoint=4)
+    assert five is not None
+    assert (five.slower, five.runs, five.disjoint) == (30, 10, 2)
+    assert tried_verdicts(rows, 5, 25) is None
+    by = slowed_by(rows, 10)
+    assert by is not None
+    assert by[0] == pytest.approx(1 / 9)
+    assert by[1] == pytest.approx(0.1, abs=0.01)
+
+
+def test_slowed_variants_that_are_not_slower_are_not_found() -> None:
+    rows = [replace(VerdictRow(**row), rate_rps=3000.0 + row["round"] % 3) for row in verdicts()]
+    found = tried_verdicts(rows, 10, 5)
+    assert found is not None
+    assert (found.slower, found.equivalent) == (0, 30)
+
+
+def test_a_round_that_lacks_a_variant_or_a_turn_is_in_no_run() -> None:
+    rows = [VerdictRow(**row) for row in verdicts()]
+    for lacking in (("round", "variant"), ("round", "variant", "rotation")):
+        lost = dict(zip(lacking, (3, "twin_1", 2), strict=False))
+        found = tried_verdicts([row for row in rows if {name: getattr(row, name) for name in lacking} != lost], 0, 12)
+        assert found is not None
+        assert found.disjoint == 1
+
+
+def test_a_part_without_evidence_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_part(tmp_path, "noise", noise())
+    monkeypatch.setitem(parts.PARTS, "noise", (lambda _: iter(()), 1))
+    said: list[str] = []
+    calibrate(tmp_path, ("noise",), None, 1, said.append)
+    assert said == ["noise: nothing that could be trusted was measured; what was there is kept"]
+    assert len(read_calibration(tmp_path).noise) == len(noise())

@@ -1,0 +1,284 @@
+"""Through the real Locust, by its command line, against servers that count."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from hdrh.histogram import HdrHistogram
+from hdrh.log import HistogramLogReader
+from load_world import HERE, Server, Site, nothing_falls_into_the_hub, server_fixture, site_fixture  # noqa: F401
+
+ROOT = HERE.parents[1]
+LOCUST_WITHIN_S = 60
+"""How long a run may take, in seconds. Generous: it is no measurement."""
+USERS = 9
+
+
+def locust(*options: str) -> str:
+    """Run Locust headless from the project's root, as the harness does; returns what it printed on standard output."""
+    command = [sys.executable, "-m", "locust", "--headless", *options]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LOCUST_WITHIN_S)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr, ended.stderr
+    return ended.stdout
+
+
+class ServerGroup:
+    """A lineup's file as the harness writes it, and what Locust left of it."""
+
+    def __init__(self, folder: Path, sites: dict[str, Site], rotations: int, warmup_s: float, measure_s: float) -> None:
+        self.sites = sites
+        self.path = folder / "lineup.json"
+        self.folders = {name: folder / name for name in sites}
+        targets = [
+            {"variant": name, "url": site.url, "folder": str(self.folders[name])} for name, site in sites.items()
+        ]
+        turns = [
+            {"variant": name, "rotation": r, "warmup_s": warmup_s, "measure_s": measure_s, "stagger_s": 0.02}
+            for r in range(rotations)
+            for name in (sites if r % 2 == 0 else reversed(sites))
+        ]
+        turns[0]["measure_s"] = 0.0  # a fresh server's first turn is warm-up only
+        self.path.write_text(json.dumps({"targets": targets, "turns": turns, "seed": 7}))
+
+    def facts(self, name: str) -> dict[str, Any]:
+        facts: dict[str, Any] = json.loads(self.path.with_suffix(".facts.json").read_text())["targets"][name]
+        return facts
+
+    def counts(self, name: str, measured: bool | None = None) -> dict[str, Counter[str]]:
+        """{endpoint: sums of counts.csv}"""
+        sums: dict[str, Counter[str]] = {}
+        with (self.folders[name] / "counts.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if measured is None or row["measured"] == str(int(measured)):
+                    numbers = {k: int(v) for k, v in row.items() if k not in ("start_s", "end_s", "endpoint")}
+                    sums.setdefault(row["endpoint"], Counter()).update(numbers)
+        return sums
+
+    def recorded(self, name: str) -> dict[str, Counter[str]]:
+        """{endpoint: {kind: values in requests.hlog}}"""
+        reader = HistogramLogReader(str(self.folders[name] / "requests.hlog"), HdrHistogram(1, 600_000_000, 3))
+        kinds: dict[str, Counter[str]] = {}
+        while (interval := reader.get_next_interval_histogram()) is not None:
+            endpoint, _, kind = interval.get_tag().rpartition(":")
+            kinds.setdefault(unquote(endpoint), Counter())[kind] += interval.get_total_count()
+        reader.close()
+        return kinds
+
+
+def spans(site: Site) -> list[tuple[float, float]]:
+    """When each request was at the server, by its own clock; all of them were answered."""
+    return sorted((received_s, answered_s) for _, received_s, answered_s in site.books()["spans"])
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two processes"])
+def turns(request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory) -> ServerGroup:
+    """Two servers that took turns, under one generator process or two workers and their master."""
+    sites = {"first": server.open("first"), "second": server.open("second")}
+    lineup = ServerGroup(tmp_path_factory.mktemp("turns"), sites, rotations=3, warmup_s=0.1, measure_s=0.25)
+    locust(
+        *("-f", "locustfiles/get_and_health.py", "--users", str(USERS), "--spawn-rate", str(USERS)),
+        *("--host", "http://127.0.0.1", "--path", "/late/0.01", "--lineup", str(lineup.path)),
+        *(("--processes", str(request.param)) if request.param > 1 else ()),
+    )
+    return lineup
+
+
+NAMES = ["first", "second"]
+ENDPOINTS = {"GET /late/0.01", "GET /health"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_trial_gets_its_files_and_they_agree_with_the_servers_count(turns: ServerGroup, name: str) -> None:
+    counts = turns.counts(name)
+    assert counts.keys() == ENDPOINTS
+    assert {endpoint: row["started"] for endpoint, row in counts.items()} == turns.sites[name].books()["received"]
+    for row in counts.values():
+        assert row["started"] == row["finished"] + row["failed"] + row["unfinished"]
+        assert row["unfinished"] == row["drained"], "all came back before the next turn"
+        assert row["failed"] == row["dropped"] == 0
+    assert counts["GET /late/0.01"]["started"] > 100
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_log_holds_every_counted_request(turns: ServerGroup, name: str) -> None:
+    for endpoint, row in turns.counts(name).items():
+        kinds = turns.recorded(name)[endpoint]
+        assert kinds["service"] + kinds["carried"] == row["finished"]
+        assert kinds["unfinished"] + kinds["carried_unfinished"] == row["unfinished"]
+    visitors = turns.recorded(name)["GET /late/0.01"]
+    assert visitors["carried"] >= USERS - 1, "in flight when the measured part began"
+    timetabled = turns.recorded(name)["GET /health"]
+    assert timetabled["response"] == timetabled["lag"] == timetabled["service"] > 0
+    assert turns.recorded(name)["GET /late/0.01"]["response"] == 0, "no timetable drives the visitors"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_facts_are_those_of_the_measured_parts(turns: ServerGroup, name: str) -> None:
+    facts = turns.facts(name)
+    measured_s = sum(turn["end_s"] - turn["warm_until_s"] for turn in facts["turns"])
+    assert len(facts["turns"]) == 3
+    assert all(turn["quiet"] in (True, None) for turn in facts["turns"])
+    for endpoint, row in turns.counts(name, measured=True).items():
+        stated = facts["endpoints"][endpoint]
+        for what in ("started", "finished", "failed", "unfinished", "drained", "dropped"):
+            assert stated[what] == row[what], (endpoint, what)
+        assert stated["throughput_rps"] == pytest.approx(row["finished"] / measured_s)
+    visitors = facts["endpoints"]["GET /late/0.01"]
+    assert visitors["in_flight_mean"] == pytest.approx(USERS - 1, rel=0.1), "Little's law"
+
+
+def test_no_request_is_at_one_server_while_the_other_has_its_turn(turns: ServerGroup) -> None:
+    """By the servers' own clocks: in the order of their times, no span reaches into one of the other server."""
+    marked = sorted((*span, name) for name in NAMES for span in spans(turns.sites[name]))
+    changes = 0
+    busy_until_s = 0.0
+    for (_, answered_s, name), (next_s, _, next_name) in pairwise(marked):
+        busy_until_s = max(busy_until_s, answered_s)
+        if name != next_name:
+            changes += 1
+            assert next_s > busy_until_s
+    # The rotations ran first second, second first, first second: two pairs of turns meet on the same server.
+    assert changes == 3
+
+
+def test_turns_do_not_overlap_and_hold_all_requests(turns: ServerGroup) -> None:
+    windows = sorted(
+        (turn["start_s"], turn["warm_until_s"], turn["end_s"], turn["end_s"] + turn["late_s"], name)
+        for name in NAMES
+        for turn in turns.facts(name)["turns"]
+    )
+    for (start_s, warm_s, end_s, late_s, _), (next_s, *_) in pairwise(windows):
+        assert start_s <= warm_s <= end_s <= late_s <= next_s
+    for name in NAMES:
+        own = [(start_s, late_s) for start_s, _, _, late_s, whose in windows if whose == name]
+        for received_s, answered_s in spans(turns.sites[name]):
+            assert any(start_s <= received_s and answered_s <= late_s for start_s, late_s in own)
+
+
+def test_failures_are_facts_of_the_trial_and_no_error_of_the_generator(site: Site, tmp_path: Path) -> None:
+    lineup = ServerGroup(tmp_path, {"only": site}, rotations=2, warmup_s=0.1, measure_s=0.4)
+    locust(
+        *("-f", "locustfiles/get_and_health.py", "--users", "5", "--spawn-rate", "5"),
+        *("--host", "http://127.0.0.1", "--path", "/status/500", "--lineup", str(lineup.path)),
+    )
+    row = lineup.counts("only")["GET /status/500"]
+    assert row["failed"] == row["failed_status"] > 0
+    assert row["started"] == row["failed"] + row["unfinished"] == site.books()["received"]["GET /status/500"]
+    assert lineup.facts("only")["endpoints"]["GET /status/500"]["statuses"].keys() == {"500"}
+
+
+def _shown(printed: str) -> dict[str, dict[str, Any]]:
+    """Locust's own table, as ``--json`` prints it."""
+    return {f"{entry['method']} {entry['name']}": entry for entry in json.loads(printed)}
+
+
+def test_by_hand_locusts_own_table_shows_the_requests(site: Site) -> None:
+    printed = locust(
+        *("-f", "locustfiles/get_and_health.py", "--users", str(USERS), "--spawn-rate", str(USERS)),
+        *("--host", site.url, "--path", "/late/0.02", "-t", "2s", "--json"),
+    )
+    shown, received = _shown(printed), site.books()["received"]
+    assert shown.keys() == received.keys() == {"GET /late/0.02", "GET /health"}
+    for endpoint, entry in shown.items():
+        # Those in flight when Locust stops are nobody's answers.
+        assert received[endpoint] - USERS <= entry["num_requests"] <= received[endpoint], endpoint
+        assert entry["num_failures"] == 0
+    assert shown["GET /late/0.02"]["min_response_time"] >= 20
+
+
+ORDINARY = """
+from locust import FastHttpUser, HttpUser, constant, task
+
+class Classic(HttpUser):
+    fixed_count = 2
+    wait_time = constant(0)
+    @task
+    def ask(self):
+        self.client.get("/late/0.02", name="classic")
+
+class Fast(FastHttpUser):
+    fixed_count = 2
+    wait_time = constant(0)
+    @task
+    def ask(self):
+        self.client.get("/ok", name="fast")
+
+class Failing(FastHttpUser):
+    fixed_count = 1
+    wait_time = constant(0.05)
+    @task
+    def ask(self):
+        self.client.get("/status/503", name="failing")
+"""
+
+
+@pytest.fixture(scope="module")
+def ordinary(server: Server, tmp_path_factory: pytest.TempPathFactory) -> ServerGroup:
+    """Somebody's own locustfile, measured with the plugin beside it."""
+    folder = tmp_path_factory.mktemp("ordinary")
+    (folder / "their_file.py").write_text(ORDINARY)
+    site = server.open("theirs")
+    lineup = ServerGroup(folder, {"theirs": site}, rotations=2, warmup_s=0.2, measure_s=0.6)
+    locust(
+        *("-f", f"locustfiles/recorder.py,{folder / 'their_file.py'}", "--users", "5", "--spawn-rate", "5"),
+        *("--host", site.url, "--lineup", str(lineup.path)),
+    )
+    return lineup
+
+
+def test_an_ordinary_locustfile_is_recorded_in_the_same_files(ordinary: ServerGroup) -> None:
+    counts, recorded = ordinary.counts("theirs"), ordinary.recorded("theirs")
+    assert counts.keys() == recorded.keys() == {"GET classic", "GET fast", "GET failing"}
+    for endpoint, row in counts.items():
+        assert row["started"] == row["finished"] + row["failed"] + row["unfinished"]
+        assert recorded[endpoint]["service"] + recorded[endpoint]["carried"] == row["finished"]
+        assert recorded[endpoint]["failed"] == row["failed"]
+    assert counts["GET classic"]["failed"] == counts["GET fast"]["failed"] == 0
+    assert counts["GET failing"]["failed"] == counts["GET failing"]["failed_status"] > 0
+    assert ordinary.facts("theirs")["endpoints"]["GET failing"]["statuses"].keys() == {"503"}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "path"),
+    [("GET classic", "GET /late/0.02"), ("GET fast", "GET /ok"), ("GET failing", "GET /status/503")],
+)
+def test_an_ordinary_request_is_recorded_where_it_ended(ordinary: ServerGroup, endpoint: str, path: str) -> None:
+    """As many as the server answered in the turns; at each edge, those just on their way may fall to either side."""
+    windows = [(turn["start_s"], turn["end_s"]) for turn in ordinary.facts("theirs")["turns"]]
+    answered = [answered_s for name, _, answered_s in ordinary.sites["theirs"].books()["spans"] if name == path]
+    inside = sum(any(start_s <= moment <= end_s for start_s, end_s in windows) for moment in answered)
+    users = 2
+    assert ordinary.counts("theirs")[endpoint]["started"] == pytest.approx(inside, abs=2 * users * len(windows))
+    assert inside > 5
+
+
+RATE_RPS = 200
+
+
+def test_two_processes_share_a_timetable_and_lose_no_request(server: Server, tmp_path: Path) -> None:
+    site = server.open("open")
+    lineup = ServerGroup(tmp_path, {"open": site}, rotations=2, warmup_s=0.3, measure_s=1.5)
+    locust(
+        *("-f", "locustfiles/get_and_health.py", "--users", "5", "--spawn-rate", "5", "--processes", "2"),
+        *("--host", "http://127.0.0.1", "--path", "/late/0.01", "--rate", str(RATE_RPS), "--lineup", str(lineup.path)),
+    )
+    counts = lineup.counts("open")
+    assert {endpoint: row["started"] for endpoint, row in counts.items()} == site.books()["received"]
+    for endpoint, row in counts.items():
+        kinds = lineup.recorded("open")[endpoint]
+        assert row["started"] == row["finished"] + row["unfinished"]
+        assert kinds["service"] + kinds["carried"] == row["finished"]
+    measured = lineup.facts("open")["endpoints"]["GET /late/0.01"]
+    assert measured["started"] == pytest.approx(RATE_RPS * measured["measured_s"], abs=4), "one rate, not one each"

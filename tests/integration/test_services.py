@@ -1,0 +1,366 @@
+"""The services: real servers, the same state every round, nothing left behind, and failures that stay failures."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+import pytest
+import redis
+from harness import ROOT, Bench, bench, lives, trial, trial_folder, until
+
+from bench.running.processes import tail
+from bench.running.services import Services, postgres, valkey
+
+NAMES = ("postgres", "upstream", "valkey")
+SHORT = ("--profile", "quick", "--measure-s", "0.5")
+UPSTREAM_CPU_MOST_S = 0.00025
+"""A FastAPI worker spends more than this on the emptiest request, so one upstream cannot hold several of them up."""
+
+
+def folders() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("async-bench-*"))
+
+
+def below(services: Services) -> set[psutil.Process]:
+    """All processes of the services, guards included."""
+    guards = [psutil.Process(one.process.guard_pid) for one in services._services.values() if one.process is not None]
+    return {process for guard in guards for process in (guard, *guard.children(recursive=True))}
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # after pytest has made its own
+    """A temporary folder of the test's own, so that others' services are not taken for ours; open to ``nobody``."""
+    with tempfile.TemporaryDirectory(prefix="async-test-") as folder:
+        Path(folder).chmod(0o755)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        monkeypatch.setenv("TMPDIR", folder)
+        yield
+        assert folders() == set()
+
+
+@pytest.fixture(autouse=True)
+def no_servers_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.delenv("REDIS_URL", raising=False)
+
+
+@pytest.fixture
+def one_postgres(tmp_path: Path) -> Iterator[str]:
+    """The URL of a server that plays the user's own."""
+    server = postgres.Postgres(tmp_path, None)
+    server.start()
+    yield server._url
+    server.stop()
+
+
+@pytest.fixture
+def one_valkey(tmp_path: Path) -> Iterator[str]:
+    server = valkey.Valkey(tmp_path, None)
+    server.start()
+    yield server.environment["REDIS_URL"]
+    server.stop()
+
+
+def query(url: str, statement: str) -> Any:
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description else None
+
+
+# Started, seeded, fresh, gone
+
+
+def test_services_start_with_the_first_fresh_and_leave_nothing(tmp_path: Path) -> None:
+    with Services(NAMES, tmp_path) as services:
+        assert services.environment == {}
+        services.fresh()
+        assert services.failure() is None
+        assert {"DATABASE_URL", "REDIS_URL", "UPSTREAM_URL"} <= set(services.environment)
+        made, running = folders(), below(services)
+        assert len(made) == 2
+        assert len(running) > 8
+    assert not any(lives(process) for process in running)
+    assert not any(folder.exists() for folder in made)
+
+
+def test_postgres_is_put_back_to_the_same_rows(tmp_path: Path) -> None:
+    sums = (
+        "SELECT (SELECT count(*) FROM books), (SELECT sum(book_id * copies) FROM sales), (SELECT count(*) FROM views)"
+    )
+    with Services(("postgres",), tmp_path) as services:
+        services.fresh()
+        assert services.failure() is None
+        url = services.environment["DATABASE_URL"]
+        seeded = query(url, sums)
+        assert seeded[0][0] == postgres.BOOKS
+        query(
+            url, "INSERT INTO views (book_id) VALUES (7); UPDATE sales SET copies = 9; DELETE FROM books WHERE id = 0"
+        )
+        assert query(url, sums) != seeded
+        services.fresh()
+        assert query(url, sums) == seeded
+        (name,) = query(url, "SHOW server_version")
+        assert name[0].startswith("18")
+
+
+def test_postgres_never_runs_as_root(tmp_path: Path) -> None:
+    with Services(("postgres",), tmp_path) as services:
+        services.fresh()
+        servers = [process for process in below(services) if process.name() == "postgres"]
+        assert servers
+        assert all(process.uids().effective != 0 for process in servers)
+
+
+def test_valkey_is_put_back_to_the_same_books(tmp_path: Path) -> None:
+    with Services(("valkey",), tmp_path) as services:
+        services.fresh()
+        with redis.Redis.from_url(services.environment["REDIS_URL"], decode_responses=True) as client:
+            assert (client.dbsize(), client.get("book:7")) == (valkey.BOOKS, "Book 7")
+            client.set("book:7", "spoilt")
+            client.lpush("celery", "a job of the round before")
+            services.fresh()
+            assert (client.dbsize(), client.get("book:7")) == (valkey.BOOKS, "Book 7")
+
+
+def test_servers_say_their_versions(tmp_path: Path) -> None:
+    with Services(NAMES, tmp_path) as services:
+        assert services.versions == {}
+        services.fresh()
+        assert services.versions["postgres"].startswith("18")
+        assert services.versions["valkey"].startswith("valkey 9")
+        assert "upstream" not in services.versions  # it is this repository's
+
+
+# The upstream
+
+
+def test_the_upstream_answers_a_cover_and_nothing_else(tmp_path: Path) -> None:
+    with Services(("upstream",), tmp_path) as services:
+        services.fresh()
+        with httpx.Client(base_url=services.environment["UPSTREAM_URL"], trust_env=False) as client:
+            assert (client.get("/cover").status_code, client.get("/cover").json()) == (200, {"cover": "blue"})
+            assert client.get("/nonsense").status_code == 404
+
+
+def test_the_upstream_is_never_the_bottleneck(tmp_path: Path) -> None:
+    """Everybody waits at the same time, and an answer costs less CPU than FastAPI's own part of a request.
+
+    300 requests are on their way before the first answer comes; one after the other they would take 15 s of waiting.
+    """
+    with Services(("upstream",), tmp_path) as services:
+        services.fresh()
+        server = services._services["upstream"].process
+        assert server is not None
+        port = int(services.environment["UPSTREAM_URL"].rpartition(":")[2])
+        process = psutil.Process(server.pid)
+        spent_s = sum(process.cpu_times()[:2])
+        asked, answered = asyncio.run(_ask_at_once(port, connections=300, times=10))
+        spent_s = sum(process.cpu_times()[:2]) - spent_s
+    assert asked == answered == 3_000
+    assert spent_s / answered < UPSTREAM_CPU_MOST_S
+
+
+async def _ask_at_once(port: int, connections: int, times: int) -> tuple[int, int]:
+    streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(connections)]
+    asked = answered = 0
+    for _ in range(times):
+        for _, writer in streams:
+            writer.write(b"GET /cover HTTP/1.1\r\nHost: upstream\r\n\r\n")
+            asked += 1
+        for reader, _ in streams:
+            head = await reader.readuntil(b"\r\n\r\n")
+            answered += head.startswith(b"HTTP/1.1 200") and await reader.readexactly(16) == b'{"cover":"blue"}'
+    for _, writer in streams:
+        writer.close()
+        await writer.wait_closed()
+    return asked, answered
+
+
+# The user's own servers
+
+
+def test_in_the_users_database_only_our_schema_comes_and_goes(
+    tmp_path: Path, one_postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query(one_postgres, "CREATE TABLE books (id integer); INSERT INTO books VALUES (1), (2)")
+    schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = 'async_bench'"
+    monkeypatch.setenv("DATABASE_URL", one_postgres)
+    with Services(("postgres",), tmp_path / "ours") as services:
+        services.fresh()
+        assert services.failure() is None
+        assert below(services) == set()
+        assert query(services.environment["DATABASE_URL"], "SELECT count(*) FROM books") == [(postgres.BOOKS,)]
+        assert query(one_postgres, schemas) == [(1,)]
+    assert query(one_postgres, schemas) == [(0,)]
+    assert query(one_postgres, "SELECT count(*) FROM books") == [(2,)]
+
+
+def test_in_the_users_valkey_only_an_empty_database_is_used(
+    tmp_path: Path, one_valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", one_valkey)
+    base = one_valkey.rpartition("/")[0]
+    with redis.Redis.from_url(f"{base}/0") as first, redis.Redis.from_url(f"{base}/15") as last:
+        first.set("precious", 1)
+        with Services(("valkey",), tmp_path / "ours") as services:
+            services.fresh()
+            assert services.environment["REDIS_URL"].endswith("/15")
+            assert last.dbsize() == valkey.BOOKS
+        assert (first.get("precious"), last.dbsize()) == (b"1", 0)
+        last.set("precious", 2)
+        with Services(("valkey",), tmp_path / "ours") as services:
+            services.fresh()
+            failure = services.failure()
+            assert failure is not None
+            assert "is not empty" in failure.reason
+        assert last.get("precious") == b"2"
+
+
+# What goes wrong
+
+
+def test_a_service_that_dies_is_a_failure_until_the_next_fresh(tmp_path: Path) -> None:
+    with Services(("postgres",), tmp_path) as services:
+        services.fresh()
+        (server,) = (
+            p for p in below(services) if p.name() == "postgres" and psutil.Process(p.ppid()).name() != "postgres"
+        )
+        server.kill()
+        until(lambda: services.failure() is not None, "its death is noticed")
+        failure = services.failure()
+        assert failure is not None
+        assert "the service postgres ended with status 137" in failure.reason
+        assert tail(failure.log)
+        services.fresh()
+        assert services.failure() is None
+        assert query(services.environment["DATABASE_URL"], "SELECT 1") == [(1,)]
+    assert folders() == set()
+
+
+def test_a_service_that_is_not_installed_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "PROGRAMS", "nowhere")
+    with Services(("postgres",), tmp_path) as services:
+        services.fresh()
+        failure = services.failure()
+        assert failure is not None
+        assert "is not installed" in failure.reason
+
+
+def test_a_service_that_does_not_start_is_a_failure_with_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(postgres.SETTINGS, "shared_buffers", "plenty")
+    with Services(("postgres",), tmp_path) as services:
+        services.fresh()
+        failure = services.failure()
+        assert failure is not None
+        assert failure.reason == "the service postgres ended with status 1 while starting"
+        assert 'invalid value for parameter "shared_buffers"' in tail(failure.log)
+
+
+def test_the_users_own_that_went_away_is_said_and_nothing_more(
+    tmp_path: Path, one_valkey: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REDIS_URL", one_valkey)
+    with Services(("valkey",), tmp_path / "ours") as services:
+        services.fresh()
+        with redis.Redis.from_url(one_valkey) as client:
+            client.shutdown(nosave=True, now=True)
+    assert "the service valkey could not be emptied" in capsys.readouterr().err
+
+
+def test_without_the_service_every_trial_fails_and_the_next_scenario_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("DATABASE_URL", f"postgresql://nobody@127.0.0.1:{closed.getsockname()[1]}/none")
+        ran = bench("run", "database", "--profile", "quick", "--run", "r", "--results", tmp_path)
+    assert ran.returncode == 1, ran.stderr
+    for name in ("asyncpg_pool", "psycopg_in_async_def"):
+        found = trial(tmp_path / "r", "database", name)
+        assert found["status"] == "failed"
+        assert "the service postgres could not be prepared" in found["reasons"][0]
+    ran = bench("run", "trivial", "--variant", "plain_def", *SHORT, "--run", "r", "--results", tmp_path)
+    assert trial(tmp_path / "r", "trivial", "plain_def")["status"] != "failed", ran.stderr
+
+
+def test_a_service_that_dies_under_load_fails_the_trial_with_its_log(tmp_path: Path) -> None:
+    arguments = ("run", "database", "--variant", "asyncpg_pool", "--rounds", "1", "--measure-s", "20")
+    with Bench(*arguments, "--run", "r", "--results", tmp_path) as started:
+        counts = tmp_path / "r" / "database" / "asyncpg_pool" / "users-16" / "1" / "counts.csv"
+        started.wait_for(lambda: counts.is_file() and len(counts.read_text().splitlines()) > 1, "load")
+        (server,) = (
+            process
+            for process in started.descendants()
+            if lives(process) and process.name() == "postgres" and psutil.Process(process.ppid()).name() != "postgres"
+        )
+        server.kill()
+        started.popen.communicate(timeout=60)
+        assert started.popen.returncode == 1
+        found = trial(tmp_path / "r", "database", "asyncpg_pool")
+        assert found["status"] == "failed"
+        assert "the service postgres ended" in found["reasons"][0]
+        assert "database system is ready" in found["log_tail"]
+        until(lambda: not started.left(), "nobody is left")
+    assert folders() == set()
+
+
+@pytest.mark.parametrize("chosen", ["database asyncpg_pool", "jobs dramatiq", "cpu process_pool"])
+def test_a_run_leaves_no_process_and_no_temporary_folder(tmp_path: Path, chosen: str) -> None:
+    """The autouse fixture's folder is the temporary one of everything that is started here."""
+    scenario, variant = chosen.split()
+    place = Path(tempfile.gettempdir())
+    arguments = ("run", scenario, "--variant", variant, *SHORT, "--run", "r", "--results", tmp_path)
+    with Bench(*arguments) as started:
+        started.wait_for(lambda: any(place.iterdir()) and len(started.descendants()) > 2, "its servers")
+        started.popen.communicate(timeout=90)
+        assert started.popen.returncode in (0, 1)  # 1: a busy machine made the trial invalid
+        assert trial(tmp_path / "r", scenario, variant)["status"] != "failed"
+        until(lambda: not started.left(), "nobody is left")
+    assert list(place.iterdir()) == []
+    assert "Traceback" not in (trial_folder(tmp_path / "r", scenario, variant) / "server.log").read_text()
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from bench.services import Services
+services = Services(("postgres", "upstream", "valkey"), Path(sys.argv[1]))
+services.fresh()
+print("failed" if services.failure() else "up", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
+def test_no_process_and_no_folder_outlives_the_harness(tmp_path: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "up\n"
+        running = psutil.Process(holder.pid).children(recursive=True)
+        assert len(running) > 8
+        made = folders()
+        assert len(made) == 2
+        holder.send_signal(number)
+        holder.wait()
+    until(lambda: not any(lives(process) for process in running), "nobody is left")
+    until(lambda: not any(folder.exists() for folder in made), "no folder is left")

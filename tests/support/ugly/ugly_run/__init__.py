@@ -1,0 +1,1 @@
+"""Variants of the scenario ``ugly_run``; scenario.py declares them."""

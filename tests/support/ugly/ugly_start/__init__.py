@@ -1,0 +1,1 @@
+"""Variants of the scenario ``ugly_start``; scenario.py declares them."""

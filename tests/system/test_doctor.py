@@ -1,0 +1,367 @@
+"""The doctor on real apps: every line that sins is named, nobody else is accused, and nothing is done unasked."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import sysconfig
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from harness import BUSY_MACHINE, ROOT, Bench, bench
+
+from bench.running.services import Services
+
+APPS = ROOT / "tests" / "support" / "doctor_apps"
+SHORT = ("--measure-s", 1)
+"""Enough to name a line; figures would want more."""
+
+
+def sins(*files: str) -> dict[str, str]:
+    """The lines that say SIN, by the word behind: ``{"cpu": "clinic/sick.py:55"}``."""
+    found = {}
+    for file in files:
+        for number, line in enumerate((APPS / file).read_text().splitlines(), start=1):
+            if match := re.search(r"# SIN (\S+)", line):
+                found[match[1]] = f"{file}:{number}"
+    return found
+
+
+@dataclass
+class Visit:
+    """A finished ``python -m bench doctor``."""
+
+    done: subprocess.CompletedProcess[str]
+    run: Path
+    content: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        assert (self.run / "doctor.json").is_file(), self.done.stderr
+        self.content = json.loads((self.run / "doctor.json").read_text())
+
+    @property
+    def lines(self) -> dict[str, list[str]]:
+        """Endpoints by the line that is blamed; an empty line where none is."""
+        return {
+            f"{f['place']['file']}:{f['place']['line']}" if f["place"] else "": f["endpoints"]
+            for f in self.content["findings"]
+        }
+
+    @property
+    def accused(self) -> set[str]:
+        return {each["endpoint"] for each in self.content["endpoints"] if each["accused"]}
+
+    @property
+    def troubles(self) -> list[str]:
+        """Why endpoints could not be measured, but for what only says that this machine was busy."""
+        reasons = [reason for each in self.content["endpoints"] for reason in each["troubles"]]
+        return [reason for reason in reasons if not reason.startswith(BUSY_MACHINE)]
+
+
+def visit(results: Path, *arguments: object) -> Visit:
+    done = bench("doctor", *arguments, "--results", results, "--run", "r", timeout_s=280)
+    assert done.returncode in (0, 1), (done.returncode, done.stderr)
+    return Visit(done, results / "r")
+
+
+# Six sins
+
+
+@pytest.fixture(scope="module")
+def clinic(tmp_path_factory: pytest.TempPathFactory) -> Visit:
+    """The app with the six sins and three innocents; its database and its upstream are real."""
+    folder = tmp_path_factory.mktemp("clinic")
+    with Services(("postgres", "upstream"), folder) as services:
+        services.fresh()
+        assert services.failure() is None
+        variables = folder / "variables"
+        variables.write_text("".join(f"{key}={value}\n" for key, value in services.environment.items()))
+        target = ("clinic.few:app", "--app-dir", APPS, "--env-file", variables)
+        return visit(folder, *target, *SHORT, "--fail-on", "loop-blocked")
+
+
+def test_every_sin_is_named_to_the_line_and_nobody_else_is_accused(clinic: Visit) -> None:
+    expected = sins("clinic/sick.py", "clinic/audit.py")
+    assert len(expected) == 6
+    assert clinic.lines == {
+        expected["dependency"]: ["GET /sick/profile"],
+        expected["middleware"]: ["GET /sick/audited"],
+        expected["background"]: ["GET /sick/welcome"],
+        expected["http"]: ["GET /sick/rates"],
+        expected["database"]: ["GET /sick/orders"],
+        expected["cpu"]: ["GET /sick/score"],
+    }
+    assert clinic.accused == {name for names in clinic.lines.values() for name in names}
+    assert clinic.troubles == []
+
+
+def test_a_finding_says_whose_line_it_is_and_what_helps(clinic: Visit) -> None:
+    found = {finding["endpoints"][0]: finding for finding in clinic.content["findings"]}
+    roles = {name: finding["place"]["role"] for name, finding in found.items()}
+    assert roles == {
+        "GET /sick/profile": "dependency",
+        "GET /sick/audited": "middleware",
+        "GET /sick/welcome": "",
+        "GET /sick/rates": "endpoint",
+        "GET /sick/orders": "endpoint",
+        "GET /sick/score": "",
+    }
+    first = {name: finding["remedies"][0] for name, finding in found.items()}
+    assert "asyncio.sleep" in first["GET /sick/profile"]
+    assert "httpx.AsyncClient" in first["GET /sick/rates"]
+    assert "psycopg.AsyncConnection" in first["GET /sick/orders"]
+    assert "process pool" in first["GET /sick/score"]
+    assert found["GET /sick/profile"]["gain"]["formula"] == "min(N, 40)/S"
+    assert all(finding["category"] == "loop-blocked" for finding in found.values())
+
+
+def test_others_wait_for_the_sinners_and_not_for_the_innocent(clinic: Visit) -> None:
+    prober_ms = {each["endpoint"]: each["prober_p50_ms"] for each in clinic.content["endpoints"]}
+    innocent = [prober_ms[name] for name in ("GET /awaited", "GET /threaded") if prober_ms[name] is not None]
+    sinners = [prober_ms[name] for name in clinic.accused]
+    assert innocent
+    assert min(sinners) > 3 * max(innocent)
+
+
+def test_it_fails_on_what_it_was_asked_to(clinic: Visit) -> None:
+    assert clinic.done.returncode == 1
+    for line in sins("clinic/sick.py", "clinic/audit.py").values():
+        assert f"fails: loop blocked: {line}" in clinic.done.stdout
+    again = bench("report", clinic.run, "--fail-on", "gil-bound,threadpool-exhausted")
+    assert (again.returncode, again.stderr) == (0, "")
+
+
+def test_junit_xml_has_a_case_for_every_endpoint(clinic: Visit) -> None:
+    bench("report", clinic.run, "--fail-on", "loop-blocked")
+    suite = ElementTree.parse(clinic.run / "junit.xml").getroot()
+    cases = {case.get("name"): case for case in suite.iter("testcase")}
+    assert set(cases) == {each["endpoint"] for each in clinic.content["endpoints"]}
+    assert {name for name, case in cases.items() if case.find("failure") is not None} == clinic.accused
+    assert suite.get("failures") == str(len(clinic.accused))
+
+
+def test_page_and_markdown_show_the_lines(clinic: Visit) -> None:
+    page, summary = ((clinic.run / name).read_text() for name in ("index.html", "summary.md"))
+    for line in sins("clinic/sick.py", "clinic/audit.py").values():
+        assert line in page
+        assert line.replace("_", "\\_") in summary
+    assert "total += number * number % 7" in page
+    assert "total += number * number % 7" in summary
+    assert re.search(r"(?:src|href)=[\"']?(?:https?:)?//", page) is None
+
+
+# An app that writes down what it is asked, in an interpreter of its own
+
+
+def own_interpreter(folder: Path) -> Path:
+    """A virtual environment that finds the packages of ours, as if they had been installed there."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, capture_output=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / "ours.pth").write_text(sysconfig.get_path("purelib"))
+    return folder / "bin" / "python"
+
+
+class _Trap(BaseHTTPRequestHandler):
+    """Whoever comes here has sent something to where nobody asked it to."""
+
+    def do_GET(self) -> None:
+        self.server.visitors.append(self.path)  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.end_headers()
+
+    do_POST = do_CONNECT = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def trap() -> Iterator[HTTPServer]:
+    server = HTTPServer(("127.0.0.1", 0), _Trap)
+    server.visitors = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@dataclass
+class Diary:
+    visit: Visit
+    entries: set[tuple[str, str, str]]
+    visitors: list[str]
+
+
+@pytest.fixture(scope="module")
+def diary(tmp_path_factory: pytest.TempPathFactory, trap: HTTPServer) -> Diary:
+    """The doctor's visit to the app, with a proxy in the environment that nothing must be sent to."""
+    folder = tmp_path_factory.mktemp("diary")
+    elsewhere = f"http://127.0.0.1:{trap.server_port}"
+    interpreter = own_interpreter(folder / "own")
+    (folder / "variables").write_text(f"DIARY={folder}/diary\nELSEWHERE={elsewhere}\n")
+    (folder / "params.json").write_text(json.dumps({"GET /notes/{number}": {"number": 7}}))
+    arguments = [
+        *("doctor", "diary:app", "--app-dir", APPS, "--env-file", folder / "variables", *SHORT),
+        *("--python", interpreter),
+        *("--include", "POST /search", "--exclude", "GET /one", "--header", "X-Token: open sesame"),
+        *("--params", folder / "params.json", "--results", folder, "--run", "r"),
+    ]
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY"), elsewhere)
+    with Bench(*arguments, env=proxies) as started:
+        out, err = started.popen.communicate(timeout=240)
+        done = subprocess.CompletedProcess(started.popen.args, started.popen.returncode, out, err)
+    entries = {tuple(line.split(" ", 2)) for line in (folder / "diary").read_text().splitlines()}
+    return Diary(Visit(done, folder / "r"), entries, trap.visitors)  # type: ignore[arg-type, attr-defined]
+
+
+def test_nothing_unsafe_is_asked_unbidden(diary: Diary) -> None:
+    asked = {(method, path) for method, path, _ in diary.entries}
+    assert asked == {
+        ("GET", "/hidden/api.json"),
+        ("GET", "/two"),
+        ("GET", "/away"),
+        ("GET", "/secret"),
+        ("GET", "/notes/7"),
+        ("POST", "/search"),
+    }
+
+
+def test_nothing_is_sent_elsewhere(diary: Diary) -> None:
+    assert diary.visitors == []
+
+
+def test_the_users_header_goes_with_every_request_and_into_no_file(diary: Diary) -> None:
+    asked = {(method, path) for method, path, _ in diary.entries if not path.startswith("/hidden")}
+    assert {(method, path) for method, path, token in diary.entries if token == "open sesame"} == asked
+    # Whether the server is up is asked without it: any answer will do.
+    assert {method for method, _, token in diary.entries if token != "open sesame"} <= {"GET"}
+    files = [path for path in diary.visit.run.rglob("*") if path.is_file()]
+    assert [path for path in files if b"open sesame" in path.read_bytes()] == []
+
+
+def test_the_app_runs_in_its_own_interpreter(diary: Diary) -> None:
+    interpreters = (diary.visit.run.parent / "interpreters").read_text().splitlines()
+    assert set(interpreters) == {str(diary.visit.run.parent / "own" / "bin" / "python")}
+
+
+def test_what_was_left_out_is_said_with_the_reason(diary: Diary) -> None:
+    left_out = {each["endpoint"]: each["reason"] for each in diary.visit.content["left_out"]}
+    assert left_out.keys() == {
+        *("GET /one", "POST /notes", "PUT /notes/{number}", "DELETE /notes/{number}", "GET /secret")
+    }
+    assert left_out["GET /secret"] == "answered with status 403"
+    assert '--include "POST /notes"' in left_out["POST /notes"]
+
+
+def test_a_line_that_holds_up_every_endpoint_is_blamed_once_and_they_are_not(diary: Diary) -> None:
+    (finding,) = diary.visit.content["findings"]
+    assert f"{finding['place']['file']}:{finding['place']['line']}" == sins("diary.py")["middleware"]
+    assert finding["everywhere"]
+    assert finding["place"]["role"] == "middleware"
+    assert set(finding["endpoints"]) == {"GET /two", "GET /away", "GET /notes/{number}", "POST /search"}
+    assert diary.visit.accused == set()
+    assert diary.visit.troubles == []
+
+
+def test_who_holds_up_the_start_is_named(diary: Diary) -> None:
+    (held,) = diary.visit.content["start_up"]
+    assert f"{held['file']}:{held['line']}" == sins("diary.py")["start-up"]
+    assert held["leaf"] == "time.sleep"
+    assert 0.8 <= held["stalled_s"] <= 3
+
+
+# What is refused
+
+BROKEN = {
+    "number.py": "app = 42\n",
+    "wsgi.py": "def app(environ, start_response):\n    return []\n",
+    "maker.py": "from fastapi import FastAPI\ndef make():\n    return FastAPI()\n",
+    "needs.py": 'import os\nfrom fastapi import FastAPI\nSECRET = os.environ["SHOP_SECRET"]\napp = FastAPI()\n',
+    "late.py": (
+        "import os\nfrom contextlib import asynccontextmanager\nfrom fastapi import FastAPI\n"
+        "@asynccontextmanager\nasync def lifespan(_):\n    os.environ['SHOP_SECRET']\n    yield\n"
+        "app = FastAPI(lifespan=lifespan)\n"
+    ),
+    "off.py": "from fastapi import FastAPI\napp = FastAPI(openapi_url=None)\n",
+    "empty.py": "from fastapi import FastAPI\napp = FastAPI()\n",
+    "syntax.py": "def (\n",
+    "lacks.py": "import no_such_package\n",
+    "leaves.py": "import sys\nsys.exit('not today')\n",
+    "dies.py": "import os\nos._exit(9)\n",
+    "text": "not JSON\n",
+    "list.json": "[]\n",
+}
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("broken")
+    for name, text in BROKEN.items():
+        (folder / name).write_text(text)
+    bare = ("-m", "venv", "--without-pip", str(folder / "bare"))
+    subprocess.run([sys.executable, *bare], check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("shop", ["MODULE:ATTRIBUTE", "'shop'"]),
+        ("nowhere:app", ["no module 'nowhere'"]),
+        ("empty.below:app", ["empty.below"]),
+        ("empty:application", ["empty has no attribute 'application'"]),
+        ("number:app", ["not an ASGI app", "int"]),
+        ("wsgi:app", ["not an ASGI app", "WSGI"]),
+        ("maker:make", ["--factory"]),
+        ("needs:app", ["KeyError: 'SHOP_SECRET'", "needs.py:3", "--env-file"]),
+        ("late:app", ["while starting", "KeyError: 'SHOP_SECRET'"]),
+        ("off:app", ["OpenAPI", "switched off", "--path"]),
+        ("empty:app", ["nothing that could be measured"]),
+        ("syntax:app", ["SyntaxError"]),
+        ("lacks:app", ["No module named 'no_such_package'", "lacks.py:1"]),
+        ("leaves:app", ["SystemExit: not today"]),
+        ("dies:app", ["cannot be imported"]),
+        ("empty:app --python bare/bin/python", ["no uvicorn", "bare/bin/python"]),
+        ("empty:app --python nowhere", ["--python", "nowhere"]),
+        ("empty:app --app-dir nowhere", ["--app-dir", "nowhere"]),
+        ("empty:app --openapi /docs.json", ["/docs.json", "404", "--openapi"]),
+        ("empty:app --include 'POST /x'", ["no operation 'POST /x'"]),
+        ("empty:app --path nowhere", ["begins with '/'"]),
+        ("empty:app --path /nowhere", ["GET /nowhere: answered with status 404"]),
+        ("empty:app --header nonsense", ["Name: value"]),
+        ("empty:app --params nowhere", ["--params", "nowhere"]),
+        ("empty:app --params text", ["--params", "not JSON"]),
+        ("empty:app --params list.json", ["--params", "an object"]),
+        ("empty:app --env-file nowhere", ["--env-file", "nowhere"]),
+        ("empty:app --fail-on slow", ["'slow'", "loop-blocked", "threadpool-exhausted"]),
+        ("empty:app --users 0", ["--users", "1<=x"]),
+        ("empty:app -- --port 80", ["--port"]),
+    ],
+)
+def test_what_cannot_be_looked_at_ends_as_one_line(
+    broken: Path, tmp_path: Path, arguments: str, says: list[str]
+) -> None:
+    words = shlex.split(arguments)
+    at = words.index("--") if "--" in words else len(words)
+    ours = ["--invoked-from", broken, "--results", tmp_path / "results", "--run", "r"]
+    with Bench("doctor", *words[:at], *ours, *words[at:]) as started:
+        out, err = started.popen.communicate(timeout=120)
+        started.descendants()
+        assert started.left() == []
+    assert started.popen.returncode == 2, err
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1, err
+    assert [word for word in says if word not in err] == [], err
+    assert not (tmp_path / "results" / "r").exists()

@@ -1,0 +1,403 @@
+"""Campaigns with a measurement that takes no time: what is tested is the order, what is kept, and what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import ROOT, UGLY
+
+from bench.model import Load, Plan, Round, Scenario, ServerGroup, Status, Trial, Variant
+from bench.model.bounds import awaited, blocked_loop
+from bench.model.errors import UsageError
+from bench.planning.schedule import make_plan
+from bench.results import files, layout, schema
+from bench.running import campaign
+from bench.running.campaign import Outcome, measurement_lock, open_run, round_is_complete, run_campaign, seed_of
+
+SCENARIO = Scenario(
+    "made_up",
+    "?",
+    (
+        Variant("trap", "trap", "", blocked_loop(0.05), file="fine"),
+        Variant("fix", "fix", "", awaited(0.05), file="fine"),
+        Variant("other", "fix", "", awaited(0.05), file="fine"),
+    ),
+    path="/",
+    folder=str(UGLY / "ugly_run"),
+)
+LOAD = Load(users=32)
+
+
+def plan_of(
+    rounds: int = 3, seed: int = 1, scenario: Scenario = SCENARIO, load: Load = LOAD, measure_s: float = 1.0
+) -> Plan:
+    return make_plan(scenario, load, rounds, measure_s, seed)
+
+
+def opened(run: Path, plan: Plan) -> None:
+    open_run(run, plan, "standard", ["--profile", "standard"], lambda: {"machine": {"cpu": "made up"}, "git": None})
+
+
+@dataclass
+class Fake:
+    """A measurement that writes what a real one would, and notes what it was asked for."""
+
+    run: Path
+    statuses: dict[str, Status] = field(default_factory=dict)
+    crash: Callable[[ServerGroup], BaseException | None] = lambda _: None
+    lineups: list[ServerGroup] = field(default_factory=list)
+
+    def __call__(self, lineup: ServerGroup, phase: Callable[[str], None]) -> list[Trial]:
+        phase("loading")
+        self.lineups.append(lineup)
+        if error := self.crash(lineup):
+            raise error
+        trials = []
+        for name in lineup.variants:
+            status = self.statuses.get(name, "ok")
+            folder = trial_folder(self.run, name, lineup.round, lineup.load)
+            for file in layout.TRIAL_FILES:
+                files.write_text(folder / file, f"{name} {lineup.round}")
+            content = {"schema": schema.SCHEMA, "status": status, "files": files.file_sizes(folder)}
+            files.write_json(folder / "trial.json", content)
+            trials.append(Trial(lineup.scenario, name, lineup.round, lineup.load, status))
+        return trials
+
+    @property
+    def rounds(self) -> list[int]:
+        """The rounds that were measured, each once."""
+        return list(dict.fromkeys(lineup.round for lineup in self.lineups))
+
+
+@dataclass
+class Notes:
+    """A watch that remembers."""
+
+    said: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def planned(self, rounds: list[Round], kept: int) -> None:
+        self.said.append(("planned", [made.number for made in rounds], kept))
+
+    def lineup(self, lineup: ServerGroup) -> None:
+        self.said.append(("lineup", lineup.name))
+
+    def phase(self, word: str) -> None:
+        self.said.append(("phase", word))
+
+    def measured(self, lineup: ServerGroup, trials: list[Trial]) -> None:
+        self.said.append(("measured", lineup.name, [trial.variant for trial in trials]))
+
+
+def trial_folder(run: Path, variant: str, number: int, load: Load = LOAD) -> Path:
+    return layout.trial_folder(run, "made_up", variant, load.name, number)
+
+
+def ran(run: Path, plan: Plan, fake: Fake | None = None) -> tuple[Outcome, Fake]:
+    """One session: open the run, then the campaign."""
+    fake = fake or Fake(run)
+    opened(run, plan)
+    return run_campaign(plan, run, fake, Notes()), fake
+
+
+def complete(run: Path, plan: Plan) -> list[int]:
+    return [made.number for made in plan.rounds if round_is_complete(run, plan, made)]
+
+
+# Sweeps
+
+
+def swept(*users: int) -> Plan:
+    return make_plan(SCENARIO, LOAD, 2, 1.0, 1, sweep=[Load(users=each) for each in users])
+
+
+def test_a_sweep_has_folders_and_laws_of_its_own_and_resumes(tmp_path: Path) -> None:
+    plan = swept(1, 64)
+    crashed = Fake(tmp_path, crash=lambda lineup: RuntimeError() if lineup.round == 2 else None)
+    with pytest.raises(RuntimeError):
+        ran(tmp_path, plan, crashed)
+    outcome, fake = ran(tmp_path, plan)
+    assert outcome.rounds_kept == 3
+    assert [(lineup.load, lineup.round) for lineup in fake.lineups if "trap" in lineup.variants] == [
+        (made.load, made.number) for made in plan.rounds[3:]
+    ]
+    for load in ("users-1", "users-32", "users-64"):
+        assert (layout.trial_folder(tmp_path, "made_up", "fix", load, 2) / "trial.json").is_file()
+    entry = files.read_json(tmp_path / "run.json")["scenarios"]["made_up"]
+    assert entry["rounds"] == 2
+    assert entry["load"]["name"] == "users-32"
+    ceilings = {load["name"]: load["laws"]["fix"]["ceiling_rps"] for load in entry["sweep"]}
+    assert ceilings == {"users-1": pytest.approx(20), "users-64": pytest.approx(1280)}
+
+
+def test_a_run_is_not_resumed_with_another_sweep(tmp_path: Path) -> None:
+    ran(tmp_path, swept(1))
+    with pytest.raises(UsageError, match=r"another sweep \(users-1, now users-64\)"):
+        opened(tmp_path, swept(64))
+    with pytest.raises(UsageError, match=r"another sweep \(users-1, now none\)"):
+        opened(tmp_path, plan_of(2))
+
+
+# Order
+
+
+def test_everything_is_measured_in_the_plans_order(tmp_path: Path) -> None:
+    plan = plan_of()
+    outcome, fake = ran(tmp_path, plan)
+    assert fake.lineups == [lineup for made in plan.rounds for lineup in made.lineups]
+    assert len(outcome.trials) == 9
+    assert outcome.rounds_kept == 0
+    assert outcome.troubled == ()
+
+
+def test_the_watch_hears_of_everything_in_order(tmp_path: Path) -> None:
+    plan = plan_of(rounds=1)
+    notes = Notes()
+    run_campaign(plan, tmp_path, Fake(tmp_path), notes)
+    expected: list[tuple[Any, ...]] = [("planned", [1], 0)]
+    for lineup in plan.rounds[0].lineups:
+        expected += [("lineup", lineup.name), ("phase", "loading"), ("measured", lineup.name, list(lineup.variants))]
+    assert notes.said == expected
+
+
+def test_trouble_in_one_trial_stops_no_other(tmp_path: Path) -> None:
+    outcome, fake = ran(tmp_path, plan_of(), Fake(tmp_path, {"trap": "failed", "other": "invalid"}))
+    assert fake.rounds == [1, 2, 3]
+    assert [trial.variant for trial in outcome.troubled].count("trap") == 3
+    assert {(trial.variant, trial.status) for trial in outcome.troubled} == {("trap", "failed"), ("other", "invalid")}
+
+
+# Resuming
+
+
+def test_complete_rounds_are_kept(tmp_path: Path) -> None:
+    ran(tmp_path, plan_of())
+    outcome, fake = ran(tmp_path, plan_of())
+    assert fake.lineups == []
+    assert outcome == Outcome((), 3)
+
+
+def test_failed_trials_are_results_too(tmp_path: Path) -> None:
+    ran(tmp_path, plan_of(), Fake(tmp_path, {"trap": "failed"}))
+    assert ran(tmp_path, plan_of())[1].lineups == []
+
+
+def test_more_rounds_later_extend_the_run(tmp_path: Path) -> None:
+    ran(tmp_path, plan_of(rounds=2))
+    before = [(trial_folder(tmp_path, "fix", n) / "trial.json").stat().st_mtime_ns for n in (1, 2)]
+    outcome, fake = ran(tmp_path, plan_of(rounds=4))
+    assert (fake.rounds, outcome.rounds_kept) == ([3, 4], 2)
+    assert before == [(trial_folder(tmp_path, "fix", n) / "trial.json").stat().st_mtime_ns for n in (1, 2)]
+    assert files.read_json(tmp_path / "run.json")["scenarios"]["made_up"]["rounds"] == 4
+
+
+def test_fewer_rounds_later_take_none_away(tmp_path: Path) -> None:
+    ran(tmp_path, plan_of(rounds=3))
+    assert ran(tmp_path, plan_of(rounds=1))[1].lineups == []
+    assert files.read_json(tmp_path / "run.json")["scenarios"]["made_up"]["rounds"] == 3
+    assert complete(tmp_path, plan_of(rounds=3)) == [1, 2, 3]
+
+
+def cut_trial_json(folder: Path) -> None:
+    path = folder / "trial.json"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def cut(name: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        path = folder / name
+        path.write_bytes(path.read_bytes()[:-1])
+
+    return spoil
+
+
+def foreign_schema(folder: Path) -> None:
+    files.write_json(folder / "trial.json", {"schema": 0, "files": {}})
+
+
+SPOILT: dict[str, Callable[[Path], None]] = {
+    "no trial.json": lambda folder: (folder / "trial.json").unlink(),
+    "half a trial.json": cut_trial_json,
+    "an empty trial.json": lambda folder: (folder / "trial.json").write_text(""),
+    "a trial.json of another schema": foreign_schema,
+    "a trial.json without its files": lambda f: files.write_json(f / "trial.json", {"schema": schema.SCHEMA}),
+    "a trial.json with nonsense for files": lambda f: files.write_json(
+        f / "trial.json", {"schema": schema.SCHEMA, "files": ["counts.csv"]}
+    ),
+    "a cut counts.csv": cut("counts.csv"),
+    "a cut requests.hlog": cut("requests.hlog"),
+    "no counts.csv": lambda folder: (folder / "counts.csv").unlink(),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT.keys())
+def test_a_spoilt_trial_has_its_whole_round_measured_again(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    plan = plan_of()
+    ran(tmp_path, plan)
+    for variant in plan.variants:
+        (trial_folder(tmp_path, variant, 2) / "leftover").touch()
+    spoil(trial_folder(tmp_path, "fix", 2))
+    outcome, fake = ran(tmp_path, plan)
+    assert fake.lineups == list(plan.rounds[1].lineups)
+    assert outcome.rounds_kept == 2
+    assert complete(tmp_path, plan) == [1, 2, 3]
+    assert not [v for v in plan.variants if (trial_folder(tmp_path, v, 2) / "leftover").exists()]
+
+
+@pytest.mark.parametrize("crash", [RuntimeError("a bug"), KeyboardInterrupt()], ids=["a bug", "Ctrl-C"])
+def test_a_crash_passes_through_and_costs_one_round(tmp_path: Path, crash: BaseException) -> None:
+    plan = plan_of()
+    last = plan.rounds[1].lineups[-1]  # the round's first lineup has ended well
+    fake = Fake(tmp_path, crash=lambda lineup: crash if lineup == last else None)
+    with pytest.raises(type(crash)):
+        ran(tmp_path, plan, fake)
+    assert complete(tmp_path, plan) == [1]
+    assert fake.rounds == [1, 2]
+    outcome, again = ran(tmp_path, plan)
+    assert again.lineups == [*plan.rounds[1].lineups, *plan.rounds[2].lineups]
+    assert outcome.rounds_kept == 1
+    assert complete(tmp_path, plan) == [1, 2, 3]
+
+
+def test_a_round_cut_short_is_gone_before_it_is_measured_again(tmp_path: Path) -> None:
+    """Else a second interruption would leave one round whose trials are of two sessions."""
+    plan = plan_of(rounds=1)
+    ran(tmp_path, plan)
+    (trial_folder(tmp_path, "fix", 1) / "trial.json").unlink()
+    fake = Fake(tmp_path, crash=lambda _: KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        ran(tmp_path, plan, fake)
+    assert not [v for v in plan.variants if (trial_folder(tmp_path, v, 1) / "trial.json").exists()]
+
+
+# Which plan
+
+
+def test_the_seed_of_a_run_is_found_again(tmp_path: Path) -> None:
+    assert seed_of(tmp_path) is None
+    ran(tmp_path, plan_of(seed=77))
+    assert seed_of(tmp_path) == 77
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b'{"schema": 1}', b'{"schema": 1, "scenarios": []}', b'{"schema": 1, "scenarios": {"made_up": []}}'],
+)
+def test_a_run_that_cannot_be_read_has_no_seed(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "run.json").write_bytes(content)
+    assert seed_of(tmp_path) is None
+
+
+FEWER = replace(SCENARIO, variants=SCENARIO.variants[:2])
+SLOWER = replace(SCENARIO, variants=(*SCENARIO.variants[:2], replace(SCENARIO.variants[2], bound=awaited(0.06))))
+REWRITTEN = replace(SCENARIO, variants=(*SCENARIO.variants[:2], replace(SCENARIO.variants[2], file="dies")))
+
+
+@pytest.mark.parametrize(
+    ("plan", "differing"),
+    [
+        pytest.param(plan_of(seed=2), "another seed (1, now 2)", id="seed"),
+        pytest.param(plan_of(measure_s=2.0), "another measure_s (1.0, now 2.0)", id="measure_s"),
+        pytest.param(plan_of(load=Load(users=8)), "another load (users-32, now users-8)", id="users"),
+        pytest.param(plan_of(load=Load(rate_rps=8)), "another load (users-32, now rate-8)", id="rate"),
+        pytest.param(plan_of(scenario=replace(SCENARIO, path="/x")), "another path (/, now /x)", id="path"),
+        pytest.param(plan_of(scenario=FEWER), "other variants (trap, fix, other; now trap, fix)", id="fewer variants"),
+        pytest.param(plan_of(scenario=SLOWER), "another law of other", id="the same variants, one of another law"),
+        pytest.param(plan_of(scenario=REWRITTEN), "another source of other", id="the same variants, one rewritten"),
+    ],
+)
+def test_another_plan_under_the_same_name_is_refused(tmp_path: Path, plan: Plan, differing: str) -> None:
+    ran(tmp_path, plan_of())
+    before = (tmp_path / "run.json").read_bytes()
+    with pytest.raises(UsageError) as refused:
+        opened(tmp_path, plan)
+    assert differing in str(refused.value)
+    assert "choose another --run" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_a_run_is_resumed_with_other_drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are the scenario's own session's, and told apart in its entry."""
+    opened(tmp_path, plan_of())
+    entry = files.read_json(tmp_path / "run.json")["scenarios"]["made_up"]
+    assert entry["packages"]["redis"] == metadata.version("redis")
+    monkeypatch.setattr(campaign, "SCENARIO_PACKAGES", ())
+    opened(tmp_path, plan_of(rounds=4))
+    assert files.read_json(tmp_path / "run.json")["scenarios"]["made_up"]["packages"] == {}
+
+
+@pytest.mark.parametrize("content", [b'{"schema": 1, "na', b'{"schema": 99}', b"", b'{"schema": 1}'])
+def test_a_run_json_that_cannot_be_read_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "run.json").write_bytes(content)
+    with pytest.raises(UsageError, match=r"run\.json"):
+        opened(tmp_path, plan_of())
+    assert (tmp_path / "run.json").read_bytes() == content
+
+
+def test_scenarios_of_one_run_lie_side_by_side(tmp_path: Path) -> None:
+    ran(tmp_path, plan_of(seed=1))
+    ran(tmp_path, plan_of(seed=2, scenario=replace(SCENARIO, name="second")))
+    content = files.read_json(tmp_path / "run.json")
+    assert {name: entry["seed"] for name, entry in content["scenarios"].items()} == {"made_up": 1, "second": 2}
+    assert content["machine"] == {"cpu": "made up"}
+    assert content["command"].startswith("nox -s 'bench(made_up)' 'bench(second)' -- --profile standard --seed ")
+
+
+def test_run_json_is_as_documented(tmp_path: Path) -> None:
+    opened(tmp_path, plan_of())
+    content = files.read_json(tmp_path / "run.json")
+    assert content.keys() >= {"schema", "name", "created_unix_s", "command", "machine", "git", "scenarios"}
+    entry = content["scenarios"]["made_up"]
+    assert entry["load"] == {"name": "users-32", "model": "closed", "users": 32, "rate_rps": None}
+    assert (entry["seed"], entry["rounds"], entry["measure_s"], entry["profile"]) == (1, 3, 1.0, "standard")
+    trap, fix, _ = entry["variants"]
+    assert (trap["name"], trap["role"], trap["file"]) == ("trap", "trap", "ugly/ugly_run/fine.py")
+    assert trap["source"] == (UGLY / "ugly_run" / "fine.py").read_text()
+    assert (trap["law"]["ceiling_rps"], trap["law"]["latency_s"]) == (pytest.approx(20), pytest.approx(1.6))
+    assert fix["law"]["servers"] is None  # no limit; infinity is not JSON
+
+
+# One at a time
+
+HOLD = """
+import sys, pathlib
+from bench.running.campaign import measurement_lock
+with measurement_lock(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_of_two_harnesses_the_second_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
+    first = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        text=True,
+    )
+    with first:
+        try:
+            assert first.stdout is not None
+            assert first.stdout.readline() == "held\n"
+            with pytest.raises(UsageError, match="under way") as refused, measurement_lock(tmp_path):
+                pass
+            assert str(tmp_path) in str(refused.value)
+        finally:
+            first.kill()  # not even a killed one leaves a lock behind
+    with measurement_lock(tmp_path):
+        pass
+
+
+def test_the_folder_is_free_again_after_a_crash(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), measurement_lock(tmp_path):
+        raise RuntimeError
+    with measurement_lock(tmp_path):
+        pass

@@ -1,0 +1,284 @@
+"""What the doctor makes of a run of arithmetic, whose answer is known; hostile names are harmless."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from rich.console import Console
+from synthetic import Histogram, beats, scenario, turn, write_run, write_trial
+
+from bench.analysis.tables import read_run
+from bench.doctor.findings import DoctorReport, examine
+from bench.doctor.page import draw_checkup
+from bench.doctor.remedies import remedies, stand_in
+from bench.results import files
+
+WARM_S, BEGIN_S, END_S = 100.0, 101.0, 104.0
+PROBER = "GET prober"
+USERS = 32
+
+
+@dataclass(frozen=True)
+class Held:
+    """A line that is charged with a share of the time."""
+
+    share: float
+    line: int = 7
+    file: str = "shop/main.py"
+    function: str = "report"
+    leaf: str = "time.sleep"
+    kind: str = "loop"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    name: str
+    held: tuple[Held, ...] = ()
+    cores: float = 0.1
+    rps: float = 20.0
+    status: str = "ok"
+    latency_us: int = 1_600_000
+    prober_us: int = 1_000
+
+
+def checkup(run: Path, endpoints: Sequence[Endpoint], **declared: Any) -> DoctorReport:
+    return examine(read_run(written(run, endpoints, **declared)))
+
+
+def written(run: Path, endpoints: Sequence[Endpoint], **declared: Any) -> Path:
+    """The doctor's run on disk."""
+    variant = {"name": "app", "role": "baseline", "summary": "shop.main:app", "law": None, "workers": 1}
+    names = {f"{number:02d}-x": each for number, each in enumerate(endpoints, start=1)}
+    alone = {"users": 1, "rate_rps": None, "name": "users-1"}
+    made = {"alone": scenario((), rounds=1, endpoint=PROBER, variants=[variant], load=alone)}
+    made |= {name: scenario((), rounds=1, endpoint=each.name, variants=[variant]) for name, each in names.items()}
+    doctor = {
+        "app": "shop.main:app",
+        "python": "3.11.7",
+        "uvicorn": "0.54.0",
+        "watched": True,
+        "users": USERS,
+        "prober": "GET /ping",
+        "endpoints": [
+            {"scenario": name, "endpoint": each.name, "path": "/x", "alone_s": 0.05} for name, each in names.items()
+        ],
+        "left_out": [],
+        "places": [],
+        "start_up": {"ready_s": 1.0, "stalls": []},
+        "excerpts": [],
+    }
+    write_run(run, made, doctor=doctor | declared)
+    _trial(run, "alone", Endpoint(PROBER, rps=1000, latency_us=600), "users-1")
+    for name, each in names.items():
+        _trial(run, name, each)
+    return run
+
+
+def _trial(run: Path, name: str, endpoint: Endpoint, load: str = f"users-{USERS}") -> None:
+    length_s = END_S - BEGIN_S
+    finished = round(endpoint.rps * length_s)
+    histograms = [Histogram(endpoint.name, "service", BEGIN_S, length_s, {endpoint.latency_us: finished})]
+    if endpoint.name != PROBER:
+        histograms.append(Histogram(PROBER, "response", BEGIN_S, length_s, {endpoint.prober_us: 120}))
+    row = {"start_s": BEGIN_S, "end_s": END_S, "measured": 1}
+    write_trial(
+        run,
+        name,
+        "app",
+        1,
+        load=load,
+        histograms=histograms,
+        counts=[{**row, "endpoint": endpoint.name, "started": finished, "finished": finished}],
+        turns=[turn(WARM_S, BEGIN_S, END_S)],
+        status=endpoint.status,
+        reasons=[] if endpoint.status == "ok" else ["the generator waited for a core"],
+        server={9: [beat | {"loop_cpu_s": beat["cpu_s"]} for beat in beats(99.5, 104.5, cores=endpoint.cores)]},
+        stalls={9: [piece for held in endpoint.held for piece in _pieces(held)]},
+    )
+
+
+def _pieces(held: Held) -> list[dict[str, Any]]:
+    place = {"file": held.file, "line": held.line, "function": held.function, "leaf": held.leaf}
+    return [
+        {"at_s": BEGIN_S + i / 10, "stall": 1, "kind": held.kind, "stalled_ms": 100 * held.share, "samples": 9, **place}
+        for i in range(30)
+    ]
+
+
+def fine(number: int = 1) -> Endpoint:
+    return Endpoint(f"GET /fine/{number}", rps=600.0, latency_us=52_000)
+
+
+# Whose line
+
+
+def test_one_line_is_one_finding_however_many_endpoints_it_holds_up(tmp_path: Path) -> None:
+    found = checkup(tmp_path, [Endpoint("GET /a", (Held(0.5),)), Endpoint("GET /b", (Held(0.9),)), fine(1), fine(2)])
+    (finding,) = found.findings
+    assert finding.place is not None
+    assert (finding.place.where, finding.endpoints) == ("shop/main.py:7", ("GET /b", "GET /a"))
+    assert finding.share == pytest.approx(0.9, abs=0.02)
+    assert not finding.everywhere
+
+
+def test_a_line_in_every_endpoint_accuses_none_of_them(tmp_path: Path) -> None:
+    shared = Held(0.6, line=3, function="audit")
+    own = Held(0.35, line=20)
+    endpoints = [Endpoint("GET /a", (shared, own)), *(Endpoint(f"GET /{i}", (shared,)) for i in range(3))]
+    drawn = draw_checkup(written(tmp_path, endpoints))
+    first, second = drawn.checkup.findings
+    assert (first.everywhere, len(first.endpoints)) == (True, 4)
+    assert (second.everywhere, second.endpoints) == (False, ("GET /a",))
+    content = json.loads((tmp_path / "doctor.json").read_text())
+    assert [each["endpoint"] for each in content["endpoints"] if each["accused"]] == ["GET /a"]
+
+
+def test_lines_of_one_function_add_up_and_the_worst_stands_for_it(tmp_path: Path) -> None:
+    shares = {11: 0.07, 12: 0.07, 13: 0.09}
+    lines = tuple(Held(share, line=number, function="score", leaf="") for number, share in shares.items())
+    (finding,) = checkup(tmp_path, [Endpoint("GET /a", lines), fine()]).findings
+    assert finding.place is not None
+    assert (finding.place.line, finding.share) == (13, pytest.approx(0.23, abs=0.02))
+
+
+def test_a_line_that_is_held_now_and_then_is_not_accused(tmp_path: Path) -> None:
+    assert checkup(tmp_path, [Endpoint("GET /a", (Held(0.04),)), fine()]).findings == ()
+
+
+def test_many_small_computations_are_a_busy_server_and_long_ones_a_blocked_loop(tmp_path: Path) -> None:
+    held = (Held(0.4, leaf="json.dumps"),)
+    busy = Endpoint("GET /busy", held, cores=0.95, rps=500.0)
+    threads = Endpoint("GET /threads", (Held(0.5, kind="gil", leaf="x.y"),), cores=0.95, rps=500.0)
+    long = Endpoint("GET /long", (Held(0.9, line=9, function="score", leaf=""),), cores=0.95, rps=20.0)
+    found = checkup(tmp_path, [busy, threads, long, fine()])
+    categories = [verdict.category for verdict in found.verdicts]
+    assert categories == ["CPU-bound", "CPU-bound", "loop blocked", "waiting on others"]
+    (finding,) = found.findings
+    assert finding.endpoints == ("GET /long",)
+    assert "process pool" in finding.remedies[0]
+    assert finding.gain is None or finding.gain.formula.startswith("min(N, ")
+
+
+def test_nobodys_line_is_a_finding_of_its_endpoint(tmp_path: Path) -> None:
+    stranger = Held(0.9, line=0, file="", function="", leaf="fastapi.encoders.jsonable_encoder")
+    (finding,) = checkup(tmp_path, [Endpoint("GET /a", (stranger,), cores=0.9, rps=10.0), fine()]).findings
+    assert (finding.place, finding.endpoints) == (None, ("GET /a",))
+    assert finding.worst.top == "fastapi.encoders.jsonable_encoder"
+
+
+def test_the_gain_is_the_laws_but_no_more_than_any_endpoint_here_reached(tmp_path: Path) -> None:
+    blocked = Endpoint("GET /a", (Held(0.97),))
+    (finding,) = checkup(tmp_path / "law", [blocked, Endpoint("GET /b", rps=5000.0)]).findings
+    assert finding.gain is not None
+    assert (finding.gain.formula, finding.gain.ceiling_rps) == ("min(N, 40)/S", pytest.approx(32 / 0.05))
+    (finding,) = checkup(tmp_path / "cap", [blocked, Endpoint("GET /b", rps=100.0)]).findings
+    assert finding.gain is not None
+    assert (finding.gain.capped, finding.gain.ceiling_rps) == (True, pytest.approx(100.0))
+
+
+def test_roles_come_from_the_inspection_and_excerpts_with_the_run(tmp_path: Path) -> None:
+    known = {"role": "dependency", "name": "user", "file": "shop/main.py", "first": 5, "last": 9, "awaits": True}
+    excerpt = {"file": "shop/main.py", "line": 7, "first": 6, "text": ["async def user():", "    time.sleep(1)"]}
+    found = checkup(tmp_path, [Endpoint("GET /a", (Held(0.9),)), fine()], places=[known], excerpts=[excerpt])
+    place = found.findings[0].place
+    assert place is not None
+    assert (place.role, place.awaits, place.excerpt[1]) == ("dependency", True, "    time.sleep(1)")
+
+
+def test_an_invalid_trial_is_told_and_accuses_nobody(tmp_path: Path) -> None:
+    found = checkup(tmp_path, [Endpoint("GET /a", (Held(0.9),), status="invalid"), fine()])
+    assert found.findings == ()
+    assert found.verdicts[0].troubles == ("the generator waited for a core",)
+    assert not found.verdicts[0].measured
+
+
+def test_failing_names_findings_and_endpoints_without_one(tmp_path: Path) -> None:
+    busy = Endpoint("GET /busy", cores=0.95, rps=500.0)
+    found = checkup(tmp_path, [Endpoint("GET /a", (Held(0.9),)), busy])
+    assert found.failing(["loop-blocked"]) == ("loop blocked: shop/main.py:7",)
+    assert found.failing(["cpu-bound"]) == ("CPU-bound: GET /busy",)
+    assert found.failing(["gil-bound"]) == ()
+
+
+def test_a_run_of_another_kind_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path, {})
+    with pytest.raises(files.BrokenFile, match="not a run of the doctor"):
+        examine(read_run(tmp_path))
+
+
+# Remedies
+
+
+@pytest.mark.parametrize(
+    ("leaf", "instead"),
+    [
+        ("time.sleep", "asyncio.sleep"),
+        ("requests.get", "httpx.AsyncClient"),
+        ("psycopg.Connection.execute", "psycopg.AsyncConnection, from an AsyncConnectionPool"),
+        ("psycopg2.connect", "psycopg.AsyncConnection or asyncpg"),
+        ("redis.client.Redis.get", "redis.asyncio"),
+        ("redistribute.now", ""),
+        ("httpx.AsyncClient.get", ""),
+        ("", ""),
+    ],
+)
+def test_what_is_awaited_in_place_of_a_call(leaf: str, instead: str) -> None:
+    assert stand_in(leaf) == instead
+
+
+@pytest.mark.parametrize(
+    ("role", "awaits", "says"),
+    [
+        ("endpoint", True, "drop `async` from the endpoint `f`"),
+        ("dependency", True, "drop `async` from the dependency `f`"),
+        ("middleware", True, "middleware has to stay `async`"),
+        ("", None, "as a background task, drop `async`"),
+    ],
+)
+def test_how_a_call_gets_off_the_loop_depends_on_whose_it_is(role: str, awaits: bool | None, says: str) -> None:
+    found = remedies("loop blocked", leaf="x.y", role=role, function="f", awaits=awaits, computes=False)
+    assert says in found[-1]
+    assert "`await run_in_threadpool(x.y, ...)`" in found[-1]
+
+
+# Hostile names
+
+HOSTILE = "<script>alert(1)</script> | [x](javascript:1) \u202egnp.\x1b[31m `` **b** @all " + "y" * 5000
+
+
+def test_hostile_names_stay_harmless_everywhere(tmp_path: Path) -> None:
+    held = Held(0.9, file="<img src=x>.py", function="<b>f</b>", leaf="a`b|c<d>")
+    excerpt = {"file": held.file, "line": 7, "first": 7, "text": ["<script>alert(2)</script>\x00"]}
+    declared = {
+        "app": HOSTILE,
+        "prober": HOSTILE,
+        "excerpts": [excerpt],
+        "left_out": [{"name": HOSTILE, "reason": HOSTILE}],
+    }
+    drawn = draw_checkup(written(tmp_path, [Endpoint("GET /" + HOSTILE, (held,)), fine()], **declared))
+    page = drawn.page.read_text()
+    for tag in ("<script", "<img", "<b>f", "\u202e", "\x1b", "\x00"):
+        assert tag not in page
+    assert len(page) < 300_000
+    summary = (tmp_path / "summary.md").read_text()
+    source, rest = (  # what is indented is code, where nothing is markup
+        "\n".join(line for line in summary.splitlines() if line.startswith("    ") == code) for code in (True, False)
+    )
+    assert re.search(r"(?<!\\)<|(?<!\\)\[x|(?<!\\)\*\*b", rest) is None
+    assert "\u202e" not in rest + source
+    assert "\x1b" not in rest + source
+    rows = [line for line in summary.splitlines() if line.startswith("| ")]
+    assert {line.replace("\\|", "").count("|") for line in rows} == {8}
+    ElementTree.parse(tmp_path / "junit.xml")
+    console = Console(width=100, force_terminal=True, record=True)
+    with console.capture() as captured:
+        console.print(drawn.table)
+    assert "\u202e" not in captured.get()
+    assert "\x1b[31mgnp" not in captured.get()

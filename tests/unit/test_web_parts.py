@@ -1,0 +1,154 @@
+"""The parts of the web UI that need no server: where measurements go, the form, and the probe's files as they grow."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+
+import load_world  # noqa: F401  # lets Locust be imported without patching this process
+import pytest
+from harness import UGLY
+
+from bench.analysis.tables import read_run
+from bench.model import Load, Status, Trial
+from bench.planning import catalogue
+from bench.results import schema
+from bench.web.in_locust.form import DURATION_MOST_S, BadForm, MeasurementRequest, read
+from bench.web.in_locust.live_telemetry import LiveTelemetry, Tail
+from bench.web.run_registry import RunRegistry, RunSlot, one_turn
+
+SCENARIO = "ugly_run"
+LOAD = Load(users=4)
+CHOICES = {"blocking/awaited": None, "jobs/celery": 20.0}
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> RunRegistry:
+    return RunRegistry(tmp_path / "first", 1, 1.0, {"machine": {"cpu": "made up"}, "git": None}, "nox -s web")
+
+
+def entered(book: RunRegistry, variant: str, load: Load = LOAD, status: Status = "ok") -> RunSlot:
+    place = book.place(SCENARIO, load, variant)
+    scenario = catalogue.load(SCENARIO, UGLY)
+    book.enter(scenario, Trial(SCENARIO, variant, place.round, load, status), place)
+    return place
+
+
+def test_variants_under_one_load_stand_in_one_run(book: RunRegistry) -> None:
+    places = [entered(book, "fine"), entered(book, "dies")]
+    assert [(place.run.name, place.round) for place in places] == [("first", 1), ("first", 1)]
+    (declared,) = read_run(places[0].run).scenarios
+    assert [variant.name for variant in declared.variants] == ["fine", "dies"]
+    assert (declared.load, declared.rounds) == ("users-4", 1)
+
+
+def test_the_same_again_is_its_next_round(book: RunRegistry) -> None:
+    assert [entered(book, "fine").round for _ in range(3)] == [1, 2, 3]
+    assert entered(book, "dies").round == 1
+    (declared,) = read_run(book.place(SCENARIO, LOAD, "fine").run).scenarios
+    assert declared.rounds == 3
+
+
+def test_another_load_is_another_run(book: RunRegistry) -> None:
+    loads = (LOAD, Load(users=8), Load(rate_rps=5), Load(users=8))
+    assert [entered(book, "fine", load).run.name for load in loads] == ["first", "first-2", "first-3", "first-2"]
+
+
+@pytest.mark.parametrize("status", ["failed", "invalid"])
+def test_what_is_no_evidence_is_replaced(book: RunRegistry, status: Status) -> None:
+    assert [entered(book, "fine", status=each).round for each in ("ok", status, status, "ok")] == [1, 2, 2, 2]
+    assert entered(book, "fine").round == 3
+
+
+def test_runs_without_a_record_are_removed(book: RunRegistry, tmp_path: Path) -> None:
+    (tmp_path / "first" / "logs").mkdir(parents=True)
+    kept = entered(book, "fine", Load(users=8)).run
+    assert book.close() == (kept,)
+    unused = book.place(SCENARIO, LOAD, "fine").run
+    unused.mkdir(exist_ok=True)
+    (unused / "run.json").unlink(missing_ok=True)
+    assert unused not in book.close()
+    assert not unused.exists()
+
+
+def test_a_lineup_has_the_one_variant_and_the_round_of_its_place(tmp_path: Path) -> None:
+    scenario = catalogue.narrowed(catalogue.load(SCENARIO, UGLY), ("fine",))
+    assert scenario is not None
+    lineup = one_turn(scenario, LOAD, RunSlot(tmp_path, 3), 1.0, 1)
+    assert (lineup.variants, lineup.round, len(lineup.turns)) == (("fine",), 3, 1)
+    assert lineup.turns[0].measure_s == 1.0
+
+
+def form(**changed: str) -> dict[str, str]:
+    return {"variant": "blocking/awaited", "user_count": "32", "spawn_rate": "8", "run_time": "1m30s", **changed}
+
+
+def test_a_form_is_read() -> None:
+    assert read(form(), CHOICES, 1000) == MeasurementRequest("blocking/awaited", 32, 8.0, None, 90.0)
+    assert read(form(arrival_rate=" 2.5 "), CHOICES, 1000).rate_rps == 2.5
+    assert read(form(variant="jobs/celery"), CHOICES, 1000).rate_rps == 20.0
+    assert read(form(run_time=""), CHOICES, 1000).duration_s == DURATION_MOST_S
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"variant": "blocking/nothing"},
+        {"user_count": "1001"},
+        {"user_count": "1.5"},
+        {"spawn_rate": "0"},
+        {"spawn_rate": "inf"},
+        {"arrival_rate": "nan"},
+        {"arrival_rate": "many"},
+        {"run_time": "0"},
+        {"run_time": "a while"},
+    ],
+)
+def test_a_form_that_is_not_allowed_is_refused(changed: dict[str, str]) -> None:
+    with pytest.raises(BadForm, match=r"not|no variant"):
+        read(form(**changed), CHOICES, 1000)
+
+
+def test_a_growing_file_gives_each_row_once_and_whole(tmp_path: Path) -> None:
+    path = tmp_path / "stalls-7.csv"
+    tail = Tail(path, ("at_s", "kind"))
+    assert tail.rows() == []
+    for written, seen in (("at_s,kind\n1,loop\n2,l", ["1"]), ("oop\n", ["2"]), ("", []), ("3,gil\n", ["3"])):
+        with path.open("a") as file:
+            file.write(written)
+        assert [row["at_s"] for row in tail.rows()] == seen
+
+
+def test_telemetry_puts_workers_together_and_names_the_blamed(tmp_path: Path) -> None:
+    now_s = time.perf_counter()
+    for worker, lag_ms in ((1, 5.0), (2, 80.0)):
+        samples = [
+            dict.fromkeys(schema.SERVER_COLUMNS, "")
+            | {"at_s": now_s - ago, "lag_ms": lag_ms, "lag_max_ms": lag_ms, "cpu_s": 10 - 0.5 * ago}
+            | {"tokens_borrowed": 3, "tokens_waiting": 0, "tokens_total": 40}
+            for ago in (4.0, 3.0, 2.0, 1.0, 0.5)
+        ]
+        write(tmp_path / f"server-{worker}.csv", schema.SERVER_COLUMNS, samples)
+        write(tmp_path / f"stalls-{worker}.csv", schema.STALLS_COLUMNS, [])
+    blamed = {"at_s": now_s - 2, "stall": 1, "kind": "loop", "stalled_ms": 900, "file": "app.py", "line": 6}
+    write(
+        tmp_path / "stalls-2.csv",
+        schema.STALLS_COLUMNS,
+        [{**blamed, "function": "report", "leaf": "time.sleep", "samples": 9}],
+    )
+    seen = LiveTelemetry(tmp_path, cores=1).look()
+    series = {name: [value for _, value in points] for name, points in seen["series"].items()}
+    assert set(series["lag_ms"]) == {80.0}
+    assert set(series["tokens_borrowed"]) == {6.0}
+    assert set(series["tokens_total"]) == {80.0}
+    assert series["cpu_cores"] == pytest.approx([1.0] * len(series["cpu_cores"]), abs=0.01)
+    assert seen["category"] == "CPU-bound"
+    assert seen["blamed"] == [{"kind": "loop", "where": "app.py:6 report", "leaf": "time.sleep", "stalled_ms": 900}]
+
+
+def write(path: Path, columns: tuple[str, ...], rows: list[dict[str, object]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
