@@ -204,7 +204,7 @@ def _above_timeout(frames: ScenarioTables, variant: str, endpoint: str) -> Itera
 def _counted(frames: ScenarioTables, variant: str, endpoint: str) -> Iterator[Figure]:
     counts = frames.counts
     chosen = counts[(counts["variant"] == variant) & (counts["endpoint"] == endpoint) & (counts["measured"] == 1)]
-    never_answered = float(chosen["unfinished"].sum() - chosen["drained"].sum())
+    never_answered = float(chosen["unfinished"].sum() - chosen["completed_late"].sum())
     yield _figure(frames, variant, endpoint, "failures", "requests", float(chosen["failed"].sum()))
     yield _figure(frames, variant, endpoint, "unfinished", "requests", never_answered)
 

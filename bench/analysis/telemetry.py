@@ -36,7 +36,7 @@ SUMS = ("tokens_borrowed", "tokens_total", "tokens_waiting", "threads", "cpu_s",
 
 SAMPLE_COLUMNS = ("worker", *schema.SERVER_COLUMNS)
 STALL_COLUMNS = ("worker", *schema.STALLS_COLUMNS)
-TEXTS = ("kind", "file", "function", "leaf")
+TEXTS = ("kind", "file", "function", "callee")
 
 LOOP_KINDS = ("loop", "gil")
 """Kinds of stall during which nobody is served. Time without a free thread is another sum: the loop runs meanwhile."""
@@ -61,7 +61,7 @@ class Blame:
     file: str
     line: int | None
     function: str
-    leaf: str
+    callee: str
     share: float
     stalled_ms: float
     stalls: int
@@ -233,10 +233,10 @@ def blame(stalls: pd.DataFrame) -> tuple[Blame, ...]:
     held = counted["kind"].isin(LOOP_KINDS)
     total_ms = {flag: float(counted.loc[held == flag, "measured_ms"].sum()) for flag in (True, False)}
     places = counted.assign(line=counted["line"].fillna(-1)).groupby(
-        ["kind", "file", "line", "function", "leaf"], sort=True, observed=True
+        ["kind", "file", "line", "function", "callee"], sort=True, observed=True
     )
     found = []
-    for (kind, file, line, function, leaf), part in places:
+    for (kind, file, line, function, callee), part in places:
         each_ms = part.groupby(["round", "worker", "stall"])["measured_ms"].sum()
         stalled_ms = float(each_ms.sum())
         found.append(
@@ -245,7 +245,7 @@ def blame(stalls: pd.DataFrame) -> tuple[Blame, ...]:
                 file=str(file),
                 line=int(float(str(line))) if float(str(line)) >= 1 else None,
                 function=str(function),
-                leaf=str(leaf),
+                callee=str(callee),
                 share=min(1.0, round(stalled_ms / total_ms[kind in LOOP_KINDS], 9)),
                 stalled_ms=stalled_ms,
                 stalls=len(each_ms),

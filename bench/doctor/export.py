@@ -77,7 +77,7 @@ def _finding(finding: Finding) -> dict[str, object]:
 
 
 def _place(place: Place) -> dict[str, object]:
-    return {key: getattr(place, key) for key in ("file", "line", "function", "leaf", "role")}
+    return {key: getattr(place, key) for key in ("file", "line", "function", "callee", "role")}
 
 
 def _verdict(checkup: DoctorReport, verdict: Verdict) -> dict[str, object]:

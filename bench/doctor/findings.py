@@ -50,7 +50,7 @@ class Place:
     file: str
     line: int
     function: str
-    leaf: str
+    callee: str
     """The call that the line is in, such as ``time.sleep``; empty where it computes by itself."""
     role: str
     """endpoint, dependency, middleware or start-up; empty for a function that one of them calls."""
@@ -217,14 +217,14 @@ class _Places:
         self._functions = declared.get("places") or []
         self._excerpts = {(each["file"], int(each["line"])): each for each in declared.get("excerpts") or []}
 
-    def named(self, file: str, line: int, function: str, leaf: str) -> Place:
+    def named(self, file: str, line: int, function: str, callee: str) -> Place:
         known = next((f for f in self._functions if f["file"] == file and f["first"] <= line <= f["last"]), None)
         excerpt = self._excerpts.get((file, line), {"first": 0, "text": ()})
         return Place(
             file,
             line,
             function,
-            leaf,
+            callee,
             role=str(known["role"]) if known else "",
             awaits=bool(known["awaits"]) if known else None,
             first=int(excerpt["first"]),
@@ -246,7 +246,7 @@ def _verdict(
     strangers = [place for place in charged if not place.file]
     held = tuple(_held(frames, charged, places))
     computes = found is not None and _computes(frames, summary)
-    waits_there = any(stand_in(place.leaf) for place, _ in held)
+    waits_there = any(stand_in(place.callee) for place, _ in held)
     if category == "GIL-bound" or (category == "loop blocked" and computes and not waits_there):
         category, held = (category, held) if _is_long(summary, name) else ("CPU-bound", ())
     return Verdict(
@@ -260,7 +260,7 @@ def _verdict(
         latency=summary.get(VARIANT, name, "latency_p50_ms"),
         prober=_waits(summary),
         held=held,
-        top=strangers[0].leaf if strangers else "",
+        top=strangers[0].callee if strangers else "",
         computes=computes,
     )
 
@@ -280,7 +280,7 @@ def _held(frames: ScenarioTables, charged: Sequence[Blame], places: _Places) -> 
         least = STALLED_LEAST if lines[0].kind in LOOP_KINDS else EXHAUSTED_LEAST
         if share >= least:
             worst = max(lines, key=lambda each: each.stalled_ms)
-            yield places.named(worst.file, worst.line or 0, worst.function, worst.leaf), min(1.0, share)
+            yield places.named(worst.file, worst.line or 0, worst.function, worst.callee), min(1.0, share)
 
 
 def _loop_stalled(frames: ScenarioTables, summary: Summary) -> float:
@@ -333,10 +333,10 @@ def _of_line(category: str, seen: list[tuple[float, Place, Verdict]], measured: 
 
 def _with_fix(finding: Finding, users: int, cores: int, fastest_rps: float) -> Finding:
     place, worst = finding.place, finding.worst
-    leaf = place.leaf if place else worst.top
+    callee = place.callee if place else worst.top
     fixes = remedies(
         finding.category,
-        leaf=leaf,
+        callee=callee,
         role=place.role if place else "",
         function=place.function if place else worst.endpoint,
         awaits=place.awaits if place else None,
@@ -367,5 +367,5 @@ def _law(category: str, verdict: Verdict, users: int, cores: int) -> bounds.Uppe
 def _start_up(declared: dict[str, Any], places: _Places) -> Iterator[tuple[Place, float]]:
     for stall in declared["start_up"]["stalls"]:
         if stall["stalled_s"] >= START_UP_LEAST_S:
-            place = places.named(stall["file"], int(stall["line"]), stall["function"], stall["leaf"])
+            place = places.named(stall["file"], int(stall["line"]), stall["function"], stall["callee"])
             yield place, float(stall["stalled_s"])

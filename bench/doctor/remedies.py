@@ -1,6 +1,6 @@
 """Which fix fits a line that holds a server up: pure rules over what the probe saw of it. Standard library only.
 
-    remedies("loop blocked", leaf="requests.api.get", role="endpoint", function="report", awaits=True, computes=False)
+    remedies("loop blocked", callee="requests.api.get", role="endpoint", function="report", awaits=True, computes=False)
     # ("Await an async client in place of `requests.api.get`: httpx.AsyncClient.", "Or drop `async` from ...")
 
 What a category means in general is the advice's to say (diagnosis.advice).
@@ -43,7 +43,7 @@ POOL = (
 
 
 def remedies(
-    category: str, *, leaf: str, role: str, function: str, awaits: bool | None, computes: bool
+    category: str, *, callee: str, role: str, function: str, awaits: bool | None, computes: bool
 ) -> tuple[str, ...]:
     """Fixes in Markdown, the one that fits best first.
 
@@ -54,32 +54,32 @@ def remedies(
         return (POOL,)
     if category == "threadpool exhausted":
         return (
-            *_awaited(leaf),
+            *_awaited(callee),
             "Or raise the limiter at start-up, `anyio.to_thread.current_default_thread_limiter().total_tokens = 100`, "
             "as far as the other side takes so many calls at once.",
         )
-    return (*_awaited(leaf), _off_the_loop(leaf, role, function, awaits))
+    return (*_awaited(callee), _off_the_loop(callee, role, function, awaits))
 
 
-def stand_in(leaf: str) -> str:
+def stand_in(callee: str) -> str:
     """What to await in place of a call; empty where none is known, or where it is awaited already."""
-    if "async" in leaf.lower():
+    if "async" in callee.lower():
         return ""
-    found = [name for name in STAND_INS if leaf == name or leaf.startswith(f"{name}.")]
+    found = [name for name in STAND_INS if callee == name or callee.startswith(f"{name}.")]
     return STAND_INS[max(found, key=len)] if found else ""
 
 
-def _awaited(leaf: str) -> tuple[str, ...]:
-    known = stand_in(leaf)
+def _awaited(callee: str) -> tuple[str, ...]:
+    known = stand_in(callee)
     if known == "asyncio.sleep":
         return ("`await asyncio.sleep(...)` in place of `time.sleep`.",)
     if known:
-        return (f"Await an async client in place of `{leaf}`: {known}.",)
+        return (f"Await an async client in place of `{callee}`: {known}.",)
     return ("Await an async client, if there is one.",)
 
 
-def _off_the_loop(leaf: str, role: str, function: str, awaits: bool | None) -> str:
-    call = f"`await run_in_threadpool({leaf or function}, ...)`"
+def _off_the_loop(callee: str, role: str, function: str, awaits: bool | None) -> str:
+    call = f"`await run_in_threadpool({callee or function}, ...)`"
     if role in ("endpoint", "dependency") and awaits:
         return (
             f"Or drop `async` from the {role} `{function}`, and FastAPI runs it in its threadpool; or wrap the call, "

@@ -66,8 +66,8 @@ def names(endpoints: tuple[str, ...]) -> str:
 def who(place: Place) -> str:
     """``dependency current_user, in requests.api.get``."""
     role = {"": "function"}.get(place.role, place.role)
-    leaf = f", in {formatting.clean(place.leaf, 80)}" if place.leaf else ""
-    return f"{role} {formatting.clean(place.function, 80)}{leaf}"
+    callee = f", in {formatting.clean(place.callee, 80)}" if place.callee else ""
+    return f"{role} {formatting.clean(place.function, 80)}{callee}"
 
 
 def cost(checkup: DoctorReport, finding: Finding) -> str:

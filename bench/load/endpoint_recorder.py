@@ -41,7 +41,7 @@ class EndpointRecorder:
         "values",
     )
 
-    KINDS = ("service", "response", "lag", "failed", "unfinished", "carried", "carried_unfinished")
+    KINDS = ("service", "response", "lag", "failed", "unfinished", "straddling", "straddling_unfinished")
 
     def __init__(self, endpoint: str, part_start_s: float) -> None:
         self.endpoint = endpoint
@@ -64,7 +64,7 @@ class EndpointRecorder:
 
     def carried(self, begun_s: float, sent_s: float, done_s: float) -> None:
         """An expected answer to a request of the part before."""
-        self.values["carried"].append(_us(done_s - begun_s))
+        self.values["straddling"].append(_us(done_s - begun_s))
         self.area_s += done_s - max(sent_s, self.part_start_s)
         self.answers += 1
 
@@ -94,7 +94,7 @@ class EndpointRecorder:
 
     def unfinished(self, begun_s: float, sent_s: float, end_s: float) -> None:
         """A request that its turn's end found unanswered."""
-        kind = "unfinished" if begun_s >= self.part_start_s else "carried_unfinished"
+        kind = "unfinished" if begun_s >= self.part_start_s else "straddling_unfinished"
         self.values[kind].append(_us(end_s - begun_s))
         # A late arrival that was sent with the turn's end was in flight for no time of it.
         self.area_s += max(0.0, end_s - max(sent_s, self.part_start_s))

@@ -21,7 +21,7 @@ def feed(stats: Any, row: IntervalStats, length_s: float) -> None:
     method, _, name = row.endpoint.partition(" ")
     buckets = row.buckets.get("response") or row.buckets.get("service", {})
     counted: dict[int, int] = dict(buckets)
-    for kind in ("carried", "failed"):
+    for kind in ("straddling", "failed"):
         for value_us, count in row.buckets.get(kind, {}).items():
             counted[value_us] = counted.get(value_us, 0) + count
     if not counted:

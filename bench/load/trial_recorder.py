@@ -92,7 +92,7 @@ class _Endpoint:
             "causes": dict(self.causes),
             "statuses": {str(status): count for status, count in self.statuses.items()},
             "unfinished": self.counts["unfinished"],
-            "drained": self.counts["drained"],
+            "completed_late": self.counts["completed_late"],
             "dropped": self.counts["dropped"],
             "reconnects": self.counts["reconnects"],
             "throughput_rps": self.finished / seconds if seconds else None,

@@ -48,7 +48,7 @@ class TrialWriter:
                     row.finished,
                     sum(row.causes.values()),
                     counts.get("unfinished", 0),
-                    counts.get("drained", 0),
+                    counts.get("completed_late", 0),
                     counts.get("dropped", 0),
                     row.in_flight,
                     counts.get("reconnects", 0),

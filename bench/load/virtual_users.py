@@ -145,7 +145,7 @@ class ClosedModelUser:
     def answered(self, connection: Connection, status: int, done_s: float) -> None:
         channel: EndpointRecorder = connection.context
         if not self._running:
-            channel.counts["drained"] += 1
+            channel.counts["completed_late"] += 1
             return
         sent_s = connection.sent_s
         if status in self._expected:
@@ -321,7 +321,7 @@ class OpenModelGenerator:
         self._give_back(connection)
         channel: EndpointRecorder = connection.context
         if not self._running:
-            channel.counts["drained"] += 1
+            channel.counts["completed_late"] += 1
         elif status in self._expected:
             channel.timetabled(connection.intended_s, connection.sent_s, done_s)
         else:

@@ -6,7 +6,9 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from bench.results.layout import PROBE_FILES, TRIAL_FILES
 from bench.results.schema import SCHEMA
@@ -33,6 +35,36 @@ def write_bytes(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+Record = TypeVar("Record")
+
+
+_adapters: dict[type, TypeAdapter[Any]] = {}
+
+
+def adapter_of(record_type: type[Record]) -> TypeAdapter[Record]:
+    """What reads and writes ``record_type``. Made once a type, since that takes milliseconds."""
+    if record_type not in _adapters:
+        _adapters[record_type] = TypeAdapter(record_type)
+    return _adapters[record_type]
+
+
+def write_record(path: Path, record: object) -> None:
+    """Write a record of schema.py as JSON, whole or not at all. ValueError for NaN or infinity: they are not JSON."""
+    content = adapter_of(type(record)).dump_python(record, mode="json")
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_record(path: Path, record_type: type[Record]) -> Record:
+    """Read a JSON file as ``record_type``. BrokenFile names the file and the first thing that is wrong with it."""
+    content = read_json(path)
+    try:
+        return adapter_of(record_type).validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BrokenFile(f"{path}: {where}: {first['msg']}") from None
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -1,151 +1,551 @@
-"""The results folder: the one place that knows its paths, its columns and their units. Standard library only.
+"""The contract between the half that measures and the half that analyses: one frozen dataclass for each record.
 
-    results/<run>/run.json                             what the run is: see RUN
-    results/<run>/<scenario>/<variant>/<load>/<round>/ one trial
-        trial.json       see TRIAL; written last, so a folder without it is a trial cut short
-        requests.hlog    latencies: HdrHistogram interval log V2, see HLOG
-        counts.csv       requests counted: see COUNTS
-        server.log       what the server printed
-        server-<pid>.csv probe samples every 100 ms, one file a worker process: see SERVER
-        stalls-<pid>.csv blame: where the loop was stuck, and for how long: see STALLS
-    results/<run>/<scenario>/logs/                     locust's log and the lineup's file, once a lineup
-    results/<run>/locust.log                           instead of those logs, where one Locust with its web UI did all
-    results/<run>/summary.csv                          see SUMMARY
-    results/<run>/claims.csv                           see CLAIMS
-    results/<run>/summary.md, charts/, index.html      drawn
-    results/<run>/doctor.json, junit.xml               of a run of the doctor's alone: see DOCTOR
-    results/latest                                     symbolic link to the newest run
+``layout.py`` says where each file lies, ``files.py`` reads and writes records, ``document.py`` makes
+docs/file-formats.md and the JSON Schemas from this module. Standard library only.
 
-**Time** in every file is ``time.perf_counter`` in seconds (CLOCK_MONOTONIC on Linux), the same clock in every process
-of a machine. ``trial.json`` and the log's ``BaseTime`` say what to add for Unix time.
-
-RUN (run.json)
-    schema, name, created_unix_s, command (str: measures the same again), machine (object: see machine.py), git, and
-    scenarios: {name: {question, path, load {users, rate_rps, name}, seed, rounds, measure_s, profile,
-                       packages {name: version} (of those that only some scenarios have),
-                       sweep: [{users, rate_rps, name, laws {variant: law as below}}] (only with --sweep),
-                       variants: [{name, role, summary, twin (the variant that it is the same as; empty or missing
-                                   where it is one of its own), file (where it was), source (its text), workers,
-                                   uvicorn_options,
-                                   law: {formula, service_s, servers|null for no limit, kind, ceiling_rps, latency_s}
-                                        or null}],
-                       claims: [{name, statement, guide (bool: the guide says so), quiz (1..3 or null),
-                                 comparisons: [{metric, variant, relation, other, factor, endpoint}]}]}}
-    A round counts when every variant of the scenario has its trial.json there; other rounds were cut short.
-    Only of the doctor's: doctor {app, python and uvicorn (its versions), watched (bool: with the probe), users, prober
-    (the operation that it asks), endpoints: [{scenario, endpoint, path, alone_s}], left_out: [{name, reason}],
-    places: [{role, name, file, first, last, awaits}] (functions of the app that are known by their role), start_up
-    {ready_s, stalls: [{file, line, function, leaf, stalled_s}]}, excerpts: [{file, line, first, text: [...]}] (source
-    around what was held)}
-
-TRIAL (trial.json)
-    schema, scenario, variant, round, load {users, rate_rps, name}, lineup (name), position (1 = first in its round),
-    status ("ok" | "invalid" | "failed"), reasons (list of str, empty when ok), log_tail (str, when not ok),
-    turns: [{rotation, start_s, warm_until_s, end_s, quiet (bool: all requests had come back before the next turn;
-             null for the lineup's last, which nobody follows), late_s (how long that took)}],
-    clock {perf_counter_s, unix_s}: both read at the same moment,
-    timings {ready_s, overhead_s, ...}, pids {server, locust}, cores {server: [..], generator: [..]}, port,
-    services {name: version, as the server says itself},
-    facts {endpoints: {endpoint: {...see FACTS}}, generator_cpu_cores_max, ...},
-    files {name: size in bytes}: a file of another size was cut or changed, and is refused.
-
-FACTS of an endpoint in a trial (over the measured parts of its turns)
-    measured_s, started, finished, failed, causes {cause: count}, statuses {unexpected status: count}, unfinished,
-    drained, dropped, throughput_rps (finished / measured_s), in_flight_mean (time average, from Little's law's area),
-    users (null where a timetable drives), errors: [up to 5 sample messages]
-
-HLOG (requests.hlog)
-    Tag=<endpoint quoted as in a URL>:<kind>,<start_s>,<length_s>,<max_ms>,<histogram, base64 of V2 compressed>
-    Values are integer microseconds, 1 us to 10 min, 3 significant digits. Kinds:
-        service             done - sent, of requests begun and finished well in the same warm-up or measured part
-        response            done - intended, likewise; only where a timetable drives
-        lag                 sent - intended; only where a timetable drives
-        failed              done - intended of the failed ones
-        unfinished          age (end - intended) of requests begun in that part and unanswered at its turn's end:
-                            right-censored
-        carried             done - intended of requests that began in the part before, or in a turn's warm-up
-        carried_unfinished  their age where they were never answered
-    An interval lasts at most a second and never crosses the edge of a turn or of its warm-up.
-
-COUNTS (counts.csv), one row per interval and endpoint
-    start_s, end_s, endpoint, measured (1, or 0 in warm-up), started, finished, failed (sum of the causes), unfinished
-    (unanswered at the end of the turn), drained (of the unfinished: answered before the next turn began), dropped
-    (never sent: no connection was free), in_flight (at the interval's end), reconnects, failed_<cause> for each CAUSES
-
-SERVER (server-<pid>.csv), one row every 100 ms and worker process, written by the probe (every 500 ms while nobody
-    has asked the server anything for a second)
-    at_s, lag_ms (the loop's latest sign of life: how late it was, or how long it is overdue by now), lag_max_ms (the
-    largest since the row before, the overdue one included), tokens_borrowed, tokens_total, tokens_waiting (anyio's
-    threadpool; empty until the app has one), threads (Python's, the probe's not among them), cpu_s (of the process,
-    since its start), loop_cpu_s (of the loop's thread alone; empty on macOS), rss_mb, connections, in_flight (requests;
-    both empty where uvicorn does not tell). CATEGORIES says what analysis makes of them.
-
-STALLS (stalls-<pid>.csv), one row a piece of a stall, at least every 100 ms while it lasts
-    at_s (when the piece began), stall (number of the stall; its pieces add up), kind (one of STALL_KINDS), stalled_ms,
-    file, line, function (deepest frame of the app's own code; empty where there is none), leaf (the call it is in, such
-    as time.sleep), samples (stacks that say so). A call that ends before it is a stall, and that a look found the loop
-    asleep in, counts for the beat that the look stands for, with a number of its own.
-
-SUMMARY (summary.csv), tidy
-    scenario, variant, load, endpoint, metric, unit, value, ci_low, ci_high, trials, at_least
-    95 % interval of the mean over rounds; empty where it cannot be had, never 0. at_least is 1 for a lower bound.
-
-CLAIMS (claims.csv), one row a claim
-    scenario, claim (its name), verdict ("confirmed" | "refuted" | "inconclusive"), evidence (one sentence of numbers)
-
-DOCTOR (doctor.json)
-    schema, app, users, headline, findings: [{category (with hyphens), place {file, line, function, leaf, role} or null,
-    endpoints, everywhere (bool: in all of them, so none of them is accused), share (of the time), gain {formula,
-    ceiling_rps, capped} or null, remedies: [Markdown]}], endpoints: [{endpoint, category, accused, evidence, troubles,
-    alone_ms, throughput_rps, prober_p50_ms, prober_p90_ms, prober_max_ms}], left_out: [{endpoint, reason}],
-    start_up: [{...place, stalled_s}]
+Units stand in names. ``_s``, ``_ms``, ``_us`` are seconds, milliseconds, microseconds; ``_rps`` is requests a second.
+Times without ``unix`` in their name are ``time.perf_counter`` in seconds (CLOCK_MONOTONIC on Linux), the same clock in
+every process of one machine. ``ClockRecord`` says what to add for Unix time.
 """
 
 from __future__ import annotations
 
-SCHEMA = 1
-"""Moves when old results stop being comparable or readable; CHANGELOG.md says why."""
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+from bench.model import Claim, Role, Status
+
+SCHEMA = 2
+"""Version of all files. It changes when old results cannot be read or compared any more; CHANGELOG.md says why."""
+
+# run.json
+
+
+@dataclass(frozen=True)
+class CpuRecord:
+    """The processor. A value that the system does not tell is null."""
+
+    model: str | None = None
+    architecture: str | None = None
+    cores_logical: int | None = None
+    cores_physical: int | None = None
+    cores_usable: int | None = None
+    """Cores that this process may run on."""
+    smt: bool | None = None
+    """Whether two threads share a core."""
+    governor: str | None = None
+    virtual_machine: bool | None = None
+
+
+@dataclass(frozen=True)
+class CgroupRecord:
+    """Limits of the control group; null where there is none."""
+
+    cpu_cores: float | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class PythonRecord:
+    """The harness's interpreter."""
+
+    implementation: str | None = None
+    version: str | None = None
+    build: str | None = None
+    compiler: str | None = None
+    debug: bool = False
+    gil_enabled: bool | None = None
+    free_threaded_build: bool | None = None
+
+
+@dataclass(frozen=True)
+class MachineRecord:
+    """The fingerprint of the machine and of the software that can change a figure."""
+
+    cpu: CpuRecord = field(default_factory=CpuRecord)
+    memory_bytes: int | None = None
+    kernel: str | None = None
+    cgroup: CgroupRecord = field(default_factory=CgroupRecord)
+    python: PythonRecord = field(default_factory=PythonRecord)
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """Version of each package that matters, by name."""
+
+
+@dataclass(frozen=True)
+class GitRecord:
+    """The harness's own revision."""
+
+    revision: str
+    dirty: bool
+    """Whether files differ from that revision, new files included."""
+
+
+@dataclass(frozen=True)
+class LoadRecord:
+    """The load: a number of looping users, or an arrival rate."""
+
+    name: str
+    """Name of the folder: ``users-32`` or ``rate-500``."""
+    model: Literal["closed", "open"]
+    """Closed: a user waits for the answer before the next request. Open: requests arrive by a schedule."""
+    users: int | None = None
+    rate_rps: float | None = None
+
+
+@dataclass(frozen=True)
+class BoundRecord:
+    """The variant's throughput bound under the load."""
+
+    formula: str
+    kind: Literal["waiting", "cpu"]
+    """``waiting``: a clock sets the bound and no measurement can exceed it. ``cpu``: a rough figure of one machine."""
+    service_s: float
+    """How long one place serves one request."""
+    places: float | None
+    """How many requests are served at once; null where there is no limit."""
+    max_rps: float
+    """Requests a second at most, under this load."""
+    min_latency_s: float
+    """Latency at least, under this load."""
+
+
+@dataclass(frozen=True)
+class VariantRecord:
+    """One variant as it was measured."""
+
+    name: str
+    role: Role
+    summary: str
+    file: str = ""
+    """Its source file, relative to the folder with the apps; empty for a server that ran already."""
+    source: str = ""
+    """Text of that file when it was measured."""
+    workers: int = 1
+    uvicorn_options: tuple[str, ...] = ()
+    control_of: str = ""
+    """Name of the variant that this one repeats (an A/A control); empty otherwise."""
+    bound: BoundRecord | None = None
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """Another load under which the same variants were measured (``--sweep``)."""
+
+    load: LoadRecord
+    bounds: Mapping[str, BoundRecord | None]
+    """The bound of each variant under this load, by the variant's name."""
+
+
+@dataclass(frozen=True)
+class ScenarioRecord:
+    """One scenario of a run. A round counts when every variant has its trial.json; other rounds were cut short."""
+
+    question: str
+    path: str
+    endpoint: str
+    """What the bounds and verdicts are about, as Locust names it: ``GET /report``."""
+    load: LoadRecord
+    seed: int
+    rounds: int
+    measure_s: float
+    """Seconds measured for each variant and round, as planned."""
+    profile: str
+    variants: tuple[VariantRecord, ...]
+    claims: tuple[Claim, ...] = ()
+    services: tuple[str, ...] = ()
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """Versions of packages that only some scenarios need."""
+    parallel: bool = False
+    """Whether the server got every core, the generator's included."""
+    sweep: tuple[SweepRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class EndpointRecord:
+    """One operation that the doctor measured."""
+
+    scenario: str
+    """Folder of its trials."""
+    endpoint: str
+    """The operation as the app's document names it: ``GET /items/{item_id}``."""
+    path: str
+    alone_s: float
+    """Median answer time before the measurement, one request at a time."""
+
+
+@dataclass(frozen=True)
+class SkippedRecord:
+    """An operation that the doctor did not measure."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FunctionRecord:
+    """A function of the app whose role is known."""
+
+    role: str
+    """endpoint, dependency, middleware or start-up."""
+    name: str
+    file: str
+    first: int
+    """First line."""
+    last: int
+    """Last line."""
+    awaits: bool | None = None
+    """Whether its body awaits anything; null where it cannot be told."""
+
+
+@dataclass(frozen=True)
+class StartUpStallRecord:
+    """A line that held the event loop while the app started."""
+
+    file: str
+    line: int
+    function: str
+    callee: str
+    stalled_s: float
+
+
+@dataclass(frozen=True)
+class StartUpRecord:
+    """The app's start."""
+
+    ready_s: float
+    """Seconds from the start of the process to the first answer."""
+    stalls: tuple[StartUpStallRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExcerptRecord:
+    """Source lines around a line that held the server."""
+
+    file: str
+    line: int
+    first: int
+    """Number of the first line of ``text``."""
+    text: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DoctorRecord:
+    """What only a run of the doctor has."""
+
+    app: str
+    python: str
+    """Version of the app's interpreter; empty for a server that ran already."""
+    uvicorn: str
+    watched: bool
+    """Whether the probe was in the server."""
+    users: int
+    health_probe: str
+    """The operation that stands for all other requests."""
+    endpoints: tuple[EndpointRecord, ...]
+    skipped: tuple[SkippedRecord, ...] = ()
+    functions: tuple[FunctionRecord, ...] = ()
+    start_up: StartUpRecord = field(default_factory=lambda: StartUpRecord(0.0))
+    excerpts: tuple[ExcerptRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """run.json: what was measured, how and where."""
+
+    schema: int
+    name: str
+    created_unix_s: float
+    command: str
+    """Command line that measures the same again, as a shell takes it."""
+    machine: MachineRecord
+    git: GitRecord | None
+    scenarios: Mapping[str, ScenarioRecord]
+    doctor: DoctorRecord | None = None
+
+
+# trial.json
+
+
+@dataclass(frozen=True)
+class TurnRecord:
+    """A turn as it took place."""
+
+    pass_number: int
+    """0 is the warm-up of the fresh server, which is never measured; measured passes start at 1."""
+    start_s: float
+    warm_until_s: float
+    """End of the warm-up. Equal to ``end_s`` where nothing was measured."""
+    end_s: float
+    drained: bool | None
+    """Whether every request was answered before the next turn; null for the group's last turn."""
+    drain_s: float
+    """Seconds until then."""
+
+
+@dataclass(frozen=True)
+class EndpointFacts:
+    """Requests to one endpoint, over the measured parts of the trial's turns."""
+
+    measured_s: float
+    started: int
+    finished: int
+    """Answered with an expected status."""
+    failed: int
+    failed_in_warmup: int
+    causes: Mapping[str, int]
+    """Failures by cause, one of CAUSES."""
+    statuses: Mapping[str, int]
+    """Answers with an unexpected status, by status."""
+    unfinished: int
+    """Not answered at the end of their turn."""
+    completed_late: int
+    """Of the unfinished: answered before the next turn."""
+    dropped: int
+    """Arrivals that were not sent, since no connection was free."""
+    reconnects: int
+    throughput_rps: float | None
+    """finished / measured_s; null where nothing was measured."""
+    in_flight_mean: float | None
+    """Requests in flight on average, from the summed latencies (Little's law)."""
+    lag_p50_ms: float | None = None
+    """Lag of the generator: sent minus intended. Open model only."""
+    lag_p99_ms: float | None = None
+    response_p50_ms: float | None = None
+    errors: tuple[str, ...] = ()
+    """At most 5 sample messages."""
+
+
+@dataclass(frozen=True)
+class TrialFacts:
+    """What the load generator reports of one trial."""
+
+    turns: tuple[TurnRecord, ...]
+    endpoints: Mapping[str, EndpointFacts]
+    generator_cpu_cores_max: float | None = None
+    """Highest CPU use of a generator process in any half second, in cores."""
+    generator_cpu_cores_mean: float | None = None
+    generator_waiting_share_mean: float | None = None
+    """Share of the time that the generator could run but had no core."""
+
+
+@dataclass(frozen=True)
+class ClockRecord:
+    """Both clocks, read at the same moment."""
+
+    perf_counter_s: float
+    unix_s: float
+
+
+@dataclass(frozen=True)
+class TimingsRecord:
+    """How long the group took; null for a stage that was not reached."""
+
+    ready_s: float | None = None
+    """Until every server was ready."""
+    total_s: float | None = None
+    overhead_s: float | None = None
+    """Beyond the planned load."""
+
+
+@dataclass(frozen=True)
+class CoresRecord:
+    """Cores that the processes were kept on; null where they were not pinned."""
+
+    server: tuple[int, ...] | None = None
+    generator: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class PidsRecord:
+    """Process numbers; null where the process was not started."""
+
+    server: int | None = None
+    locust: int | None = None
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """trial.json: one variant in one round, the unit of evidence. Written last: without it a trial was cut short."""
+
+    schema: int
+    scenario: str
+    variant: str
+    round: int
+    load: LoadRecord
+    group: str
+    """Name of the group of servers that were up together."""
+    position: int
+    """Place of the variant in the group's order, from 1."""
+    status: Status
+    """ok: evidence. invalid: measured, but not trustworthy. failed: could not be measured."""
+    reasons: tuple[str, ...]
+    """Why it is not ok."""
+    log_tail: str
+    """End of the log that may tell why; empty when the trial is ok."""
+    clock: ClockRecord
+    timings: TimingsRecord
+    pids: PidsRecord
+    cores: CoresRecord
+    port: int
+    services: Mapping[str, str]
+    """Version of each service, as the service itself tells it."""
+    facts: TrialFacts | None
+    """null where the load generator reported nothing."""
+    files: Mapping[str, int]
+    """Size in bytes of each other file of the trial. A file of another size was changed and is refused."""
+
+
+# requests.hlog
+
+KINDS = ("service", "response", "lag", "failed", "unfinished", "straddling", "straddling_unfinished")
+"""Kinds of histograms in requests.hlog. Values are integer microseconds.
+
+service: done minus sent, of requests that began and ended well in the same warm-up or measured part.
+response: done minus intended, of the same requests; open model only.
+lag: sent minus intended; open model only.
+failed: done minus intended, of failed requests.
+unfinished: age at the turn's end of requests that began in that part and were not answered (right-censored).
+straddling: done minus intended, of requests that began in an earlier part.
+straddling_unfinished: age of those that were not answered.
+"""
+
+HISTOGRAM_MIN_US = 1
+HISTOGRAM_MAX_US = 600_000_000
+HISTOGRAM_DIGITS = 3
+"""Significant digits of the histograms."""
+
+INTERVAL_S = 1.0
+"""The longest interval of requests.hlog and counts.csv, in seconds."""
+
+# Rows of csv files. The fields are the columns, in this order; an empty cell is None.
 
 CAUSES = ("status", "refused", "reset", "closed", "timeout", "malformed", "other")
-"""Why a request failed: an unexpected status; connection refused; reset; closed before the answer was whole; no answer
-within the timeout; an answer that is not HTTP; anything else (an exception in a user's own code)."""
+"""Causes of failure: unexpected status; connection refused; reset; closed before the answer was complete; no answer
+within the time-out; an answer that is not HTTP; anything else, such as an exception in the user's code."""
 
-COUNTS_COLUMNS = (
-    "start_s",
-    "end_s",
-    "endpoint",
-    "measured",
-    "started",
-    "finished",
-    "failed",
-    "unfinished",
-    "drained",
-    "dropped",
-    "in_flight",
-    "reconnects",
-    *(f"failed_{cause}" for cause in CAUSES),
-)
 
-SERVER_COLUMNS = (
-    "at_s",
-    "lag_ms",
-    "lag_max_ms",
-    "tokens_borrowed",
-    "tokens_total",
-    "tokens_waiting",
-    "threads",
-    "cpu_s",
-    "loop_cpu_s",
-    "rss_mb",
-    "connections",
-    "in_flight",
-)
+@dataclass(frozen=True)
+class CountsRow:
+    """counts.csv: one row for each interval and endpoint."""
+
+    start_s: float
+    end_s: float
+    endpoint: str
+    measured: int
+    """1, or 0 in the warm-up."""
+    started: int
+    finished: int
+    failed: int
+    """Sum of the causes."""
+    unfinished: int
+    completed_late: int
+    dropped: int
+    in_flight: int
+    """At the interval's end."""
+    reconnects: int
+    failed_status: int
+    failed_refused: int
+    failed_reset: int
+    failed_closed: int
+    failed_timeout: int
+    failed_malformed: int
+    failed_other: int
+
+
+@dataclass(frozen=True)
+class ServerRow:
+    """server-<pid>.csv: one row every 100 ms for each worker process, written by the probe (every 500 ms when idle)."""
+
+    at_s: float
+    lag_ms: float | None
+    """Lag of the loop's latest heartbeat, or how long it is overdue now."""
+    lag_max_ms: float | None
+    """Largest lag since the previous row, an overdue heartbeat included."""
+    tokens_borrowed: float | None
+    """Tokens of anyio's threadpool in use; empty until the app has a threadpool."""
+    tokens_total: float | None
+    tokens_waiting: float | None
+    """Requests that wait for a token."""
+    threads: int | None
+    """Threads of Python, the probe's excluded."""
+    cpu_s: float | None
+    """CPU time of the process since its start."""
+    loop_cpu_s: float | None
+    """CPU time of the loop's thread; empty on macOS."""
+    rss_mb: float | None
+    connections: int | None
+    in_flight: int | None
+    """Requests in flight; empty where uvicorn does not tell."""
+
 
 STALL_KINDS = ("loop", "gil", "threadpool")
-"""loop: the loop's own thread was held by a call. gil: it was ready to run, but other threads held the interpreter;
-they are charged. threadpool: all tokens were borrowed and requests waited; the functions that hold them are charged."""
+"""loop: a call held the loop's own thread. gil: the loop could run, but other threads held the interpreter lock; they
+are charged. threadpool: every token was in use and requests waited; the functions that held the tokens are charged."""
 
-STALLS_COLUMNS = ("at_s", "stall", "kind", "stalled_ms", "file", "line", "function", "leaf", "samples")
+
+@dataclass(frozen=True)
+class StallRow:
+    """stalls-<pid>.csv: one row for each part of a stall, at least every 100 ms while it lasts."""
+
+    at_s: float
+    """When the part began."""
+    stall: int
+    """Number of the stall; the parts of one stall add up."""
+    kind: Literal["loop", "gil", "threadpool"]
+    stalled_ms: float
+    file: str
+    """File of the deepest frame in the app's own code; empty where there is none."""
+    line: int | None
+    function: str
+    callee: str
+    """The call that the line is in, such as ``time.sleep``."""
+    samples: int
+    """Stack samples that support the row."""
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """summary.csv: one row for each figure."""
+
+    scenario: str
+    variant: str
+    load: str
+    endpoint: str
+    metric: str
+    unit: str
+    value: float | None
+    ci_low: float | None
+    """95 % interval of the mean over rounds; empty where there is none."""
+    ci_high: float | None
+    trials: int
+    at_least: int
+    """1 where the value is a lower bound, else 0."""
+
+
+@dataclass(frozen=True)
+class ClaimsRow:
+    """claims.csv: one row for each claim."""
+
+    scenario: str
+    claim: str
+    verdict: Literal["confirmed", "refuted", "inconclusive"]
+    evidence: str
+    """One sentence with the figures that decided."""
+
+
+def columns(row_type: type) -> tuple[str, ...]:
+    """Names of a csv file's columns: the fields of its row type, in order."""
+    return tuple(each.name for each in fields(row_type))
+
+
+COUNTS_COLUMNS = columns(CountsRow)
+SERVER_COLUMNS = columns(ServerRow)
+STALLS_COLUMNS = columns(StallRow)
+SUMMARY_COLUMNS = columns(SummaryRow)
+CLAIMS_COLUMNS = columns(ClaimsRow)
+
+# Server states
 
 CATEGORIES = (
     "loop blocked",
@@ -156,27 +556,310 @@ CATEGORIES = (
     "idle",
     "not enough data",
 )
-"""What a server was doing, a closed set. Waiting on others is fine: it is what a server of awaited I/O does."""
+"""What a server was doing, a closed set. ``waiting on others`` is healthy: a server of awaited I/O does that."""
 
-SUMMARY_COLUMNS = (
-    "scenario",
-    "variant",
-    "load",
-    "endpoint",
-    "metric",
-    "unit",
-    "value",
-    "ci_low",
-    "ci_high",
-    "trials",
-    "at_least",
-)
 
-CLAIMS_COLUMNS = ("scenario", "claim", "verdict", "evidence")
+# doctor.json
 
-HISTOGRAM_MIN_US = 1
-HISTOGRAM_MAX_US = 600_000_000
-HISTOGRAM_DIGITS = 3
 
-INTERVAL_S = 1.0
-"""The longest interval of requests.hlog and counts.csv."""
+@dataclass(frozen=True)
+class LocationRecord:
+    """A line of the app's own code."""
+
+    file: str
+    line: int
+    function: str
+    callee: str
+    """The call that the line is in; empty where the line computes."""
+    role: str
+    """endpoint, dependency, middleware or start-up; empty for a function that one of them calls."""
+
+
+@dataclass(frozen=True)
+class GainRecord:
+    """What a fix can bring at most."""
+
+    formula: str
+    max_rps: float
+    capped: bool
+    """The bound allows more, but no endpoint of this app was faster on this machine."""
+
+
+@dataclass(frozen=True)
+class FindingRecord:
+    """One cause and what it costs."""
+
+    category: str
+    """One of CATEGORIES, lower case with hyphens."""
+    location: LocationRecord | None
+    endpoints: tuple[str, ...]
+    everywhere: bool
+    """In nearly all endpoints, so that none of them is blamed."""
+    share: float
+    """Share of the time, in the worst endpoint."""
+    gain: GainRecord | None
+    remedies: tuple[str, ...]
+    """Markdown."""
+
+
+@dataclass(frozen=True)
+class EndpointVerdictRecord:
+    """One endpoint's verdict."""
+
+    endpoint: str
+    category: str
+    blamed: bool
+    evidence: str
+    problems: tuple[str, ...]
+    """Why it could not be measured."""
+    alone_ms: float | None
+    throughput_rps: float | None
+    health_p50_ms: float | None
+    health_p90_ms: float | None
+    health_max_ms: float | None
+
+
+@dataclass(frozen=True)
+class StartUpFindingRecord:
+    """A line that held the app's start."""
+
+    location: LocationRecord
+    stalled_s: float
+
+
+@dataclass(frozen=True)
+class DoctorFindingsRecord:
+    """doctor.json: the doctor's findings for programs."""
+
+    schema: int
+    app: str
+    users: int
+    headline: str
+    findings: tuple[FindingRecord, ...]
+    endpoints: tuple[EndpointVerdictRecord, ...]
+    skipped: tuple[SkippedRecord, ...]
+    start_up: tuple[StartUpFindingRecord, ...]
+
+
+# calibration.json
+
+
+@dataclass(frozen=True)
+class CalibrationPartRecord:
+    """One part of the calibration. Its rows are in ``<part>.csv``."""
+
+    measured_unix_s: float
+    rounds: int
+    seed: int
+    bytes: int
+    """Size of the csv file."""
+
+
+@dataclass(frozen=True)
+class CalibrationRecord:
+    """calibration.json: which parts were measured, and where."""
+
+    schema: int
+    machine: MachineRecord
+    null_server: str
+    parts: Mapping[str, CalibrationPartRecord]
+
+
+# Control messages: harness to Locust
+
+
+@dataclass(frozen=True)
+class TargetRecord:
+    """A server that is ready."""
+
+    variant: str
+    url: str
+    folder: str
+    """Where the trial's files go."""
+
+
+@dataclass(frozen=True)
+class PlannedTurn:
+    """A turn to take."""
+
+    variant: str
+    pass_number: int
+    warmup_s: float
+    measure_s: float
+    stagger_s: float = 0.0
+    """The users' first requests are spread over this time."""
+
+
+@dataclass(frozen=True)
+class RunTurns:
+    """Harness to Locust: the servers are ready; take these turns."""
+
+    targets: tuple[TargetRecord, ...]
+    turns: tuple[PlannedTurn, ...]
+    seed: int
+    locustfile: str = ""
+    """Web UI only: the locustfile whose users to start."""
+    locust_args: tuple[str, ...] = ()
+    """Web UI only: its options."""
+    cores: int = 1
+    """Cores that the server has."""
+    kind: Literal["run_turns"] = "run_turns"
+
+
+@dataclass(frozen=True)
+class Configure:
+    """Harness to Locust, web UI only, first message: what can be chosen."""
+
+    choices: Mapping[str, float | None]
+    """``scenario/variant`` and its arrival rate; null where users loop."""
+    locustfiles: tuple[str, ...]
+    max_users: int
+    results: str
+    host: str
+    login_name: str = ""
+    """Empty where no login is needed."""
+    login_password: str = ""
+    kind: Literal["configure"] = "configure"
+
+
+@dataclass(frozen=True)
+class ServerStopping:
+    """Harness to Locust: the server is being stopped, so end the load."""
+
+    kind: Literal["server_stopping"] = "server_stopping"
+
+
+@dataclass(frozen=True)
+class BoundedMs:
+    """A duration that may be a lower bound."""
+
+    value: float
+    at_least: bool
+
+
+@dataclass(frozen=True)
+class EndpointRate:
+    """Throughput of one endpoint."""
+
+    throughput_rps: float | None
+
+
+@dataclass(frozen=True)
+class MeasuredTrial:
+    """A row of the web UI's list of measurements."""
+
+    id: str
+    at_unix_s: float
+    run: str
+    scenario: str
+    variant: str
+    load: str
+    round: int
+    status: Status
+    reasons: tuple[str, ...]
+    log_tail: str
+    endpoints: Mapping[str, EndpointRate]
+
+
+@dataclass(frozen=True)
+class TrialFigures:
+    """Figures of one trial that need the analysis."""
+
+    scenario: str
+    variant: str
+    round: int
+    throughput_rps: float | None
+    latency_p50_ms: BoundedMs | None
+    latency_p90_ms: BoundedMs | None
+    latency_p99_ms: BoundedMs | None
+    health_p50_ms: BoundedMs | None
+    health_p90_ms: BoundedMs | None
+    health_p99_ms: BoundedMs | None
+    loop_lag_p50_ms: BoundedMs | None
+    loop_lag_max_ms: BoundedMs | None
+    id: str = ""
+    """As in MeasuredTrial."""
+
+
+@dataclass(frozen=True)
+class FiguresRecord:
+    """The file through which the report hands figures to the web UI."""
+
+    schema: int
+    trials: tuple[TrialFigures, ...]
+
+
+@dataclass(frozen=True)
+class TrialRecorded:
+    """Harness to Locust: the measurement was recorded."""
+
+    trial: MeasuredTrial
+    kind: Literal["trial_recorded"] = "trial_recorded"
+
+
+@dataclass(frozen=True)
+class TrialNotRecorded:
+    """Harness to Locust: the measurement was not recorded."""
+
+    reason: str
+    kind: Literal["trial_not_recorded"] = "trial_not_recorded"
+
+
+@dataclass(frozen=True)
+class FiguresReady:
+    """Harness to Locust: trials were analysed."""
+
+    trials: tuple[TrialFigures, ...]
+    kind: Literal["figures_ready"] = "figures_ready"
+
+
+@dataclass(frozen=True)
+class ReportReady:
+    """Harness to Locust: a run has a page."""
+
+    run: str
+    kind: Literal["report_ready"] = "report_ready"
+
+
+# Control messages: Locust to harness
+
+
+@dataclass(frozen=True)
+class TurnsDone:
+    """Locust to harness: every turn was taken and every file written."""
+
+    facts: Mapping[str, TrialFacts]
+    """By variant."""
+    measured_s: float = 0.0
+    kind: Literal["turns_done"] = "turns_done"
+
+
+@dataclass(frozen=True)
+class LoadFailed:
+    """Locust to harness: the load could not be run."""
+
+    reason: str
+    kind: Literal["load_failed"] = "load_failed"
+
+
+@dataclass(frozen=True)
+class MeasurementRequested:
+    """Locust to harness, web UI only: somebody started a measurement."""
+
+    choice: str
+    """``scenario/variant``."""
+    users: int
+    rate_rps: float | None
+    kind: Literal["measurement_requested"] = "measurement_requested"
+
+
+@dataclass(frozen=True)
+class MeasurementCancelled:
+    """Locust to harness, web UI only: the measurement is not wanted any more."""
+
+    kind: Literal["measurement_cancelled"] = "measurement_cancelled"
+
+
+ToLocust = RunTurns | Configure | ServerStopping | TrialRecorded | TrialNotRecorded | FiguresReady | ReportReady
+ToHarness = TurnsDone | LoadFailed | MeasurementRequested | MeasurementCancelled
+ControlMessage = ToLocust | ToHarness

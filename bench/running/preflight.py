@@ -60,7 +60,7 @@ class Stall:
     file: str
     line: int
     function: str
-    leaf: str
+    callee: str
     stalled_s: float
 
 
@@ -88,7 +88,7 @@ class RunningApp:
                         and row["samples"]
                         and float(row["at_s"]) < self.ready_at_s
                     ):
-                        place = (row["file"], int(row["line"]), row["function"], row["leaf"])
+                        place = (row["file"], int(row["line"]), row["function"], row["callee"])
                         held[place] = held.get(place, 0.0) + float(row["stalled_ms"]) / 1000
         return [Stall(*place, stalled_s) for place, stalled_s in sorted(held.items(), key=lambda item: -item[1])]
 

@@ -359,7 +359,7 @@ def test_a_broken_part_does_not_take_the_page_down(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"schema": 1, "na', '{"schema": 99}', '{"schema": 1, "parts": 3, "machine": [1]}']
+    "content", ["", "[]", '{"schema": 2, "na', '{"schema": 99}', '{"schema": 2, "parts": 3, "machine": [1]}']
 )
 def test_a_broken_record_does_not_take_the_page_down(tmp_path: Path, content: str) -> None:
     (calibration(tmp_path) / "calibration.json").write_text(content, encoding="utf-8")

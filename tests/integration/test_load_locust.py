@@ -106,7 +106,7 @@ def test_every_trial_gets_its_files_and_they_agree_with_the_servers_count(turns:
     assert {endpoint: row["started"] for endpoint, row in counts.items()} == turns.sites[name].books()["received"]
     for row in counts.values():
         assert row["started"] == row["finished"] + row["failed"] + row["unfinished"]
-        assert row["unfinished"] == row["drained"], "all came back before the next turn"
+        assert row["unfinished"] == row["completed_late"], "all came back before the next turn"
         assert row["failed"] == row["dropped"] == 0
     assert counts["GET /late/0.01"]["started"] > 100
 
@@ -115,10 +115,10 @@ def test_every_trial_gets_its_files_and_they_agree_with_the_servers_count(turns:
 def test_the_log_holds_every_counted_request(turns: ServerGroup, name: str) -> None:
     for endpoint, row in turns.counts(name).items():
         kinds = turns.recorded(name)[endpoint]
-        assert kinds["service"] + kinds["carried"] == row["finished"]
-        assert kinds["unfinished"] + kinds["carried_unfinished"] == row["unfinished"]
+        assert kinds["service"] + kinds["straddling"] == row["finished"]
+        assert kinds["unfinished"] + kinds["straddling_unfinished"] == row["unfinished"]
     visitors = turns.recorded(name)["GET /late/0.01"]
-    assert visitors["carried"] >= USERS - 1, "in flight when the measured part began"
+    assert visitors["straddling"] >= USERS - 1, "in flight when the measured part began"
     timetabled = turns.recorded(name)["GET /health"]
     assert timetabled["response"] == timetabled["lag"] == timetabled["service"] > 0
     assert turns.recorded(name)["GET /late/0.01"]["response"] == 0, "no timetable drives the visitors"
@@ -132,7 +132,7 @@ def test_the_facts_are_those_of_the_measured_parts(turns: ServerGroup, name: str
     assert all(turn["quiet"] in (True, None) for turn in facts["turns"])
     for endpoint, row in turns.counts(name, measured=True).items():
         stated = facts["endpoints"][endpoint]
-        for what in ("started", "finished", "failed", "unfinished", "drained", "dropped"):
+        for what in ("started", "finished", "failed", "unfinished", "completed_late", "dropped"):
             assert stated[what] == row[what], (endpoint, what)
         assert stated["throughput_rps"] == pytest.approx(row["finished"] / measured_s)
     visitors = facts["endpoints"]["GET /late/0.01"]
@@ -243,7 +243,7 @@ def test_an_ordinary_locustfile_is_recorded_in_the_same_files(ordinary: ServerGr
     assert counts.keys() == recorded.keys() == {"GET classic", "GET fast", "GET failing"}
     for endpoint, row in counts.items():
         assert row["started"] == row["finished"] + row["failed"] + row["unfinished"]
-        assert recorded[endpoint]["service"] + recorded[endpoint]["carried"] == row["finished"]
+        assert recorded[endpoint]["service"] + recorded[endpoint]["straddling"] == row["finished"]
         assert recorded[endpoint]["failed"] == row["failed"]
     assert counts["GET classic"]["failed"] == counts["GET fast"]["failed"] == 0
     assert counts["GET failing"]["failed"] == counts["GET failing"]["failed_status"] > 0
@@ -279,6 +279,6 @@ def test_two_processes_share_a_timetable_and_lose_no_request(server: Server, tmp
     for endpoint, row in counts.items():
         kinds = lineup.recorded("open")[endpoint]
         assert row["started"] == row["finished"] + row["unfinished"]
-        assert kinds["service"] + kinds["carried"] == row["finished"]
+        assert kinds["service"] + kinds["straddling"] == row["finished"]
     measured = lineup.facts("open")["endpoints"]["GET /late/0.01"]
     assert measured["started"] == pytest.approx(RATE_RPS * measured["measured_s"], abs=4), "one rate, not one each"

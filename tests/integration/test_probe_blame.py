@@ -28,7 +28,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.parametrize(
-    ("path", "users", "kind", "function", "leaf", "category"),
+    ("path", "users", "kind", "function", "callee", "category"),
     [
         ("/sleep", 8, "loop", "sleep", "time.sleep", "loop blocked"),
         ("/driver", 8, "loop", "driver", "slowdb.Connection.execute", "loop blocked"),
@@ -46,18 +46,18 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     ],
 )
 def test_the_line_that_held_the_loop_up_is_named(
-    server: Server, path: str, users: int, kind: str, function: str, leaf: str | None, category: str
+    server: Server, path: str, users: int, kind: str, function: str, callee: str | None, category: str
 ) -> None:
     begun_s, until_s = server.load(path, users, MEASURE_S)
     server.seen_until(until_s)
     own = [row for row in server.stalls(begun_s, until_s) if row["file"]]
     ((blamed, most_ms), *_) = stalled_ms(own, "kind", "file", "line", "function").most_common(1)
     line = blamed_line("patterns.py", path.partition("?")[0])
-    assert blamed == (kind, "patterns.py", line, function), stalled_ms(own, "kind", "line", "leaf")
+    assert blamed == (kind, "patterns.py", line, function), stalled_ms(own, "kind", "line", "callee")
     assert most_ms > 100
-    if leaf is not None:
-        ((called, _), *_) = stalled_ms([r for r in own if r["function"] == function], "leaf").most_common(1)
-        assert called == (leaf,)
+    if callee is not None:
+        ((called, _), *_) = stalled_ms([r for r in own if r["function"] == function], "callee").most_common(1)
+        assert called == (callee,)
     found = server.diagnosis(begun_s, until_s)
     assert found.category == category, found
 
@@ -66,7 +66,7 @@ def test_a_thread_of_the_pool_that_runs_c_code_alone_is_named_by_its_call(server
     begun_s, until_s = server.load("/offloaded", 100, MEASURE_S)
     server.seen_until(until_s)
     held = [row for row in server.stalls(begun_s, until_s) if row["kind"] == "threadpool"]
-    ((called, _), *_) = stalled_ms(held, "file", "leaf").most_common(1)
+    ((called, _), *_) = stalled_ms(held, "file", "callee").most_common(1)
     assert called == ("", "time.sleep")
 
 
@@ -78,7 +78,9 @@ def test_a_clean_app_under_load_has_no_blame(server: Server, paths: tuple[str, .
     server.seen_until(until_s)
     rows = [row for row in server.stalls(begun_s + 0.1, until_s) if row["file"]]
     # A machine that stands still for 25 ms may do so at any line.
-    assert sum(stalled_ms(rows, "file").values()) < 0.05 * (until_s - begun_s) * 1000, stalled_ms(rows, "line", "leaf")
+    assert sum(stalled_ms(rows, "file").values()) < 0.05 * (until_s - begun_s) * 1000, stalled_ms(
+        rows, "line", "callee"
+    )
     found = server.diagnosis(begun_s, until_s)
     assert found.category in ("waiting on others", "CPU-bound"), found
 
@@ -116,7 +118,7 @@ def largest_lag(server: Server, begun_s: float) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(
-    ("path", "leaf"),
+    ("path", "callee"),
     [
         ("/held/json", "json.loads"),
         ("/held/re", "re.Pattern.match"),
@@ -124,20 +126,20 @@ def largest_lag(server: Server, begun_s: float) -> tuple[float, float]:
         ("/held/sorted", "sorted"),
     ],
 )
-def test_c_code_that_keeps_the_interpreter_is_seen_and_named(server: Server, path: str, leaf: str) -> None:
+def test_c_code_that_keeps_the_interpreter_is_seen_and_named(server: Server, path: str, callee: str) -> None:
     line = int(blamed_line("patterns.py", path))
     for _ in range(TRIES):
         named = held_and_named(server, path)
         # On a machine too busy to run the probe the moment that the call is over, the line behind it is seen instead:
         # what is charged must be right each time, the name once.
         assert {int(number) for number, _ in named} <= {line, line + 1}
-        if (str(line), leaf) in named:
+        if (str(line), callee) in named:
             return
-    raise AssertionError(f"line {line} with {leaf} is not among {named}")
+    raise AssertionError(f"line {line} with {callee} is not among {named}")
 
 
 def held_and_named(server: Server, path: str) -> Counter[tuple[str, ...]]:
-    """Have the interpreter held once; the stalled milliseconds by line and leaf."""
+    """Have the interpreter held once; the stalled milliseconds by line and callee."""
     begun_s = time.perf_counter()
     held_s = float(server.get(path))
     until_s = time.perf_counter()
@@ -149,7 +151,7 @@ def held_and_named(server: Server, path: str) -> Counter[tuple[str, ...]]:
     assert blamed == ("loop", f"held_{path.rpartition('/')[2]}")
     if most_ms < held_s * 1000 * 0.5:  # of CPU time
         return Counter()
-    return stalled_ms([row for row in own if row["function"] == blamed[1]], "line", "leaf")
+    return stalled_ms([row for row in own if row["function"] == blamed[1]], "line", "callee")
 
 
 def test_every_worker_has_its_files(server: Server) -> None:

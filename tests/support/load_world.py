@@ -162,9 +162,9 @@ class TrialRecorder:
             assert row.counts["started"] == fates, f"{name}: {row}"
             assert self.channels[name].in_flight == 0
             kinds = {kind: sum(buckets.values()) for kind, buckets in row.buckets.items()}
-            assert kinds.get("service", 0) + kinds.get("carried", 0) == row.finished
+            assert kinds.get("service", 0) + kinds.get("straddling", 0) == row.finished
             assert kinds.get("failed", 0) == sum(row.causes.values())
-            assert kinds.get("unfinished", 0) + kinds.get("carried_unfinished", 0) == row.counts.get("unfinished", 0)
+            assert kinds.get("unfinished", 0) + kinds.get("straddling_unfinished", 0) == row.counts.get("unfinished", 0)
 
 
 def conduct(

@@ -63,7 +63,7 @@ class Seen:
     borrowed: tuple[int, int] | None = None
     waiting: int = 0
     line: int = 0
-    leaf: str = ""
+    callee: str = ""
     kind: str = "loop"
 
 
@@ -223,7 +223,7 @@ WAYS = (
         0.0003,
         (1.5, 8.0),
         TRAP_SOURCE,
-        Seen(held_s=1.6, cores=0.012, line=10, leaf="time.sleep"),
+        Seen(held_s=1.6, cores=0.012, line=10, callee="time.sleep"),
     ),
     Way("awaited", "fix", "await asyncio.sleep", awaited(WAIT_S), 0.004, source=AWAITED_SOURCE, seen=Seen(cores=0.24)),
     Way(
@@ -290,14 +290,14 @@ def simulate_trial(run: Path, name: str, way: Way, number: int, draws: random.Ra
 
 
 MANY = (
-    Way("blocks", "trap", "requests.get in async def", None, seen=Seen(held_s=0.3, cores=0.05, line=9, leaf="x.get")),
+    Way("blocks", "trap", "requests.get in async def", None, seen=Seen(held_s=0.3, cores=0.05, line=9, callee="x.get")),
     Way(
         "crowded",
         "trap",
         "60 users on 40 threads",
         None,
         0.02,
-        seen=Seen(cores=0.5, borrowed=(40, 40), waiting=20, line=7, leaf="sqlite3.connect", kind="threadpool"),
+        seen=Seen(cores=0.5, borrowed=(40, 40), waiting=20, line=7, callee="sqlite3.connect", kind="threadpool"),
     ),
     Way("unwatched", "baseline", "nobody watched this one", None),
     *WAYS[1:],
@@ -368,7 +368,12 @@ def _watch(way: Way, load: Sequence[tuple[float, float]], draws: random.Random) 
             borrowed = draws.randint(*seen.borrowed) if loaded else 0
             row |= {"tokens_borrowed": borrowed, "tokens_total": 40, "tokens_waiting": seen.waiting if loaded else 0}
         if seen.line and loaded:
-            place = {"file": f"apps/blocking/{way.name}.py", "line": seen.line, "function": "report", "leaf": seen.leaf}
+            place = {
+                "file": f"apps/blocking/{way.name}.py",
+                "line": seen.line,
+                "function": "report",
+                "callee": seen.callee,
+            }
             piece = {"at_s": f"{at_s - 0.1:.6f}", "stall": 1, "kind": seen.kind, "stalled_ms": 97.0, "samples": 10}
             stalls.append(piece | place)
         rows.append(row)
@@ -447,15 +452,15 @@ def _place(request: Request, intervals: Any, parts: Parts, values: Any, counted:
     last = len(intervals) - 1
     if request.done_s >= end_s:
         age_us = max(1, round((end_s - request.sent_s) * 1e6))
-        values[last, request.endpoint, "carried_unfinished" if warm else "unfinished"][age_us] += 1
+        values[last, request.endpoint, "straddling_unfinished" if warm else "unfinished"][age_us] += 1
         counted[last, request.endpoint]["unfinished"] += 1
-        counted[last, request.endpoint]["drained"] += request.done_s < end_s + DRAIN_S
+        counted[last, request.endpoint]["completed_late"] += request.done_s < end_s + DRAIN_S
         return
     ended = next(i for i, (at_s, until_s, _) in enumerate(intervals) if at_s <= request.done_s < until_s)
     counted[ended, request.endpoint]["finished"] += 1
     latency_us = round((request.done_s - request.sent_s) * 1e6)
     if warm and intervals[ended][2]:
-        values[ended, request.endpoint, "carried"][latency_us] += 1
+        values[ended, request.endpoint, "straddling"][latency_us] += 1
         return
     for kind in ("service", "response") if request.timetable else ("service",):
         values[ended, request.endpoint, kind][latency_us] += 1

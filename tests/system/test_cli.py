@@ -88,10 +88,10 @@ def test_a_run_whose_folder_is_a_file(tmp_path: Path) -> None:
 
 def test_a_run_whose_record_is_cut_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
-    (tmp_path / "r" / "run.json").write_text('{"schema": 1, "na')
+    (tmp_path / "r" / "run.json").write_text('{"schema": 2, "na')
     refused = line(bench("run", "blocking", "--results", tmp_path, "--run", "r"))
     assert str(tmp_path / "r" / "run.json") in refused
-    assert (tmp_path / "r" / "run.json").read_text() == '{"schema": 1, "na'
+    assert (tmp_path / "r" / "run.json").read_text() == '{"schema": 2, "na'
     assert [path.name for path in (tmp_path / "r").iterdir()] == ["run.json"]
 
 
@@ -133,7 +133,7 @@ def test_a_report_of_what_is_no_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [('{"schema": 1, "na', "not whole JSON"), ('{"schema": 99}', "schema 99"), ("", "not whole JSON")],
+    [('{"schema": 2, "na', "not whole JSON"), ('{"schema": 99}', "schema 99"), ("", "not whole JSON")],
     ids=["cut", "another schema", "empty"],
 )
 def test_a_report_of_a_broken_record_is_refused_by_name(tmp_path: Path, content: str, says: str) -> None:

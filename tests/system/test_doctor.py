@@ -277,7 +277,7 @@ def test_a_line_that_holds_up_every_endpoint_is_blamed_once_and_they_are_not(dia
 def test_who_holds_up_the_start_is_named(diary: Diary) -> None:
     (held,) = diary.visit.content["start_up"]
     assert f"{held['file']}:{held['line']}" == sins("diary.py")["start-up"]
-    assert held["leaf"] == "time.sleep"
+    assert held["callee"] == "time.sleep"
     assert 0.8 <= held["stalled_s"] <= 3
 
 

@@ -165,14 +165,14 @@ def test_the_two_files_agree_to_the_request(run: Path, variant: str) -> None:
         booked[endpoint, kind, start_s] += histogram.get_total_count()
     for row in counts(run, variant):
         held = {kind: booked.pop((row["endpoint"], kind, row["start_s"]), 0) for kind in KINDS}
-        assert held["service"] + held["carried"] == row["finished"]
+        assert held["service"] + held["straddling"] == row["finished"]
         assert held["failed"] == row["failed"]
-        assert held["unfinished"] + held["carried_unfinished"] == row["unfinished"]
+        assert held["unfinished"] + held["straddling_unfinished"] == row["unfinished"]
         assert held["response"] == held["lag"] == (held["service"] if row["endpoint"] == HEALTH else 0)
     assert not booked
 
 
-KINDS = ("service", "response", "lag", "failed", "unfinished", "carried", "carried_unfinished")
+KINDS = ("service", "response", "lag", "failed", "unfinished", "straddling", "straddling_unfinished")
 
 
 @both

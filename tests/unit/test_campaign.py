@@ -287,7 +287,7 @@ def test_the_seed_of_a_run_is_found_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{}", b'{"schema": 1}', b'{"schema": 1, "scenarios": []}', b'{"schema": 1, "scenarios": {"made_up": []}}'],
+    [b"", b"{}", b'{"schema": 2}', b'{"schema": 2, "scenarios": []}', b'{"schema": 2, "scenarios": {"made_up": []}}'],
 )
 def test_a_run_that_cannot_be_read_has_no_seed(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "run.json").write_bytes(content)
@@ -333,7 +333,7 @@ def test_a_run_is_resumed_with_other_drivers(tmp_path: Path, monkeypatch: pytest
     assert files.read_json(tmp_path / "run.json")["scenarios"]["made_up"]["packages"] == {}
 
 
-@pytest.mark.parametrize("content", [b'{"schema": 1, "na', b'{"schema": 99}', b"", b'{"schema": 1}'])
+@pytest.mark.parametrize("content", [b'{"schema": 2, "na', b'{"schema": 99}', b"", b'{"schema": 2}'])
 def test_a_run_json_that_cannot_be_read_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "run.json").write_bytes(content)
     with pytest.raises(UsageError, match=r"run\.json"):

@@ -33,7 +33,7 @@ class Held:
     line: int = 7
     file: str = "shop/main.py"
     function: str = "report"
-    leaf: str = "time.sleep"
+    callee: str = "time.sleep"
     kind: str = "loop"
 
 
@@ -105,7 +105,7 @@ def _trial(run: Path, name: str, endpoint: Endpoint, load: str = f"users-{USERS}
 
 
 def _pieces(held: Held) -> list[dict[str, Any]]:
-    place = {"file": held.file, "line": held.line, "function": held.function, "leaf": held.leaf}
+    place = {"file": held.file, "line": held.line, "function": held.function, "callee": held.callee}
     return [
         {"at_s": BEGIN_S + i / 10, "stall": 1, "kind": held.kind, "stalled_ms": 100 * held.share, "samples": 9, **place}
         for i in range(30)
@@ -142,7 +142,7 @@ def test_a_line_in_every_endpoint_accuses_none_of_them(tmp_path: Path) -> None:
 
 def test_lines_of_one_function_add_up_and_the_worst_stands_for_it(tmp_path: Path) -> None:
     shares = {11: 0.07, 12: 0.07, 13: 0.09}
-    lines = tuple(Held(share, line=number, function="score", leaf="") for number, share in shares.items())
+    lines = tuple(Held(share, line=number, function="score", callee="") for number, share in shares.items())
     (finding,) = checkup(tmp_path, [Endpoint("GET /a", lines), fine()]).findings
     assert finding.place is not None
     assert (finding.place.line, finding.share) == (13, pytest.approx(0.23, abs=0.02))
@@ -153,10 +153,10 @@ def test_a_line_that_is_held_now_and_then_is_not_accused(tmp_path: Path) -> None
 
 
 def test_many_small_computations_are_a_busy_server_and_long_ones_a_blocked_loop(tmp_path: Path) -> None:
-    held = (Held(0.4, leaf="json.dumps"),)
+    held = (Held(0.4, callee="json.dumps"),)
     busy = Endpoint("GET /busy", held, cores=0.95, rps=500.0)
-    threads = Endpoint("GET /threads", (Held(0.5, kind="gil", leaf="x.y"),), cores=0.95, rps=500.0)
-    long = Endpoint("GET /long", (Held(0.9, line=9, function="score", leaf=""),), cores=0.95, rps=20.0)
+    threads = Endpoint("GET /threads", (Held(0.5, kind="gil", callee="x.y"),), cores=0.95, rps=500.0)
+    long = Endpoint("GET /long", (Held(0.9, line=9, function="score", callee=""),), cores=0.95, rps=20.0)
     found = checkup(tmp_path, [busy, threads, long, fine()])
     categories = [verdict.category for verdict in found.verdicts]
     assert categories == ["CPU-bound", "CPU-bound", "loop blocked", "waiting on others"]
@@ -167,7 +167,7 @@ def test_many_small_computations_are_a_busy_server_and_long_ones_a_blocked_loop(
 
 
 def test_nobodys_line_is_a_finding_of_its_endpoint(tmp_path: Path) -> None:
-    stranger = Held(0.9, line=0, file="", function="", leaf="fastapi.encoders.jsonable_encoder")
+    stranger = Held(0.9, line=0, file="", function="", callee="fastapi.encoders.jsonable_encoder")
     (finding,) = checkup(tmp_path, [Endpoint("GET /a", (stranger,), cores=0.9, rps=10.0), fine()]).findings
     assert (finding.place, finding.endpoints) == (None, ("GET /a",))
     assert finding.worst.top == "fastapi.encoders.jsonable_encoder"
@@ -217,7 +217,7 @@ def test_a_run_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("leaf", "instead"),
+    ("callee", "instead"),
     [
         ("time.sleep", "asyncio.sleep"),
         ("requests.get", "httpx.AsyncClient"),
@@ -229,8 +229,8 @@ def test_a_run_of_another_kind_is_refused(tmp_path: Path) -> None:
         ("", ""),
     ],
 )
-def test_what_is_awaited_in_place_of_a_call(leaf: str, instead: str) -> None:
-    assert stand_in(leaf) == instead
+def test_what_is_awaited_in_place_of_a_call(callee: str, instead: str) -> None:
+    assert stand_in(callee) == instead
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_what_is_awaited_in_place_of_a_call(leaf: str, instead: str) -> None:
     ],
 )
 def test_how_a_call_gets_off_the_loop_depends_on_whose_it_is(role: str, awaits: bool | None, says: str) -> None:
-    found = remedies("loop blocked", leaf="x.y", role=role, function="f", awaits=awaits, computes=False)
+    found = remedies("loop blocked", callee="x.y", role=role, function="f", awaits=awaits, computes=False)
     assert says in found[-1]
     assert "`await run_in_threadpool(x.y, ...)`" in found[-1]
 
@@ -254,7 +254,7 @@ HOSTILE = "<script>alert(1)</script> | [x](javascript:1) \u202egnp.\x1b[31m `` *
 
 
 def test_hostile_names_stay_harmless_everywhere(tmp_path: Path) -> None:
-    held = Held(0.9, file="<img src=x>.py", function="<b>f</b>", leaf="a`b|c<d>")
+    held = Held(0.9, file="<img src=x>.py", function="<b>f</b>", callee="a`b|c<d>")
     excerpt = {"file": held.file, "line": 7, "first": 7, "text": ["<script>alert(2)</script>\x00"]}
     declared = {
         "app": HOSTILE,

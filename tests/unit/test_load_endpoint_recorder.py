@@ -126,10 +126,10 @@ def test_a_channel_books_each_fate_where_the_contract_says() -> None:
         "service": [0, 300],
         "response": [400],
         "lag": [100],
-        "carried": [700, 1250],
+        "straddling": [700, 1250],
         "failed": [1000, 1500],
         "unfinished": [500],
-        "carried_unfinished": [1500],
+        "straddling_unfinished": [1500],
     }
     assert row.finished == 4
     assert row.causes == {"status": 1, "reset": 1}
@@ -267,7 +267,7 @@ def test_counts_have_the_contracts_columns(written: Path) -> None:
         "finished": 3,
         "failed": 3,
         "unfinished": 1,
-        "drained": 1,
+        "completed_late": 1,
         "dropped": 3,
         "in_flight": 1,
         "reconnects": 7,

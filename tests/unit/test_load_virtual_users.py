@@ -307,7 +307,7 @@ def assert_agreed(book: TrialRecorder, site: Site) -> None:
         received, answered = books["received"][name], books["answered"][name]
         resent = books["dropped_on_used"][name]
         assert received == row.counts["started"] + resent, name
-        late = row.counts.get("drained", 0)
+        late = row.counts.get("completed_late", 0)
         if name.removeprefix("GET ") in WHOLE:
             assert answered == row.finished + row.causes.get("status", 0) + late, name
             assert set(row.causes) <= {"status"}, name
@@ -499,7 +499,7 @@ def test_the_unanswered_are_booked_with_their_age_and_late_answers_only_as_drain
         drain(closed, open_)
     for book, count in ((books["closed"], 1), (books["open"], 2)):
         book.assert_conserved()
-        assert book.sum("drained") == book.sum("unfinished") == count
+        assert book.sum("completed_late") == book.sum("unfinished") == count
         assert book.sum("finished") == book.sum("failed") == 0
     assert site.received() == 3, "nothing is asked after the end"
 
@@ -513,7 +513,7 @@ def test_what_was_due_before_the_end_is_still_sent_and_booked(site: Site) -> Non
         assert book.row("GET /ok").area_s >= 0
         drain(player)
     book.assert_conserved()
-    assert book.sum("drained") == 2
+    assert book.sum("completed_late") == 2
     assert site.received() == 2
 
 
@@ -556,7 +556,7 @@ def test_an_old_target_never_leaks_into_the_next_turn(server: Server, model: str
     for site, book in turns:
         book.assert_conserved()
         assert book.rows().keys() == {"GET /late/0.2" if site is slow else "GET /ok"}
-        assert book.sum("drained") == 0
+        assert book.sum("completed_late") == 0
         assert book.sum("failed") == 0
     for _, book in (turns[0], turns[2]):
         assert book.sum("unfinished") == book.sum("started") >= (3 if model == "open" else 1)
@@ -648,7 +648,7 @@ def test_requests_of_the_warm_up_are_carried_not_measured(site: Site) -> None:
         answered_s = perf_counter()
         end(closed, open_)
     row = book.row("GET /late/0.2")
-    assert sum(row.buckets["carried"].values()) == 2
+    assert sum(row.buckets["straddling"].values()) == 2
     assert "service" not in row.buckets
     assert "response" not in row.buckets
     # For Little's law only what they spent in this part counts.

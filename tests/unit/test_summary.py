@@ -31,7 +31,7 @@ def exact_run(run: Path, finished: tuple[int, ...] = (38, 40, 42), **more: Any) 
         histograms = [
             Histogram(ENDPOINT, "service", 100, 1, {7: 1000}),
             Histogram(ENDPOINT, "service", 101, 1, {1000: 18, 1900: done - 20}),
-            Histogram(ENDPOINT, "carried", 101, 1, {2000: 2}),
+            Histogram(ENDPOINT, "straddling", 101, 1, {2000: 2}),
             Histogram(ENDPOINT, "unfinished", 102, 1, {1500: 4}),
             Histogram(HEALTH, "response", 101, 1, {2_000_000: 10, 500: 5}),
             Histogram(HEALTH, "service", 101, 1, {1_800_000: 10, 400: 5}),
@@ -40,7 +40,7 @@ def exact_run(run: Path, finished: tuple[int, ...] = (38, 40, 42), **more: Any) 
         counts = [
             {"start_s": 100, "end_s": 101, "endpoint": ENDPOINT, "measured": 0, "finished": 1000, "failed": 9},
             {"start_s": 101, "end_s": 102, "endpoint": ENDPOINT, "measured": 1, "finished": done, "failed": 1},
-            {"start_s": 102, "end_s": 103, "endpoint": ENDPOINT, "measured": 1, "unfinished": 4, "drained": 3},
+            {"start_s": 102, "end_s": 103, "endpoint": ENDPOINT, "measured": 1, "unfinished": 4, "completed_late": 3},
             {"start_s": 102, "end_s": 103, "endpoint": HEALTH, "measured": 1, "finished": 15, "unfinished": 5},
         ]
         turns = [synthetic.turn(100, 101, 103)]

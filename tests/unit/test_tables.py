@@ -76,7 +76,13 @@ def test_times_start_at_the_first_measured_moment(tmp_path: Path) -> None:
 def test_carried_requests_are_not_latencies_and_unfinished_are_censored(tmp_path: Path) -> None:
     lines = [
         Histogram(HEALTH, kind, 103, 1, {value: 1})
-        for kind, value in (("response", 5), ("unfinished", 9), ("carried", 70), ("carried_unfinished", 80), ("lag", 3))
+        for kind, value in (
+            ("response", 5),
+            ("unfinished", 9),
+            ("straddling", 70),
+            ("straddling_unfinished", 80),
+            ("lag", 3),
+        )
     ]
     frames = one_trial(tmp_path, lines, [synthetic.turn(102, 103, 104)])
     found = frames.round_latencies("awaited", HEALTH, 1)
@@ -98,7 +104,7 @@ def test_all_that_was_written_is_read(tmp_path: Path) -> None:
     assert list(frames.counts.columns) == ["variant", "round", *schema.COUNTS_COLUMNS]
     assert frames.troubles == ()
     assert frames.left_out == ()
-    kinds = frames.latencies[frames.latencies["kind"].isin(["service", "carried"])]
+    kinds = frames.latencies[frames.latencies["kind"].isin(["service", "straddling"])]
     by_endpoint = kinds.groupby("endpoint", observed=True)["count"].sum()
     assert by_endpoint[ENDPOINT] == frames.counts.loc[frames.counts["endpoint"] == ENDPOINT, "finished"].sum()
 
@@ -157,7 +163,7 @@ def tampered(run: Path, name: str, old: str, new: str) -> ScenarioTables:
         ("counts.csv", "start_s", "start_ms", "counts.csv: not readable"),
         ("counts.csv", ",0,0,0\n", ",0,0\n", "counts.csv: not readable"),
         ("counts.csv", "GET /", "GET \n/", "counts.csv: not readable"),
-        ("trial.json", '"schema": 1', '"schema": 99', "schema 99"),
+        ("trial.json", '"schema": 2', '"schema": 99', "schema 99"),
         ("trial.json", '"ok"', '"splendid"', "status 'splendid'"),
         ("trial.json", "warm_until_s", "warm_s", "turns: KeyError"),
         ("trial.json", '"counts.csv"', '"others.csv"', "counts.csv: not listed"),
@@ -179,10 +185,10 @@ def test_content_that_is_not_the_contracts_refuses_the_trial(
         "{",
         "[]",
         '{"schema": 99, "scenarios": {}}',
-        '{"schema": 1}',
-        '{"schema": 1, "scenarios": {"a": {}}}',
-        '{"schema": 1, "scenarios": {"../a": {"path": "/", "load": {"name": "users-1"}, "variants": []}}}',
-        '{"schema": 1, "scenarios": {"a": {"path": "/", "load": {"name": ".."}, "variants": []}}}',
+        '{"schema": 2}',
+        '{"schema": 2, "scenarios": {"a": {}}}',
+        '{"schema": 2, "scenarios": {"../a": {"path": "/", "load": {"name": "users-1"}, "variants": []}}}',
+        '{"schema": 2, "scenarios": {"a": {"path": "/", "load": {"name": ".."}, "variants": []}}}',
     ],
 )
 def test_a_broken_run_is_refused_by_name(tmp_path: Path, text: str) -> None:

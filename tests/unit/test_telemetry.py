@@ -28,7 +28,7 @@ from bench.results import files, layout, schema
 NAME = "awaited"
 WAY = synthetic.WAYS[1]
 Rows = Sequence[Mapping[str, Any]]
-PLACE = {"file": "apps/blocking/awaited.py", "line": 10, "function": "report", "leaf": "asyncio.sleep"}
+PLACE = {"file": "apps/blocking/awaited.py", "line": 10, "function": "report", "callee": "asyncio.sleep"}
 
 
 def piece(at_s: float, stalled_ms: float, **more: Any) -> dict[str, Any]:
@@ -289,7 +289,7 @@ def test_blame_by_hand(tmp_path: Path) -> None:
         piece(100.9, 200, stall=2),
         piece(101.1, 100, stall=2),
         piece(102.0, 500, stall=3),
-        piece(102.5, 300, stall=4, kind="gil", file="", line="", function="", leaf="json.loads"),
+        piece(102.5, 300, stall=4, kind="gil", file="", line="", function="", callee="json.loads"),
         piece(101.0, 400, stall=5, kind="threadpool", function="worker"),
     ]
     frames = one_trial(tmp_path, {7: beats(100, 103)}, {7: stalls})
@@ -360,7 +360,7 @@ def test_the_page_names_the_line_and_the_fix(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_places_come_out_harmless(tmp_path: Path, text: str) -> None:
     named = text.replace("\0", "")
-    stalls = [piece(101 + i / 10, 90, file=named, function=named, leaf=named) for i in range(20)]
+    stalls = [piece(101 + i / 10, 90, file=named, function=named, callee=named) for i in range(20)]
     frames = one_trial(tmp_path, {7: beats(100, 103)}, {7: stalls})
     assert frames.troubles == ()
     html = html_of(tmp_path)
@@ -369,7 +369,7 @@ def test_hostile_places_come_out_harmless(tmp_path: Path, text: str) -> None:
 
 
 def test_ten_thousand_places_are_a_short_table(tmp_path: Path) -> None:
-    stalls = [piece(101 + i / 10_000, 0.2, stall=i, line=i + 1, leaf=f"call_{i}") for i in range(10_000)]
+    stalls = [piece(101 + i / 10_000, 0.2, stall=i, line=i + 1, callee=f"call_{i}") for i in range(10_000)]
     one_trial(tmp_path, {7: beats(100, 103)}, {7: stalls})
     html = without_charts(html_of(tmp_path))
     assert html.count("call_") <= 2 * PLACES_SHOWN + 1

@@ -135,7 +135,7 @@ def test_telemetry_puts_workers_together_and_names_the_blamed(tmp_path: Path) ->
     write(
         tmp_path / "stalls-2.csv",
         schema.STALLS_COLUMNS,
-        [{**blamed, "function": "report", "leaf": "time.sleep", "samples": 9}],
+        [{**blamed, "function": "report", "callee": "time.sleep", "samples": 9}],
     )
     seen = LiveTelemetry(tmp_path, cores=1).look()
     series = {name: [value for _, value in points] for name, points in seen["series"].items()}
@@ -144,7 +144,7 @@ def test_telemetry_puts_workers_together_and_names_the_blamed(tmp_path: Path) ->
     assert set(series["tokens_total"]) == {80.0}
     assert series["cpu_cores"] == pytest.approx([1.0] * len(series["cpu_cores"]), abs=0.01)
     assert seen["category"] == "CPU-bound"
-    assert seen["blamed"] == [{"kind": "loop", "where": "app.py:6 report", "leaf": "time.sleep", "stalled_ms": 900}]
+    assert seen["blamed"] == [{"kind": "loop", "where": "app.py:6 report", "callee": "time.sleep", "stalled_ms": 900}]
 
 
 def write(path: Path, columns: tuple[str, ...], rows: list[dict[str, object]]) -> None:

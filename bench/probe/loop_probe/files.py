@@ -21,7 +21,7 @@ SERVER_COLUMNS = (
     "connections",
     "in_flight",
 )
-STALLS_COLUMNS = ("at_s", "stall", "kind", "stalled_ms", "file", "line", "function", "leaf", "samples")
+STALLS_COLUMNS = ("at_s", "stall", "kind", "stalled_ms", "file", "line", "function", "callee", "samples")
 """Both as the harness's store.py documents them, which cannot be imported here. A test compares them."""
 
 

@@ -26,7 +26,7 @@ class StallRow(NamedTuple):
     file: str
     line: str
     function: str
-    leaf: str
+    callee: str
     samples: int
 
 
@@ -105,7 +105,7 @@ class StallAttribution:
         pieces, self._pieces = self._pieces, {}
         return [
             StallRow(
-                p.at_s, stall, kind, p.seconds * 1000, to.file, str(to.line or ""), to.function, to.leaf, p.samples
+                p.at_s, stall, kind, p.seconds * 1000, to.file, str(to.line or ""), to.function, to.callee, p.samples
             )
             for (stall, kind, to), p in pieces.items()
         ]

@@ -25,7 +25,7 @@ INSTALLED = ("site-packages", "dist-packages")
 FRAMEWORK = ("anyio", "asyncio", "fastapi", "starlette", "uvicorn")
 """Carries requests through the app's own code and to its threads; what it does on its own is not the app's line."""
 DEEPEST = 400
-"""ScenarioTables looked at, from the leaf: beyond is recursion."""
+"""ScenarioTables looked at, from the callee: beyond is recursion."""
 REMEMBERED = 4096
 """Code positions remembered. An app has dozens; one that makes code as it goes must not fill the memory."""
 LONGEST_LEAF = 80
@@ -41,7 +41,7 @@ class StallSource(NamedTuple):
     file: str
     line: int
     function: str
-    leaf: str
+    callee: str
 
 
 class CodeLocation(NamedTuple):
@@ -91,13 +91,13 @@ class OwnCode:
         if index and _carries(stack[index - 1]):
             return StallSource("", 0, "", _qualified(stack[0]))
         place = stack[index]
-        leaf = _qualified(stack[index - 1]) if index else self.call(place)
+        callee = _qualified(stack[index - 1]) if index else self.call(place)
         for around in stack[index + 1 :]:
             if not _is_part(place.code) or around.code.co_filename != place.code.co_filename:
                 break
             place = around
-            leaf = leaf or self.call(place)
-        return StallSource(self.file(place.code.co_filename), self._located(place)[0], place.code.co_name, leaf)
+            callee = callee or self.call(place)
+        return StallSource(self.file(place.code.co_filename), self._located(place)[0], place.code.co_name, callee)
 
     def call(self, place: CodeLocation) -> str:
         """The call without a frame (C code) that a frame is in, such as ``time.sleep``; empty when it is in none."""

@@ -414,7 +414,7 @@ class LoopMonitor:
             return None
         charge = self._own.charge(stack)
         runs = not charge.file and stack[0].code.co_name == "run" and job_of(frame)
-        return charge._replace(leaf=runs) if runs else charge
+        return charge._replace(callee=runs) if runs else charge
 
 
 def kind_of(waits: bool, loop_used: float | None, others_used: float, others_run: bool, blocked: bool) -> str:

@@ -80,7 +80,7 @@ def _leads(places: tuple[Blame, ...], variant: VariantInfo, root: Path) -> list[
             "share": f"{formatting.share(place.share)} of {_whole(place)}",
             "where": where(place, root),
             "function": formatting.clean(place.function, WORD_LIMIT),
-            "leaf": formatting.clean(place.leaf, WORD_LIMIT),
+            "callee": formatting.clean(place.callee, WORD_LIMIT),
             "line": _source_line(place, variant),
         }
         for place in firsts
@@ -118,7 +118,7 @@ def _place(place: Blame, root: Path) -> dict[str, str]:
         "share": formatting.share(place.share),
         "where": where(place, root),
         "function": formatting.clean(place.function, WORD_LIMIT),
-        "leaf": formatting.clean(place.leaf, WORD_LIMIT) or formatting.DASH,
+        "callee": formatting.clean(place.callee, WORD_LIMIT) or formatting.DASH,
         "why": WHY[place.kind],
         "stalled": formatting.duration(place.stalled_ms),
         "stalls": formatting.count(place.stalls),

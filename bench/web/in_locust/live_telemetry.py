@@ -139,14 +139,15 @@ def _steps(points: list[tuple[float, float]]) -> Iterable[tuple[tuple[float, flo
 
 
 def _blamed(stalls: Iterable[Row]) -> list[dict[str, Any]]:
-    """The places that held the server up, the worst first: kind, where, leaf, stalled_ms."""
+    """The places that held the server up, the worst first: kind, where, callee, stalled_ms."""
     stalled_ms: dict[tuple[str, str, str], float] = defaultdict(float)
     for row in stalls:
         where = f"{row['file']}:{row['line']} {row['function']}" if row["file"] else "no code of the app"
-        stalled_ms[row["kind"], where, row["leaf"]] += float(row["stalled_ms"])
+        stalled_ms[row["kind"], where, row["callee"]] += float(row["stalled_ms"])
     worst = sorted(stalled_ms.items(), key=lambda item: -item[1])[:BLAMED_MOST]
     return [
-        {"kind": kind, "where": where, "leaf": leaf, "stalled_ms": round(total)} for (kind, where, leaf), total in worst
+        {"kind": kind, "where": where, "callee": callee, "stalled_ms": round(total)}
+        for (kind, where, callee), total in worst
     ]
 
 

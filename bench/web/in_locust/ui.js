@@ -127,8 +127,8 @@ class EventLoop extends Tab {
       element("h3", {}, "Who held it up in the last 5 s"),
       blamed.length === 0
         ? element("p", { class: "small" }, "Nobody.")
-        : table(["What", "Where", "In the call", "Held, ms"], blamed.map(({ kind, where, leaf, stalled_ms }) => [
-            KINDS[kind] || kind, element("code", {}, where), element("code", {}, leaf), stalled_ms])),
+        : table(["What", "Where", "In the call", "Held, ms"], blamed.map(({ kind, where, callee, stalled_ms }) => [
+            KINDS[kind] || kind, element("code", {}, where), element("code", {}, callee), stalled_ms])),
     ];
   }
 }
