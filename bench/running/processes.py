@@ -232,11 +232,13 @@ def start(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     cores: tuple[int, ...] | None = None,
+    pass_fds: tuple[int, ...] = (),
 ) -> Process:
     """Start a program and return once it runs (about 30 ms; whether it is *ready* is another question).
 
     Its output, both streams, goes to ``log``, which begins empty; its input is empty. ``env`` is its whole environment
     (None: ours), ``cores`` are those it may use (None: all; ignored where processes cannot be pinned, as on macOS).
+    It inherits the descriptors ``pass_fds`` under their numbers.
     StartError says in one line why it cannot be had.
     """
     command = [os.fspath(part) for part in argv]
@@ -254,7 +256,7 @@ def start(
                 stderr=output,
                 env=env,
                 cwd=cwd,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *pass_fds],
                 start_new_session=True,
             )
     except (OSError, ValueError) as error:

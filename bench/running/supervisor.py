@@ -293,6 +293,21 @@ def wait_gone(tree: Tree, bell: SignalWaker, patience_s: float) -> bool:
     return True
 
 
+def inherited_fds(channel: int) -> list[int]:
+    """Descriptors that are for the program: all but the standard streams and the supervisor's own channel."""
+    listed = [fd for fd in map(int, os.listdir("/dev/fd")) if fd > 2 and fd != channel]
+    return [fd for fd in listed if is_open(fd)]  # the one that read the folder is closed again
+
+
+def is_open(fd: int) -> bool:
+    """Whether ``fd`` is an open descriptor."""
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
 def main(channel: int, cores: list[int], argv: list[str]) -> int:
     """Start, watch, take down. The exit status is 0 when nothing is left."""
     os.set_inheritable(channel, False)
@@ -300,6 +315,7 @@ def main(channel: int, cores: list[int], argv: list[str]) -> int:
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
+    passed = inherited_fds(channel)
     bell = SignalWaker()
     try:
         pin(cores)
@@ -307,6 +323,8 @@ def main(channel: int, cores: list[int], argv: list[str]) -> int:
     except ProgramNotStarted as error:
         say(channel, f"cannot {error}")
         return 1
+    for fd in passed:  # they must close when the program ends
+        os.close(fd)
     say(channel, f"pid {tree.pid}")
     told = False
     try:
