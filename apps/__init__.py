@@ -1,1 +1,1 @@
-"""The scenarios: one folder each, one file a variant."""
+"""The catalogue: one folder for each scenario, one file for each variant."""

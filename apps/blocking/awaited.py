@@ -1,4 +1,4 @@
-"""Fix 1: await an asynchronous equivalent, so that the loop serves others during the wait."""
+"""Fix 1: await an asynchronous equivalent. The event loop serves other requests during the wait."""
 
 import asyncio
 

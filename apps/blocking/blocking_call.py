@@ -1,4 +1,4 @@
-"""The trap: a blocking call inside ``async def`` holds the one thread that serves everybody."""
+"""The trap: a blocking call inside ``async def`` holds the thread that serves all requests."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Fix 2: drop ``async``, so that FastAPI runs the function on a worker thread."""
+"""Fix 2: plain ``def``. FastAPI runs the function on a worker thread."""
 
 import time
 

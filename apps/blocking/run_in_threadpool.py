@@ -1,4 +1,4 @@
-"""Fix 3: stay in ``async def`` and push the one blocking call onto a worker thread."""
+"""Fix 3: stay in ``async def`` and run the blocking call on a worker thread."""
 
 import time
 

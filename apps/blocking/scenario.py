@@ -1,13 +1,16 @@
-"""One blocking call inside ``async def``, and the three ways to undo it."""
+"""One blocking call inside ``async def``, and three fixes."""
 
 from bench.model import Claim, Comparison, Scenario, Variant
 from bench.model.bounds import awaited, blocked_loop, threadpool
+
+QUESTION = "Why does one blocking call in one async def endpoint slow down all other requests?"
+"""The guide's quiz question that claims of this scenario answer."""
 
 WAIT_S = 0.05
 
 SCENARIO = Scenario(
     name="blocking",
-    question="What does one blocking call inside async def cost everybody, and which fix undoes it?",
+    question="What does one blocking call inside async def cost all requests, and which fix removes the cost?",
     path="/report",
     users=32,
     variants=(
@@ -19,23 +22,23 @@ SCENARIO = Scenario(
     claims=(
         Claim(
             "blocking_freezes_everybody",
-            "A blocking call inside async def stalls every request on the server, health checks included.",
+            "A blocking call inside async def delays every request to the server, health checks included.",
             (
                 Comparison("throughput_rps", "blocking_call", "below", "awaited", factor=0.1),
                 Comparison("latency_p50_ms", "blocking_call", "above", "awaited", factor=10, endpoint="GET /health"),
             ),
             guide=True,
-            quiz=1,
+            question=QUESTION,
         ),
         Claim(
             "health_checks_time_out",
-            "Health checks beside it time out: half of them take longer than a second, a load balancer's patience.",
+            "Health checks time out during the load: half of them take longer than 1 s, a usual time-out.",
             (Comparison("latency_p50_ms", "blocking_call", "above", 1000, endpoint="GET /health"),),
             guide=True,
         ),
         Claim(
             "awaiting_frees_the_loop",
-            "Awaiting an asynchronous equivalent costs its own caller the wait, and nobody else anything.",
+            "With an awaited equivalent only the caller waits; other requests are not delayed.",
             (
                 Comparison("latency_p50_ms", "awaited", "below", 1000 * WAIT_S, factor=1.5),
                 Comparison("latency_p50_ms", "awaited", "below", 100, endpoint="GET /health"),
@@ -44,7 +47,7 @@ SCENARIO = Scenario(
         ),
         Claim(
             "plain_def_frees_the_loop",
-            "Deleting async moves the blocking call to a worker thread, and the loop is free again.",
+            "In plain def the blocking call runs on a worker thread, and the event loop stays free.",
             (
                 Comparison("throughput_rps", "plain_def", "above", "blocking_call", factor=10),
                 Comparison("latency_p50_ms", "plain_def", "below", 100, endpoint="GET /health"),
@@ -53,7 +56,7 @@ SCENARIO = Scenario(
         ),
         Claim(
             "run_in_threadpool_frees_the_loop",
-            "From inside async def, run_in_threadpool does the same for a single blocking call.",
+            "run_in_threadpool inside async def also moves the blocking call off the event loop.",
             (
                 Comparison("throughput_rps", "run_in_threadpool", "above", "blocking_call", factor=10),
                 Comparison("latency_p50_ms", "run_in_threadpool", "below", 100, endpoint="GET /health"),
@@ -62,7 +65,7 @@ SCENARIO = Scenario(
         ),
         Claim(
             "three_fixes_are_equally_good",
-            "While threads suffice, awaiting, plain def and run_in_threadpool serve as many requests.",
+            "With enough threads, all three fixes serve the same number of requests per second.",
             (
                 Comparison("throughput_rps", "plain_def", "equivalent", "awaited"),
                 Comparison("throughput_rps", "run_in_threadpool", "equivalent", "awaited"),

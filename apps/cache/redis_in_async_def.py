@@ -1,4 +1,4 @@
-"""The trap, by the rule: the synchronous client inside ``async def``. But how long does a cache block?"""
+"""A trap by the rule: the synchronous client inside ``async def``. A cache blocks only very briefly."""
 
 import os
 

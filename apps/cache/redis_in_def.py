@@ -1,4 +1,4 @@
-"""The synchronous client in a plain ``def``, on worker threads."""
+"""The synchronous client in plain ``def``, on worker threads."""
 
 import os
 

@@ -1,10 +1,10 @@
-"""A cache answers in a fraction of a millisecond: does the rule still hold when the wait is that short?"""
+"""A cache that answers in a fraction of a millisecond. Does the rule hold for such a short wait?"""
 
 from bench.model import Claim, Comparison, Scenario, Variant
 from bench.model.bounds import gil_bound
 
-DIRECT_S, AWAITED_S, BY_A_THREAD_S = 2e-4, 2.5e-4, 3e-4
-"""CPU of a request on a fast core of 2025, client included: nearly all of a request is running and not waiting."""
+DIRECT_S, AWAITED_S, THREAD_S = 2e-4, 2.5e-4, 3e-4
+"""CPU time of a request on a fast core of 2025, client included. A request hardly waits at all."""
 
 SCENARIO = Scenario(
     name="cache",
@@ -16,12 +16,12 @@ SCENARIO = Scenario(
     variants=(
         Variant("redis_in_async_def", "trap", "redis.Redis in async def", bound=gil_bound(DIRECT_S)),
         Variant("redis_async", "fix", "redis.asyncio, awaited", bound=gil_bound(AWAITED_S)),
-        Variant("redis_in_def", "fix", "redis.Redis in plain def", bound=gil_bound(BY_A_THREAD_S)),
+        Variant("redis_in_def", "fix", "redis.Redis in plain def", bound=gil_bound(THREAD_S)),
     ),
     claims=(
         Claim(
             "never_block_the_loop",
-            "A synchronous cache client inside async def costs everybody, as any blocking call does.",
+            "A synchronous cache client inside async def slows all requests, like any other blocking call.",
             (
                 Comparison("throughput_rps", "redis_in_async_def", "below", "redis_async"),
                 Comparison("latency_p50_ms", "redis_in_async_def", "above", "redis_async", endpoint="GET /health"),
@@ -30,7 +30,7 @@ SCENARIO = Scenario(
         ),
         Claim(
             "either_fix_will_do",
-            "An asynchronous client, and a synchronous one in plain def, serve as many requests.",
+            "An asynchronous client and a synchronous client in plain def serve the same number of requests per second.",
             (Comparison("throughput_rps", "redis_in_def", "equivalent", "redis_async"),),
         ),
     ),

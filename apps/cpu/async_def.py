@@ -1,4 +1,4 @@
-"""The trap: a pure-Python loop computes on the event loop's own thread."""
+"""The trap: a pure-Python loop computes on the event loop's thread."""
 
 from fastapi import FastAPI
 

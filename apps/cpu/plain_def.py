@@ -1,4 +1,4 @@
-"""On a worker thread the loop stays free, but the GIL lets one thread compute at a time."""
+"""On a worker thread. The event loop stays free, but the GIL lets one thread compute at a time."""
 
 from fastapi import FastAPI
 

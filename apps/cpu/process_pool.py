@@ -1,4 +1,4 @@
-"""The fix: two processes compute, each with a GIL of its own, and the endpoint awaits their answer."""
+"""The fix: two processes compute, each with a GIL of its own, and the endpoint awaits the result."""
 
 import asyncio
 import multiprocessing

@@ -1,15 +1,18 @@
-"""Hashing in a pure-Python loop: nothing to overlap, and one GIL."""
+"""Hashing in a pure-Python loop: no waits to overlap, and one GIL."""
 
 from bench.model import Claim, Comparison, Scenario, Variant
 from bench.model.bounds import gil_bound, process_pool
 
+QUESTION = "An endpoint computes in pure Python. Does async def make it use a second core?"
+"""The guide's quiz question that claims of this scenario answer."""
+
 CPU_S = 0.02
-"""CPU of a request on a fast core of 2024; it mainly tells how long to measure."""
+"""CPU time of a request on a fast core of 2024. It decides how long a trial is."""
 PROCESSES = 2
 
 SCENARIO = Scenario(
     name="cpu",
-    question="Which pattern gets a computation in pure Python onto more than one core?",
+    question="Which pattern uses more than one core for a computation in pure Python?",
     path="/fingerprint",
     users=8,
     parallel=True,
@@ -21,30 +24,30 @@ SCENARIO = Scenario(
     claims=(
         Claim(
             "async_does_not_help_computing",
-            "In pure computation there is no waiting to overlap, so async def computes no more than plain def.",
+            "A computation has no waits to overlap, so async def serves no more requests than plain def.",
             (Comparison("throughput_rps", "async_def", "below", "plain_def", factor=1.25),),
             guide=True,
-            quiz=3,
+            question=QUESTION,
         ),
         Claim(
             "threads_do_not_add_up",
-            "Because of the GIL, threads compute no more in pure Python than the event loop's one thread does.",
+            "Because of the GIL, several threads compute no more in pure Python than the event loop's thread alone.",
             (Comparison("throughput_rps", "plain_def", "below", "async_def", factor=1.1),),
             guide=True,
-            quiz=3,
+            question=QUESTION,
         ),
         Claim(
             "def_keeps_it_off_the_loop",
-            "Plain def makes computing no faster, but it keeps it off the event loop, which stays free for others.",
+            "In plain def the computation is off the event loop, so other requests wait less.",
             (Comparison("latency_p50_ms", "plain_def", "below", "async_def", factor=0.5, endpoint="GET /health"),),
             guide=True,
         ),
         Claim(
             "processes_add_up",
-            "A process pool computes on several cores at once.",
+            "A process pool computes on several cores at the same time.",
             (Comparison("throughput_rps", "process_pool", "above", "async_def", factor=1.5),),
             guide=True,
-            quiz=3,
+            question=QUESTION,
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""The quiz's wrong answer: asyncio.run in a plain ``def``, with a new loop and a new connection for every request."""
+"""``asyncio.run`` in plain ``def``: a new event loop and a new connection for every request."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""A driver written for asyncio, awaited, on a pool of connections."""
+"""An asynchronous driver, awaited, with a connection pool."""
 
 import os
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The same driver's asynchronous side, awaited, on a pool of as many connections."""
+"""The asynchronous interface of psycopg, awaited, with a pool of the same size."""
 
 import os
 from collections.abc import AsyncIterator

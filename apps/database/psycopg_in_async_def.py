@@ -1,4 +1,4 @@
-"""The trap, a war story of many teams: a synchronous driver inside ``async def`` freezes every endpoint."""
+"""The trap: a synchronous driver inside ``async def`` blocks the event loop for every endpoint."""
 
 import os
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A synchronous driver in a plain ``def``: its waits block worker threads, never the loop."""
+"""A synchronous driver in plain ``def``: its waits block worker threads, not the event loop."""
 
 import os
 from collections.abc import AsyncIterator

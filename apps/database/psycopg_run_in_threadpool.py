@@ -1,4 +1,4 @@
-"""Already in ``async def``: the synchronous queries are pushed onto a worker thread, and awaited."""
+"""A synchronous driver called from ``async def`` on a worker thread, and awaited."""
 
 import os
 from collections.abc import AsyncIterator

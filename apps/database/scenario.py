@@ -1,22 +1,25 @@
-"""One transaction against PostgreSQL (an indexed read, an aggregate that takes its time, a write), in six ways.
+"""One PostgreSQL transaction (an indexed read, a slow aggregate, a write), written in six ways.
 
-The aggregate sums some two thousand rows, and in the same query PostgreSQL waits for 40 ms (pg_sleep): that stands for
-the time a bigger table would take, and does not depend on this machine. To the driver it is one slow query.
+The aggregate sums about two thousand rows. In the same query PostgreSQL sleeps for 40 ms (pg_sleep), in place of the
+time that a larger table would take: that time does not depend on this machine. The driver sees one slow query.
 """
 
 from bench.model import Claim, Comparison, Scenario, Variant
 from bench.model.bounds import blocked_loop, gil_bound, threadpool
 
+QUESTION = "The only driver for your database blocks. How should the endpoint be written?"
+"""The guide's quiz question that claims of this scenario answer."""
+
 WAIT_S = 0.04
 POOL = 8
-"""Connections in every pool: fewer than the threadpool's 40 tokens, so the pool is what limits the fixes."""
+"""Connections in every pool. Fewer than the threadpool's 40 tokens, so that the pool limits all fixes alike."""
 CONNECT_S = 0.008
-"""Of CPU, roughly, for a connection: a third is the app's, the rest PostgreSQL's, which starts a process for each. On a
-machine with two cores both run on the same one."""
+"""CPU time of one new connection, roughly. A third of it is the app's; the rest is PostgreSQL's, which starts a process
+for each connection. On a machine with two cores both run on the same core."""
 
 SCENARIO = Scenario(
     name="database",
-    question="Which driver and which keyword does an endpoint with a database need?",
+    question="Which driver and which keyword (async def or def) does an endpoint with a database need?",
     path="/books/7/views",
     method="POST",
     users=16,
@@ -33,7 +36,7 @@ SCENARIO = Scenario(
     claims=(
         Claim(
             "driver_freezes_the_loop",
-            "A synchronous driver inside async def slows every endpoint down, and health checks time out.",
+            "A synchronous driver inside async def slows every endpoint, and health checks time out.",
             (
                 Comparison("throughput_rps", "psycopg_in_async_def", "below", "psycopg_in_def", factor=0.5),
                 Comparison("latency_p50_ms", "psycopg_in_async_def", "above", 1000, endpoint="GET /health"),
@@ -42,17 +45,17 @@ SCENARIO = Scenario(
         ),
         Claim(
             "one_keyword_fixes_it",
-            "Deleting async is the whole repair.",
+            "Changing async def to def is enough to fix it.",
             (
                 Comparison("throughput_rps", "psycopg_in_def", "above", "psycopg_in_async_def", factor=4),
                 Comparison("latency_p50_ms", "psycopg_in_def", "below", 100, endpoint="GET /health"),
             ),
             guide=True,
-            quiz=2,
+            question=QUESTION,
         ),
         Claim(
             "async_driver_is_no_faster",
-            "The keyword is to match the driver; an asynchronous driver is not faster by itself on equal pools.",
+            "With pools of the same size, an asynchronous driver serves no more requests than a synchronous one in plain def.",
             (
                 Comparison("throughput_rps", "asyncpg_pool", "equivalent", "psycopg_in_def"),
                 Comparison("throughput_rps", "psycopg_async_pool", "equivalent", "psycopg_in_def"),
@@ -62,10 +65,10 @@ SCENARIO = Scenario(
         ),
         Claim(
             "asyncio_run_is_no_answer",
-            "Wrapping asynchronous code in asyncio.run inside plain def costs more CPU than a synchronous driver does.",
+            "asyncio.run inside plain def takes more CPU time per request than a synchronous driver.",
             (Comparison("server_cpu_per_request_ms", "asyncio_run_in_def", "above", "psycopg_in_def"),),
             guide=True,
-            quiz=2,
+            question=QUESTION,
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""The trap: pandas crunches a table on the event loop's own thread."""
+"""The trap: pandas computes on the event loop's thread."""
 
 import numpy
 import pandas as pd

@@ -1,4 +1,4 @@
-"""On worker threads: the parts of pandas that are C and let the GIL go can use a second core."""
+"""On worker threads. The parts of pandas that release the GIL can use a second core."""
 
 import numpy
 import pandas as pd

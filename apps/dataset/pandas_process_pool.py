@@ -1,4 +1,4 @@
-"""Two processes, each with the table and a GIL of its own: only the answer crosses over."""
+"""Two processes, each with its own table and its own GIL. Only the result is sent back."""
 
 import asyncio
 import multiprocessing

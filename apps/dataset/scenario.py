@@ -1,15 +1,15 @@
-"""Crunching a table with pandas: C code, which lets the GIL go for a part of its time."""
+"""A computation over a table with pandas: C code that releases the GIL for part of its time."""
 
 from bench.model import Claim, Comparison, Scenario, Variant
 from bench.model.bounds import gil_bound, gil_released, process_pool
 
 CPU_S = 0.02
-"""CPU of a request on a fast core of 2024; it mainly tells how long to measure."""
+"""CPU time of a request on a fast core of 2024. It decides how long a trial is."""
 CORES = PROCESSES = 2
 
 SCENARIO = Scenario(
     name="dataset",
-    question="Does pandas, which is C code underneath, use a second core from threads, or does it need processes?",
+    question="Can pandas, which is C code inside, use a second core from threads, or does it need processes?",
     path="/best",
     users=8,
     parallel=True,
@@ -21,19 +21,19 @@ SCENARIO = Scenario(
     claims=(
         Claim(
             "threads_do_not_help_computing",
-            "In the threadpool, too, crunching a dataset keeps one core busy and no more.",
+            "In the threadpool, a pandas computation uses no more than one core.",
             (Comparison("throughput_rps", "pandas_in_def", "below", "pandas_in_async_def", factor=1.1),),
             guide=True,
         ),
         Claim(
             "processes_run_pandas_in_parallel",
-            "A process pool computes on several cores at once.",
+            "A process pool runs pandas on several cores at the same time.",
             (Comparison("throughput_rps", "pandas_process_pool", "above", "pandas_in_async_def", factor=1.5),),
             guide=True,
         ),
         Claim(
             "async_def_freezes_the_loop",
-            "Crunching a table in async def holds up the health check; in plain def it does not.",
+            "A pandas computation in async def delays health checks; in plain def it delays them less.",
             (
                 Comparison(
                     "latency_p50_ms",

@@ -1,4 +1,4 @@
-"""aiofiles: threads underneath, too, those of the loop's own executor, and a trip for every call."""
+"""aiofiles: every call runs on a thread of the event loop's default executor."""
 
 import tempfile
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""anyio's asynchronous files: threads underneath, and every open, read, write and close is a trip of its own."""
+"""anyio's asynchronous files: every open, read, write and close runs on a worker thread."""
 
 import tempfile
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The trap, if it is one: the loop itself reads, writes and deletes the files."""
+"""A trap by the rule: the event loop's thread reads, writes and deletes the files."""
 
 import tempfile
 from collections.abc import AsyncIterator

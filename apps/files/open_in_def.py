@@ -1,4 +1,4 @@
-"""Plain ``def``: the whole copy of 256 KiB is one trip to a worker thread."""
+"""Plain ``def``: one worker thread makes the whole copy."""
 
 import tempfile
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The trap: Pillow decodes, shrinks and encodes on the event loop's own thread."""
+"""The trap: Pillow decodes, shrinks and encodes on the event loop's thread."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pillow on worker threads: its C code lets the GIL go while it computes."""
+"""Pillow on worker threads. Its C code releases the GIL while it computes."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pillow in two processes: the thumbnail comes back through a pipe."""
+"""Pillow in two processes. The thumbnail is sent back through a pipe."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""A loop in Python shrinks it, on worker threads: the GIL lets one of them compute at a time."""
+"""A Python loop on worker threads. The GIL lets one of them compute at a time."""
 
 import io
 from pathlib import Path

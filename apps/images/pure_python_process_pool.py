@@ -1,4 +1,4 @@
-"""The same loop in two processes, each with a GIL of its own."""
+"""A Python loop in two processes, each with a GIL of its own."""
 
 import asyncio
 import io

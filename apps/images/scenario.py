@@ -1,18 +1,21 @@
-"""A thumbnail of a photograph, by Pillow and in pure Python, bit for bit the same.
+"""A thumbnail of a photograph, made by Pillow and in pure Python. Both give the same bytes.
 
-``photo.jpg`` is made by code (tests/make_photo.py): soft light and the grain of a sensor, 800 x 600.
+``photo.jpg`` (800 x 600, soft light and sensor noise) is made by tests/support/make_photo.py.
 """
 
 from bench.model import Claim, Comparison, Scenario, Variant
 from bench.model.bounds import gil_bound, gil_released, process_pool
 
+QUESTION = "An endpoint computes in pure Python. Does async def make it use a second core?"
+"""The guide's quiz question that claims of this scenario answer."""
+
 PILLOW_S, PYTHON_S = 0.0022, 0.11
-"""CPU of a request on a fast core of 2024; it mainly tells how long to measure."""
+"""CPU time of a request on a fast core of 2024. It decides how long a trial is."""
 CORES = PROCESSES = 2
 
 SCENARIO = Scenario(
     name="images",
-    question="Which pattern gets the resizing of images onto several cores, and does it depend on who resizes?",
+    question="Which pattern resizes images on several cores, and does it depend on the library?",
     path="/thumbnail",
     users=4,
     packages="images",
@@ -29,7 +32,7 @@ SCENARIO = Scenario(
     claims=(
         Claim(
             "threads_run_pillow_in_parallel",
-            "Pillow lets the GIL go while it computes, so threads resize on several cores.",
+            "Pillow releases the GIL while it computes, so threads resize on several cores.",
             (Comparison("throughput_rps", "pillow_in_def", "above", "pillow_in_async_def", factor=1.2),),
         ),
         Claim(
@@ -37,11 +40,11 @@ SCENARIO = Scenario(
             "Resizing in pure Python uses several cores only in a process pool.",
             (Comparison("throughput_rps", "pure_python_process_pool", "above", "pure_python_in_def", factor=1.5),),
             guide=True,
-            quiz=3,
+            question=QUESTION,
         ),
         Claim(
             "the_library_matters_more_than_the_pattern",
-            "Pillow on one thread resizes more than pure Python in two processes.",
+            "Pillow on one thread resizes more images than pure Python in two processes.",
             (Comparison("throughput_rps", "pillow_in_async_def", "above", "pure_python_process_pool", factor=2),),
         ),
     ),

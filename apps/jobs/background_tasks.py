@@ -1,4 +1,4 @@
-"""FastAPI's own: the answer goes out first, and the function runs afterwards on one of the same 40 threads."""
+"""FastAPI's BackgroundTasks: the function runs after the answer, on one of the same 40 threads."""
 
 from hashlib import sha256
 from uuid import uuid4

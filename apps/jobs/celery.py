@@ -1,4 +1,4 @@
-"""Celery: the job goes to a broker, and ``celery -A apps.jobs.celery:queue worker`` does it."""
+"""Celery: the job goes to a broker, and ``celery -A apps.jobs.celery:queue worker`` runs it."""
 
 import os
 from hashlib import sha256

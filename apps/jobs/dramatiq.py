@@ -1,4 +1,4 @@
-"""Dramatiq: the job goes to a broker, and ``dramatiq apps.jobs.dramatiq`` does it."""
+"""Dramatiq: the job goes to a broker, and ``dramatiq apps.jobs.dramatiq`` runs it."""
 
 import os
 from hashlib import sha256

@@ -1,4 +1,4 @@
-"""No queue: the request does the work itself before it answers, on the loop that serves everybody."""
+"""No queue: the endpoint does the work on the event loop before it answers."""
 
 from hashlib import sha256
 from uuid import uuid4

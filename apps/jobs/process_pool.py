@@ -1,4 +1,4 @@
-"""Two processes of the app's own, each with a GIL of its own; a result lives as long as the app."""
+"""Two processes of the app, each with a GIL of its own. Results are lost when the app ends."""
 
 from concurrent.futures import Future, ProcessPoolExecutor
 from hashlib import sha256

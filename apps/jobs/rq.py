@@ -1,4 +1,4 @@
-"""RQ: the job goes to Redis, and ``rq worker-pool`` does it."""
+"""RQ: the job goes to Redis, and ``rq worker-pool`` runs it."""
 
 import os
 from hashlib import sha256

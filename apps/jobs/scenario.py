@@ -1,14 +1,14 @@
-"""Heavy work is accepted with 202 and done later: by whom, and what does that leave of the web process?
+"""Heavy work that the server accepts with status 202 and does later: six ways to do it.
 
-A job is a loop of 240,000 hashes in pure Python. More of them arrive than one core can do, and fewer than two can: what
-has no second process falls behind, and ``job done`` counts what is left when the load stops as unfinished.
+A job is a loop of 240,000 hashes in pure Python. Jobs arrive faster than one core can do them, and slower than two cores
+can. A variant without a second process falls behind; its jobs that are left when the load stops count as unfinished.
 """
 
 from bench.model import Claim, Comparison, Scenario, Sidecar, Variant
 from bench.model.bounds import UpperBound
 
 CPU_S = 0.085
-"""Of one core for one job, roughly: it only draws the ceiling. At 16 jobs a second that is 1.4 cores' work."""
+"""CPU time of one job, roughly. Sixteen jobs a second are then the work of 1.4 cores."""
 PROCESSES = 2
 
 ONE = UpperBound("1/c", CPU_S, 1, kind="cpu")
@@ -21,7 +21,7 @@ CELERY = Sidecar(
 )
 RQ = Sidecar(
     "rq-worker",
-    # The simple worker does jobs in its own process. The default one forks for each, which imports the app each time.
+    # The simple worker runs jobs in its own process. The default worker forks for each job and imports the app again.
     ("python", "-m", "rq.cli", "worker-pool", "-n", str(PROCESSES), "-w", "rq.worker.SimpleWorker"),
     ready="Listening on",
 )
@@ -33,13 +33,13 @@ DRAMATIQ = Sidecar(
 
 SCENARIO = Scenario(
     name="jobs",
-    question="Who should do heavy work that the client need not wait for?",
+    question="Where should heavy work run when the client need not wait for it?",
     path="/jobs",
     method="POST",
     endpoint="job done",
     locustfile="locustfiles/submit_and_poll.py",
     rate_rps=16,
-    warmup_s=1.0,  # the first job makes the brokers' clients connect, which takes a second
+    warmup_s=1.0,  # with the first job the brokers' clients connect, which takes a second
     parallel=True,
     services=("valkey",),
     packages="jobs",
@@ -54,7 +54,7 @@ SCENARIO = Scenario(
     claims=(
         Claim(
             "a_queue_answers_at_once",
-            "With a worker queue the endpoint returns a job id quickly, whatever the job costs.",
+            "With a worker queue the endpoint answers with a job id in less time than one job takes.",
             tuple(
                 Comparison("latency_p50_ms", name, "below", 1000 * CPU_S, endpoint="POST /jobs")
                 for name in ("process_pool", "celery", "rq", "dramatiq")
@@ -63,7 +63,7 @@ SCENARIO = Scenario(
         ),
         Claim(
             "heavy_work_belongs_elsewhere",
-            "Heavy work in the web process takes the web process from everybody; elsewhere it does not.",
+            "Heavy work in the web process delays health checks; in other processes it delays them less.",
             tuple(
                 Comparison("latency_p50_ms", name, "below", "inline", endpoint="GET /health")
                 for name in ("process_pool", "celery", "rq", "dramatiq")
@@ -72,7 +72,7 @@ SCENARIO = Scenario(
         ),
         Claim(
             "threads_do_not_parallelise",
-            "Background tasks on the threadpool get no more done than one core can: the GIL.",
+            "Because of the GIL, background tasks on the threadpool do no more jobs than one core can.",
             (
                 Comparison("throughput_rps", "background_tasks", "below", "process_pool", factor=0.9),
                 Comparison("throughput_rps", "background_tasks", "below", 1 / CPU_S, factor=1.1),

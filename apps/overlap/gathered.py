@@ -1,4 +1,4 @@
-"""``asyncio.gather`` starts both waits at once: this request waits for the longer."""
+"""``asyncio.gather`` starts both waits at the same time. The request waits for the longer one."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Two awaits in a row: others are served meanwhile, but this request waits for the sum."""
+"""Two awaits in a row. The request waits for their sum; other requests are served meanwhile."""
 
 import asyncio
 

@@ -1,7 +1,7 @@
-"""Two waits within one request, one after the other or at once, while two hundred others wait on the same thread.
+"""Two waits in one request, one after the other or at the same time, while 200 other requests wait on the same thread.
 
-Those two hundred are slow requests, 200 a second of a second each (locustfiles/get_among_slow.py). They are still
-waiting when a turn ends, so each variant stands alone.
+The others are slow requests of one second each, 200 a second (locustfiles/get_among_slow.py). They are still waiting
+when a turn ends, so each variant is measured alone.
 """
 
 from bench.model import Claim, Comparison, Scenario, Variant
@@ -12,7 +12,7 @@ BOTH_MS = 1000 * (AUTHOR_S + COVER_S)
 
 SCENARIO = Scenario(
     name="overlap",
-    question="What do overlapping waits save a request, and does it matter that hundreds wait on the same thread?",
+    question="How much time do overlapping waits save, and does it matter that hundreds of requests wait on the same thread?",
     path="/page",
     users=32,
     locustfile="locustfiles/get_among_slow.py",
@@ -30,7 +30,7 @@ SCENARIO = Scenario(
     claims=(
         Claim(
             "waits_overlap",
-            "Two waits started together take as long as the longer one, not as long as both.",
+            "Two waits that start together take as long as the longer one, not as long as their sum.",
             (
                 Comparison("latency_p50_ms", "gathered", "below", BOTH_MS, factor=0.8),
                 Comparison("latency_p50_ms", "task_group", "below", BOTH_MS, factor=0.8),
@@ -40,7 +40,7 @@ SCENARIO = Scenario(
         ),
         Claim(
             "one_thread_carries_hundreds",
-            "One thread keeps hundreds of requests in flight, and each is answered as if it were alone.",
+            "One thread holds hundreds of waiting requests, and each takes as long as it would alone.",
             (
                 Comparison("latency_p50_ms", "one_after_another", "below", BOTH_MS, factor=1.2),
                 Comparison("latency_p50_ms", "one_after_another", "below", 1000 * SLOW_S, 1.05, endpoint="GET /slow"),
@@ -50,7 +50,7 @@ SCENARIO = Scenario(
         ),
         Claim(
             "gather_and_task_group_are_equals",
-            "A TaskGroup serves as many requests as asyncio.gather.",
+            "A TaskGroup serves as many requests per second as asyncio.gather.",
             (Comparison("throughput_rps", "task_group", "equivalent", "gathered"),),
         ),
     ),

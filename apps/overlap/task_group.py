@@ -1,4 +1,4 @@
-"""A ``TaskGroup`` starts both waits at once, too, and cancels the other when one fails."""
+"""A ``TaskGroup`` starts both waits at the same time, and cancels one if the other fails."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A trivial app: what differs is the event loop and the HTTP parser that uvicorn runs it on."""
+"""A trivial app. The variants differ in uvicorn's event loop and HTTP parser."""
 
 from fastapi import FastAPI
 

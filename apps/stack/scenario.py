@@ -1,11 +1,11 @@
-"""One trivial app on each event loop and HTTP parser that uvicorn knows."""
+"""One trivial app on each event loop and HTTP parser that uvicorn supports."""
 
 from bench.model import Claim, Comparison, Scenario, Variant
 from bench.model.bounds import gil_bound
 
 FILE = "asyncio_h11"
 CPU_S = {"asyncio_h11": 17e-5, "asyncio_httptools": 9e-5, "uvloop_h11": 16e-5, "uvloop_httptools": 8e-5}
-"""CPU of a request on a fast core of 2024; it mainly tells that turns may be short."""
+"""CPU time of a request on a fast core of 2024. It decides how long a turn is."""
 
 
 def _served(loop: str, parser: str) -> Variant:
@@ -22,14 +22,14 @@ def _served(loop: str, parser: str) -> Variant:
 
 SCENARIO = Scenario(
     name="stack",
-    question="What do the event loop and the HTTP parser below FastAPI contribute?",
+    question="How much throughput do the event loop and the HTTP parser below FastAPI bring?",
     path="/books",
     users=32,
     variants=tuple(_served(loop, parser) for loop in ("asyncio", "uvloop") for parser in ("h11", "httptools")),
     claims=(
         Claim(
             "httptools_is_faster",
-            "httptools serves more requests than h11, on either loop.",
+            "httptools serves more requests per second than h11, on both event loops.",
             (
                 Comparison("throughput_rps", "asyncio_httptools", "above", "asyncio_h11"),
                 Comparison("throughput_rps", "uvloop_httptools", "above", "uvloop_h11"),
@@ -37,7 +37,7 @@ SCENARIO = Scenario(
         ),
         Claim(
             "uvloop_is_faster",
-            "uvloop serves more requests than asyncio's own loop, with either parser.",
+            "uvloop serves more requests per second than asyncio's own loop, with both parsers.",
             (
                 Comparison("throughput_rps", "uvloop_h11", "above", "asyncio_h11"),
                 Comparison("throughput_rps", "uvloop_httptools", "above", "asyncio_httptools"),

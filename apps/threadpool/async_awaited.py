@@ -1,4 +1,4 @@
-"""An awaited wait takes no thread and no token."""
+"""An awaited wait needs no thread and no token."""
 
 import asyncio
 

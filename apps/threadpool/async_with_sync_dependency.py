@@ -1,4 +1,4 @@
-"""The endpoint is ``async def``, the dependency that blocks is not: it takes one of the 40 tokens all the same."""
+"""An ``async def`` endpoint with a blocking ``def`` dependency, which takes one of the 40 tokens."""
 
 import time
 from typing import Annotated

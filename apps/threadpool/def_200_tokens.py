@@ -1,4 +1,4 @@
-"""The same with 200 tokens, set when the app starts: the limiter belongs to the running loop."""
+"""Plain ``def`` with 200 tokens, set at start-up: the limiter belongs to the running event loop."""
 
 import time
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A blocking call in plain ``def`` with the threadpool as it comes: 40 tokens, so 40 requests at a time."""
+"""A blocking call in plain ``def`` with the default threadpool: 40 tokens, so 40 requests at a time."""
 
 import time
 

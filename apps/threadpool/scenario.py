@@ -1,4 +1,4 @@
-"""What FastAPI's 40 tokens mean once more requests than that are waiting."""
+"""FastAPI's threadpool of 40 tokens with more than 40 requests."""
 
 from bench.model import Claim, Comparison, Scenario, Variant
 from bench.model.bounds import awaited, threadpool
@@ -7,7 +7,7 @@ WAIT_S = 0.06
 
 SCENARIO = Scenario(
     name="threadpool",
-    question="What do the threadpool's 40 tokens mean for a hundred users?",
+    question="How do the threadpool's 40 tokens limit an endpoint with 100 users?",
     path="/report",
     users=100,
     variants=(
@@ -19,7 +19,7 @@ SCENARIO = Scenario(
     claims=(
         Claim(
             "forty_at_a_time",
-            "Plain def serves at most 40 requests at a time; the others queue for a thread.",
+            "Plain def serves at most 40 requests at a time; other requests wait for a thread.",
             (
                 Comparison("throughput_rps", "def_default_40", "below", "async_awaited", factor=0.6),
                 Comparison("latency_p50_ms", "def_default_40", "above", 1000 * WAIT_S, factor=2),
@@ -27,12 +27,12 @@ SCENARIO = Scenario(
         ),
         Claim(
             "more_tokens_lift_the_limit",
-            "With more tokens than users, plain def serves as many as awaiting does.",
+            "With more tokens than users, plain def serves as many requests per second as an awaited call.",
             (Comparison("throughput_rps", "def_200_tokens", "equivalent", "async_awaited"),),
         ),
         Claim(
             "dependencies_take_tokens_too",
-            "An async def endpoint with a blocking def dependency is limited by the 40 tokens all the same.",
+            "The 40 tokens also limit an async def endpoint that has a blocking def dependency.",
             (Comparison("throughput_rps", "async_with_sync_dependency", "equivalent", "def_default_40"),),
         ),
     ),

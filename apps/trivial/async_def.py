@@ -1,4 +1,4 @@
-"""A body that does nothing worth mentioning, on the event loop itself."""
+"""A trivial endpoint on the event loop."""
 
 from fastapi import FastAPI
 

@@ -1,4 +1,4 @@
-"""The endpoint is ``async def``, but it depends on a plain ``def``: that one is handed to a worker thread."""
+"""An ``async def`` endpoint with a plain ``def`` dependency, which runs on a worker thread."""
 
 from typing import Annotated
 

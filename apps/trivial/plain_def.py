@@ -1,4 +1,4 @@
-"""The same body in plain ``def``: every request is handed to a worker thread and back."""
+"""A trivial endpoint in plain ``def``: every request goes to a worker thread and back."""
 
 from fastapi import FastAPI
 

@@ -1,4 +1,4 @@
-"""Awaited as well, but with a client of its own for every request: new connections, and a TLS context each time."""
+"""An awaited client made for every request: a new connection and a new TLS context each time."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The fix: an asynchronous client, awaited; one for the whole app, so that its connections are used again."""
+"""The fix: one awaited asynchronous client for the whole app, which reuses its connections."""
 
 import os
 from collections.abc import AsyncIterator

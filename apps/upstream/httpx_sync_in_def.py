@@ -1,4 +1,4 @@
-"""A synchronous client, shared by the worker threads that FastAPI runs a plain ``def`` on."""
+"""One synchronous client in plain ``def``, shared by the worker threads."""
 
 import os
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The trap: ``requests.get`` inside ``async def`` holds the loop until the other service has answered."""
+"""The trap: ``requests.get`` inside ``async def`` holds the event loop until the other service answers."""
 
 import os
 

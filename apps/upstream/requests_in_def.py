@@ -1,4 +1,4 @@
-"""A blocking library where it belongs: in a plain ``def``, which FastAPI runs on a worker thread."""
+"""A blocking library in plain ``def``, which FastAPI runs on a worker thread."""
 
 import os
 

@@ -1,13 +1,13 @@
-"""A cover from another web service, fetched in five ways."""
+"""A request to another web service, written in five ways."""
 
 from bench.model import Claim, Comparison, Scenario, Variant
 from bench.model.bounds import awaited, blocked_loop, gil_bound, threadpool
 
 WAIT_S = 0.05
-"""What the upstream takes: bench/services/upstream.py."""
+"""How long the upstream service takes to answer: bench/running/services/upstream.py."""
 
 CLIENT_S = 0.025
-"""Of CPU, roughly, for making an httpx client: it reads all root certificates into a TLS context, used or not."""
+"""CPU time to make an httpx client, roughly: it loads all root certificates, even for plain HTTP."""
 
 SCENARIO = Scenario(
     name="upstream",
@@ -26,7 +26,7 @@ SCENARIO = Scenario(
     claims=(
         Claim(
             "requests_freezes_the_loop",
-            "requests.get inside async def stalls every request on the server.",
+            "requests.get inside async def delays every request to the server.",
             (
                 Comparison("throughput_rps", "requests_in_async_def", "below", "requests_in_def", factor=0.5),
                 Comparison("latency_p50_ms", "requests_in_async_def", "above", 1000, endpoint="GET /health"),
@@ -35,7 +35,7 @@ SCENARIO = Scenario(
         ),
         Claim(
             "async_client_frees_the_loop",
-            "An asynchronous client, awaited, leaves the loop to the others.",
+            "With an awaited asynchronous client, the event loop stays free for other requests.",
             (
                 Comparison("throughput_rps", "httpx_async_shared", "above", "requests_in_async_def", factor=5),
                 Comparison("latency_p50_ms", "httpx_async_shared", "below", 100, endpoint="GET /health"),
@@ -44,7 +44,7 @@ SCENARIO = Scenario(
         ),
         Claim(
             "blocking_library_belongs_in_def",
-            "A blocking library in plain def blocks a worker thread and not the loop.",
+            "A blocking library in plain def blocks a worker thread, not the event loop.",
             (
                 Comparison("throughput_rps", "requests_in_def", "above", "requests_in_async_def", factor=5),
                 Comparison("latency_p50_ms", "requests_in_def", "below", 100, endpoint="GET /health"),
@@ -53,7 +53,7 @@ SCENARIO = Scenario(
         ),
         Claim(
             "async_is_enough",
-            "With an asynchronous client and await, how the client is made does not matter.",
+            "With an awaited asynchronous client, it does not matter whether each request makes a client of its own.",
             (Comparison("throughput_rps", "httpx_async_per_request", "equivalent", "httpx_async_shared"),),
             guide=True,
         ),

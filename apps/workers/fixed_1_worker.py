@@ -1,4 +1,4 @@
-"""The fix in one worker: the wait is awaited."""
+"""The fix with one worker: the wait is awaited."""
 
 import asyncio
 

@@ -1,7 +1,10 @@
-"""More uvicorn workers, for an app whose loops are blocked."""
+"""More uvicorn workers for an app that blocks its event loop."""
 
 from bench.model import Claim, Comparison, Scenario, Variant
 from bench.model.bounds import awaited, blocked_workers
+
+QUESTION = "The only driver for your database blocks. How should the endpoint be written?"
+"""The guide's quiz question that claims of this scenario answer."""
 
 WAIT_S = 0.05
 
@@ -29,17 +32,17 @@ SCENARIO = Scenario(
     claims=(
         Claim(
             "workers_only_multiply",
-            "Each worker adds one request at a time, no more: four blocked workers stay far behind one that awaits.",
+            "Each blocked worker adds one request at a time: four of them serve far less than one that awaits.",
             (
                 Comparison("throughput_rps", "trap_2_workers", "above", "trap_1_worker", factor=1.5),
                 Comparison("throughput_rps", "trap_4_workers", "below", "fixed_1_worker", factor=0.5),
             ),
             guide=True,
-            quiz=2,
+            question=QUESTION,
         ),
         Claim(
             "health_checks_wait_all_the_same",
-            "With more workers a health check still waits behind whatever blocks the worker that it came to.",
+            "With more workers, a health check still waits for the request that blocks its worker.",
             (Comparison("latency_p50_ms", "trap_4_workers", "above", "fixed_1_worker", 5, endpoint="GET /health"),),
             guide=True,
         ),

@@ -1,4 +1,4 @@
-"""The trap, for any number of workers: each has one loop, and the call holds it."""
+"""The trap with any number of workers: the call blocks the one event loop of its worker."""
 
 import time
 

@@ -31,7 +31,7 @@ class ClaimVerdict:
     scenario: str
     name: str
     statement: str
-    quiz: int | None
+    question: str
     guide: bool
     verdict: ClaimOutcome
     evidence: str
@@ -59,7 +59,7 @@ def _judged(frames: ScenarioTables, summary: Summary, claim: Claim, rows: Sequen
     if len(sentences) > SHOWN_MOST:
         told.append(f"and {len(sentences) - SHOWN_MOST} more")
     return ClaimVerdict(
-        frames.scenario.name, claim.name, claim.statement, claim.quiz, claim.guide, verdict, f"{'; '.join(told)}."
+        frames.scenario.name, claim.name, claim.statement, claim.question, claim.guide, verdict, f"{'; '.join(told)}."
     )
 
 

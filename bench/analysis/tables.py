@@ -374,7 +374,7 @@ def _claim(declared: dict[str, Any]) -> Claim:
         statement=str(declared["statement"]),
         comparisons=tuple(_comparison(comparison) for comparison in declared["comparisons"]),
         guide=bool(declared.get("guide")),
-        quiz=None if declared.get("quiz") is None else int(declared["quiz"]),
+        question=str(declared.get("question") or ""),
     )
 
 

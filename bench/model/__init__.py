@@ -115,8 +115,8 @@ class Claim:
     comparisons: tuple[Comparison, ...]
     guide: bool = False
     """Whether the guide that is put to the test says so; the others are our own."""
-    quiz: int | None = None
-    """Which of the guide's three quiz questions it answers: 1 to 3."""
+    question: str = ""
+    """The guide's quiz question that it answers, in our words; empty for none."""
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
         claim("slower", "below", "awaited"),
         claim("faster", "above", "awaited"),
         claim("unknown", "above", "nobody"),
-        claim("first_question", "below", "awaited", quiz=1),
+        claim("first_question", "below", "awaited", question="Why does one blocking call slow down all requests?"),
     ]
     synthetic.write_run(
         run, {"blocking": synthetic.scenario(synthetic.WAYS), "other": synthetic.scenario(ways, claims=claims)}
@@ -57,10 +57,10 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw(run).page
 
 
-def claim(name: str, relation: str, other: str, quiz: int | None = None) -> dict[str, Any]:
+def claim(name: str, relation: str, other: str, question: str = "") -> dict[str, Any]:
     comparison = {"metric": "throughput_rps", "variant": "blocking_call", "relation": relation, "other": other}
     statement = f"A blocking call is {relation} {other}."
-    return {"name": name, "statement": statement, "guide": True, "quiz": quiz, "comparisons": [comparison]}
+    return {"name": name, "statement": statement, "guide": True, "question": question, "comparisons": [comparison]}
 
 
 @pytest.fixture(scope="module")

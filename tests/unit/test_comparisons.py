@@ -261,10 +261,10 @@ def test_one_comparison_refutes_a_claim(tmp_path: Path) -> None:
             Comparison("throughput_rps", "a", "below", "b", 5),
         ),
         guide=True,
-        quiz=2,
+        question="Which driver?",
     )
     (found,) = rated_run(tmp_path, {"b": steady(10, 10, 10), "a": steady(100, 101, 99)}, [two]).claims
-    assert (found.verdict, found.guide, found.quiz, found.name) == ("refuted", True, 2, "two")
+    assert (found.verdict, found.guide, found.question, found.name) == ("refuted", True, "Which driver?", "two")
     assert "below 5 times" in found.evidence
     assert "above" not in found.evidence
 

@@ -93,13 +93,6 @@ def _notes(
 RANKS = {"refuted": 0, "confirmed": 1, "inconclusive": 2}
 """Of a verdict in the table: what contradicts comes first, what says nothing last."""
 
-QUESTIONS = {
-    1: "Why does one blocking call in one async def endpoint slow down all the others?",
-    2: "The only driver there is for your database blocks. How should the endpoint be written?",
-    3: "An endpoint computes in pure Python. Does async def put a second core to use?",
-}
-"""The guide's three quiz questions, in our words; model.Claim.quiz says which claim answers which."""
-
 
 def _claims(chapters: Sequence[ScenarioReport]) -> list[dict[str, Any]]:
     """The guide's statements, and what else was put to the test."""
@@ -123,10 +116,10 @@ def _claim(claim: ClaimVerdict) -> dict[str, str]:
 
 def _quiz(chapters: Sequence[ScenarioReport]) -> Iterable[dict[str, Any]]:
     """Each question that a claim of this run answers, with those claims."""
-    for number, question in QUESTIONS.items():
-        claims = [_claim(claim) for chapter in chapters for claim in chapter.claims if claim.quiz == number]
-        if claims:
-            yield {"question": question, "claims": claims}
+    everything = [claim for chapter in chapters for claim in chapter.claims]
+    for question in dict.fromkeys(claim.question for claim in everything if claim.question):
+        claims = [_claim(claim) for claim in everything if claim.question == question]
+        yield {"question": formatting.clean(question), "claims": claims}
 
 
 def _chapter(chapter: ScenarioReport, charts: Charts) -> dict[str, Any]:
