@@ -1,143 +1,290 @@
-"""The probe's parts without a server: the ledger, names of calls, diagnosis, telemetry that is missing."""
+"""The probe's pure parts: decisions, attribution, names of code, settings.
+
+This file also runs under the oldest Python that the probe supports (tests/integration/test_probe_interpreters.py): it
+needs pytest and the probe, and nothing else of this project.
+"""
 
 from __future__ import annotations
 
 import csv
-import importlib
+import dis
+import os
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from bench.analysis import server_state
-from bench.analysis.server_state import Sums, diagnose
-from bench.report.text import advice_text
-from bench.report.text.advice_text import advice
-from bench.results import schema
-from bench.running import probe_setup
+from bench.probe.loop_probe import attribution, decisions, heartbeat, probe_settings, stacks
+from bench.probe.loop_probe.attribution import Charge, StallAttribution
+from bench.probe.loop_probe.decisions import MonitorState
+from bench.probe.loop_probe.meters import CpuShares, CpuUsage
+from bench.probe.loop_probe.stacks import CodeLocation, OwnCode, StallSource
+
+# Decisions
 
 
-@pytest.fixture(scope="module")
-def probe() -> Iterator[dict[str, ModuleType]]:
-    """The probe's modules, imported as a server imports them, without anything to serve."""
-    sys.path.insert(0, str(probe_setup.ON_PATH))
-    names = ("files", "ledger", "settings", "stacks", "watch")
-    yield {name: importlib.import_module(f"loop_probe.{name}") for name in names}
-    sys.path.remove(str(probe_setup.ON_PATH))
+@pytest.mark.parametrize(
+    ("pending_s", "just_sent", "idle", "state"),
+    [
+        (None, False, False, MonitorState.ANSWERED),
+        (None, False, True, MonitorState.IDLE),
+        (None, True, False, MonitorState.SENT),  # and answered at once
+        (0.000, True, False, MonitorState.SENT),
+        (0.009, False, False, MonitorState.WAITING),
+        (0.010, False, False, MonitorState.OVERDUE),
+        (0.500, False, True, MonitorState.OVERDUE),
+        (0.015, True, False, MonitorState.OVERDUE),  # sent late: it counts from when it was due
+    ],
+)
+def test_state_after_a_sample(pending_s: float | None, just_sent: bool, idle: bool, state: MonitorState) -> None:
+    assert decisions.state_of(pending_s, just_sent, idle) is state
 
 
-def test_it_writes_the_columns_that_the_store_documents(probe: dict[str, ModuleType]) -> None:
-    assert probe["files"].SERVER_COLUMNS == schema.SERVER_COLUMNS
-    assert probe["files"].STALLS_COLUMNS == schema.STALLS_COLUMNS
-    for column in (*schema.SERVER_COLUMNS, *schema.STALLS_COLUMNS):
-        assert column in str(schema.__doc__)
+def test_every_state_has_a_next_sample() -> None:
+    assert set(decisions.NEXT_SAMPLE_AFTER_S) == set(MonitorState)
 
 
-# The ledger
+@pytest.mark.parametrize(
+    ("loop_waits", "begun", "in_flight", "process", "pending", "active"),
+    [
+        (True, 0, 0, 0.0, False, False),
+        (True, 0, 0, 0.1, False, False),
+        (True, 0, 0, 0.2, False, True),
+        (False, 0, 0, 0.0, False, True),
+        (True, 1, 0, 0.0, False, True),
+        (True, 0, 1, 0.0, False, True),
+        (True, 0, 0, 0.0, True, True),
+    ],
+)
+def test_what_counts_as_activity(
+    loop_waits: bool, begun: int, in_flight: int, process: float, pending: bool, active: bool
+) -> None:
+    assert decisions.is_active(loop_waits, begun, in_flight, CpuShares(process, 0.0), pending) is active
 
 
-def charges(probe: dict[str, ModuleType], *names: str) -> tuple[Any, ...]:
-    return tuple(("loop", probe["stacks"].StallSource(f"{name}.py", 1, name, ""), 1 / len(names)) for name in names)
+@pytest.mark.parametrize(
+    ("loop_waits", "begun", "late_s", "used", "needed"),
+    [
+        (True, 0, 0.0, CpuShares(0.0, 0.0), False),  # it waits for events
+        (True, 5, 0.0, CpuShares(0.9, 0.9), False),
+        (True, 0, 0.0, CpuShares(0.5, 0.1), True),  # another thread may hold the GIL
+        (True, 0, 0.0, CpuShares(0.5, None), True),
+        (False, 5, 0.0, CpuShares(1.0, 1.0), False),  # busy, and begins requests
+        (False, 5, 0.0, CpuShares(0.5, 0.5), True),  # it may sleep in calls
+        (False, 0, 0.0, CpuShares(1.0, 1.0), True),  # busy, in one request
+        (False, 5, 0.02, CpuShares(1.0, 1.0), True),  # a late sample
+        (False, 5, 0.0, CpuShares(1.0, None), True),
+    ],
+)
+def test_when_a_heartbeat_is_needed(loop_waits: bool, begun: int, late_s: float, used: CpuShares, needed: bool) -> None:
+    assert decisions.needs_heartbeat(loop_waits, begun, late_s, used) is needed
 
 
-def test_a_stall_is_charged_in_full_to_who_was_seen(probe: dict[str, ModuleType]) -> None:
-    ledger = probe["ledger"].StallAttribution(0.025)
-    ledger.overdue(1.000, 1.010, charges(probe, "a"), 0.0)
-    ledger.overdue(1.000, 1.030, charges(probe, "b"), 0.0)
-    ledger.answered(1.000, 1.050, 0.0)
-    rows = {row.function: row for row in ledger.rows()}
+@pytest.mark.parametrize(
+    ("process_cpu_s", "loop_cpu_s", "begun", "in_flight", "delay_s", "busy"),
+    [
+        (0.01, 0.01, 0, 0, 0.0, True),  # the process hardly ran
+        (0.10, 0.10, 0, 0, 0.0, False),  # it ran, and the system had a core for this thread
+        (0.10, 0.10, 0, 0, 0.06, True),  # it ran, but there was no core for this thread
+        (0.10, 0.10, 2, 3, 0.06, False),  # the loop ran and finished no request: it was held
+        (0.10, 0.10, 4, 3, 0.06, True),  # it finished one
+        (0.10, 0.01, 2, 3, 0.06, True),  # other threads ran
+        (0.10, 0.10, 2, None, 0.06, True),
+    ],
+)
+def test_why_a_sample_is_late(
+    process_cpu_s: float, loop_cpu_s: float, begun: int, in_flight: int | None, delay_s: float, busy: bool
+) -> None:
+    assert decisions.machine_was_busy(0.1, process_cpu_s, loop_cpu_s, begun, in_flight, lambda: delay_s) is busy
+
+
+@pytest.mark.parametrize(
+    ("used", "asleep"),
+    [
+        (CpuShares(0.0, 0.0), True),
+        (CpuShares(0.3, 0.05), True),
+        (CpuShares(0.2, 0.1), False),  # it ran
+        (CpuShares(0.5, 0.0), False),  # another thread may hold the GIL
+        (CpuShares(0.0, None), False),
+    ],
+)
+def test_what_counts_as_a_short_call(used: CpuShares, asleep: bool) -> None:
+    assert decisions.slept(used) is asleep
+
+
+@pytest.mark.parametrize(("slices", "never"), [(0, True), (4, True), (5, False), (20, False)])
+def test_a_thread_that_competes_for_the_gil_wakes_up_often(slices: int, never: bool) -> None:
+    assert decisions.never_competed(slices, elapsed_s=0.1) is never
+
+
+@pytest.mark.parametrize(
+    ("loop_waits", "used", "others_run", "loop_slept", "kind"),
+    [
+        (False, CpuShares(0.0, 0.0), False, True, "loop"),  # time.sleep
+        (False, CpuShares(1.0, 1.0), False, False, "loop"),  # a CPU loop
+        (False, CpuShares(0.9, 0.0), True, True, "loop"),  # time.sleep while another thread computes
+        (False, CpuShares(1.0, 0.1), True, False, "gil"),  # it competes with others
+        (True, CpuShares(0.9, 0.0), True, False, "gil"),  # its select has returned, but it does not get the GIL
+        (True, CpuShares(0.0, 0.0), False, True, ""),  # the process did not run at all
+        (False, CpuShares(0.9, None), True, False, "loop"),  # CPU time of threads is not available
+    ],
+)
+def test_the_kind_of_a_stall(loop_waits: bool, used: CpuShares, others_run: bool, loop_slept: bool, kind: str) -> None:
+    assert decisions.kind_of_stall(loop_waits, used, others_run, loop_slept) == kind
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shares"),
+    [
+        (CpuUsage(1.0, 5.0, 2.0), CpuUsage(2.0, 5.8, 2.5), CpuShares(0.8, 0.5)),
+        (CpuUsage(1.0, 5.0, None), CpuUsage(2.0, 5.8, None), CpuShares(0.8, None)),
+    ],
+)
+def test_cpu_shares(before: CpuUsage, after: CpuUsage, shares: CpuShares) -> None:
+    found = after.since(before)
+    assert found.process == pytest.approx(shares.process)
+    assert found.loop == (None if shares.loop is None else pytest.approx(shares.loop))
+    assert found.others == pytest.approx(shares.process - (shares.loop or 0.0))
+
+
+# Heartbeat
+
+
+class FakeLoop:
+    """Runs callbacks when the test says so."""
+
+    def __init__(self) -> None:
+        self.scheduled: list[Any] = []
+
+    def call_soon(self, callback: Any) -> None:
+        self.scheduled.append(callback)
+
+    call_soon_threadsafe = call_soon
+
+    def run(self) -> None:
+        scheduled, self.scheduled = self.scheduled, []
+        for callback in scheduled:
+            callback()
+
+
+def test_an_answer_in_time_ends_the_heartbeat() -> None:
+    loop = FakeLoop()
+    beat = heartbeat.Heartbeat(loop, 10.0)  # type: ignore[arg-type]
+    beat.send(time.perf_counter())
+    loop.run()
+    (answer,) = beat.take_answers()
+    assert 0 <= answer.lag_s < 10
+    assert (beat.sent_s, loop.scheduled, beat.take_answers()) == (None, [], [])
+
+
+def test_after_a_late_answer_the_next_heartbeat_follows_at_once() -> None:
+    loop = FakeLoop()
+    beat = heartbeat.Heartbeat(loop, 10.0)  # type: ignore[arg-type]
+    beat.send(time.perf_counter() - 11)
+    loop.run()
+    (answer,) = beat.take_answers()
+    assert answer.lag_s >= 11
+    assert beat.sent_s == answer.answered_s
+    loop.run()
+    assert beat.sent_s is None
+
+
+def test_a_forked_child_ignores_the_heartbeat() -> None:
+    loop = FakeLoop()
+    beat = heartbeat.Heartbeat(loop, 10.0)  # type: ignore[arg-type]
+    beat.send(time.perf_counter())
+    beat.switch_off()
+    loop.run()
+    assert beat.take_answers() == []
+
+
+# Attribution
+
+
+def charges(*names: str) -> attribution.Charges:
+    return tuple(Charge("loop", StallSource(f"{name}.py", 1, name, ""), 1 / len(names)) for name in names)
+
+
+def test_a_stall_is_charged_in_full_to_the_code_seen() -> None:
+    stalls = StallAttribution(0.025)
+    stalls.add_overdue(1.000, 1.010, charges("a"), 0.0)
+    stalls.add_overdue(1.000, 1.030, charges("b"), 0.0)
+    stalls.answered_late(1.000, 1.050, 0.0)
+    rows = {row.function: row for row in stalls.take_rows()}
     assert {name: round(row.stalled_ms, 6) for name, row in rows.items()} == {"a": 10.0, "b": 40.0}
     assert rows["a"].stall == rows["b"].stall == 1
     assert (rows["a"].at_s, rows["b"].samples) == (1.0, 1)
-    assert ledger.rows() == []
+    assert stalls.take_rows() == []
 
 
-def test_what_did_not_last_is_forgotten(probe: dict[str, ModuleType]) -> None:
-    ledger = probe["ledger"].StallAttribution(0.025)
-    ledger.overdue(1.000, 1.015, charges(probe, "a"), 0.0)
-    ledger.answered(1.000, 1.020, 0.0)
-    ledger.overdue(2.000, 2.030, charges(probe, "b"), 0.0)
-    assert [(row.function, row.stall) for row in ledger.rows()] == [("b", 1)]
+def test_a_delay_below_the_threshold_is_discarded() -> None:
+    stalls = StallAttribution(0.025)
+    stalls.add_overdue(1.000, 1.015, charges("a"), 0.0)
+    stalls.answered_late(1.000, 1.020, 0.0)
+    stalls.add_overdue(2.000, 2.030, charges("b"), 0.0)
+    assert [(row.function, row.stall) for row in stalls.take_rows()] == [("b", 1)]
 
 
-def test_beats_that_follow_one_another_are_stalls_of_their_own(probe: dict[str, ModuleType]) -> None:
-    ledger = probe["ledger"].StallAttribution(0.025)
+def test_late_heartbeats_that_follow_one_another_are_separate_stalls() -> None:
+    stalls = StallAttribution(0.025)
     for begun in (1.0, 1.05, 1.10):
-        ledger.overdue(begun, begun + 0.03, charges(probe, "a"), 0.0)
-        ledger.answered(begun, begun + 0.05, 0.0)
-    assert [(row.stall, round(row.stalled_ms, 6), row.samples) for row in ledger.rows()] == [
+        stalls.add_overdue(begun, begun + 0.03, charges("a"), 0.0)
+        stalls.answered_late(begun, begun + 0.05, 0.0)
+    assert [(row.stall, round(row.stalled_ms, 6), row.samples) for row in stalls.take_rows()] == [
         (1, 50.0, 1),
         (2, 50.0, 1),
         (3, 50.0, 1),
     ]
 
 
-def test_a_sample_of_a_short_call_counts_for_its_beat(probe: dict[str, ModuleType]) -> None:
-    ledger = probe["ledger"].StallAttribution(0.025)
-    ledger.briefly(1.00, 1.02, charges(probe, "a"))
-    ledger.in_time()
-    ledger.briefly(1.02, 1.04, charges(probe, "a"))
-    ledger.overdue(1.04, 1.05, charges(probe, "a"), 0.0)
-    ledger.in_time()
-    assert [(row.stall, round(row.stalled_ms, 6), row.samples) for row in ledger.rows()] == [(1, 20.0, 1), (2, 30.0, 2)]
+def test_a_short_call_is_charged_with_its_sample_interval() -> None:
+    stalls = StallAttribution(0.025)
+    stalls.add_short_call(1.00, 1.02, charges("a"))
+    stalls.answered_in_time()
+    stalls.add_short_call(1.02, 1.04, charges("a"))
+    stalls.add_overdue(1.04, 1.05, charges("a"), 0.0)
+    stalls.answered_in_time()
+    rows = [(row.stall, round(row.stalled_ms, 6), row.samples) for row in stalls.take_rows()]
+    assert rows == [(1, 20.0, 1), (2, 30.0, 2)]
 
 
-def test_a_sample_of_a_call_that_lasts_counts_as_its_stall(probe: dict[str, ModuleType]) -> None:
-    ledger = probe["ledger"].StallAttribution(0.025)
-    ledger.briefly(1.00, 1.02, charges(probe, "a"))
-    ledger.overdue(1.02, 1.05, charges(probe, "a"), 0.0)
-    ledger.answered(1.02, 1.07, 0.0)
-    assert [(row.at_s, round(row.stalled_ms, 6)) for row in ledger.rows()] == [(1.02, 50.0)]
+def test_a_short_call_that_lasts_is_charged_as_a_stall() -> None:
+    stalls = StallAttribution(0.025)
+    stalls.add_short_call(1.00, 1.02, charges("a"))
+    stalls.add_overdue(1.02, 1.05, charges("a"), 0.0)
+    stalls.answered_late(1.02, 1.07, 0.0)
+    assert [(row.at_s, round(row.stalled_ms, 6)) for row in stalls.take_rows()] == [(1.02, 50.0)]
 
 
-def test_time_without_a_core_is_nobodys_fault(probe: dict[str, ModuleType]) -> None:
-    ledger = probe["ledger"].StallAttribution(0.025)
-    ledger.overdue(1.0, 1.1, charges(probe, "a"), 0.09)  # 10 ms of its own
-    assert ledger.rows() == []
-    ledger.overdue(1.0, 1.2, charges(probe, "a"), 0.1)  # half of it
-    assert sum(row.stalled_ms for row in ledger.rows()) == pytest.approx(100)
+def test_time_without_a_core_is_not_charged() -> None:
+    stalls = StallAttribution(0.025)
+    stalls.add_overdue(1.0, 1.1, charges("a"), 0.09)  # it ran for 10 ms
+    assert stalls.take_rows() == []
+    stalls.add_overdue(1.0, 1.2, charges("a"), 0.1)  # half of the time
+    assert sum(row.stalled_ms for row in stalls.take_rows()) == pytest.approx(100)
 
 
-def test_threads_share_what_they_are_charged(probe: dict[str, ModuleType]) -> None:
-    ledger = probe["ledger"].StallAttribution(0.025)
-    ledger.exhausted(1.0, 1.1, charges(probe, "a", "b"), 1)
-    ledger.exhausted(1.1, 1.2, charges(probe, "a"), 1)
-    ledger.has_tokens()
-    ledger.exhausted(2.0, 2.1, charges(probe, "a"), 1)
-    rows = [(row.stall, row.function, round(row.stalled_ms)) for row in ledger.rows()]
+def test_stalls_outside_of_serving_are_discarded() -> None:
+    stalls = StallAttribution(0.025)
+    stalls.add_overdue(1.00, 1.02, charges("a"), 0.0)
+    stalls.discard()
+    stalls.answered_late(1.00, 1.10, 0.0)
+    assert stalls.take_rows() == []
+
+
+def test_worker_threads_share_the_charge() -> None:
+    stalls = StallAttribution(0.025)
+    stalls.add_exhausted(1.0, 1.1, charges("a", "b"))
+    stalls.add_exhausted(1.1, 1.2, charges("a"))
+    stalls.end_exhausted()
+    stalls.add_exhausted(2.0, 2.1, charges("a"))
+    rows = [(row.stall, row.function, round(row.stalled_ms)) for row in stalls.take_rows()]
     assert sorted(rows) == [(1, "a", 150), (1, "b", 50), (2, "a", 100)]
 
 
-@pytest.mark.parametrize(
-    ("waits", "loop_used", "others_used", "others_run", "blocked", "kind"),
-    [
-        (False, 0.0, 0.0, False, True, "loop"),  # time.sleep
-        (False, 1.0, 0.0, False, False, "loop"),  # a CPU loop
-        (False, 0.0, 0.9, True, True, "loop"),  # time.sleep while another thread computes
-        (False, 0.1, 0.9, True, False, "gil"),  # it competes with others
-        (True, 0.0, 0.9, True, False, "gil"),  # its select has ended, but it does not get to run
-        (True, 0.0, 0.0, False, True, ""),  # the process did not run at all
-        (False, None, 0.9, True, False, "loop"),  # CPU time of threads is not to be had
-    ],
-)
-def test_the_kind_of_a_stall(
-    probe: dict[str, ModuleType],
-    waits: bool,
-    loop_used: float | None,
-    others_used: float,
-    others_run: bool,
-    blocked: bool,
-    kind: str,
-) -> None:
-    assert probe["watch"].kind_of(waits, loop_used, others_used, others_run, blocked) == kind
-
-
-# Names
+# Names of code
 
 
 CALLS = """
@@ -167,113 +314,67 @@ def none(): return 1 + 1
         ("none", ""),
     ],
 )
-def test_a_call_of_c_code_is_named(probe: dict[str, ModuleType], tmp_path: Path, function: str, name: str) -> None:
-    import dis
-
+def test_a_call_of_c_code_is_named(tmp_path: Path, function: str, name: str) -> None:
     source = tmp_path / f"{function}.py"
     source.write_text(CALLS)
     names: dict[str, Any] = {"__name__": "calls"}
     exec(compile(CALLS, str(source), "exec"), names)
     code = names[function].__code__
-    positions = [i.offset for i in dis.get_instructions(code) if i.opname.startswith(("CALL", "BINARY", "RETURN"))]
-    calls = [probe["stacks"]._call_at(probe["stacks"].CodeLocation(code, at, names)) for at in positions]
-    assert [call for call in calls if call not in ("", "SEE", "sqlite3.Connection.cursor")] == ([name] if name else [])
+    offsets = [i.offset for i in dis.get_instructions(code) if i.opname.startswith(("CALL", "BINARY", "RETURN"))]
+    calls = [stacks.call_at(CodeLocation(code, offset, names)) for offset in offsets]
+    named = {call for call in calls if call not in ("", "SEE", "sqlite3.Connection.cursor", "database.cursor")}
     names["database"].close()
+    assert named == ({name} if name else set())
 
 
-def test_only_the_apps_own_code_is_charged(probe: dict[str, ModuleType], tmp_path: Path) -> None:
-    own = probe["stacks"].OwnCode((str(tmp_path.resolve()),))
-    assert own.file(str(tmp_path / "shop" / "views.py")) == "shop/views.py"
+def test_the_deepest_line_of_the_apps_own_code_is_charged(tmp_path: Path) -> None:
+    source = tmp_path / "shop.py"
+    source.write_text("def price():\n    return [look(item) for item in range(1)]\n")
+    captured: list[stacks.Stack] = []
+
+    def look(_: int) -> None:
+        captured.append(stacks.stack_of(sys._getframe()))
+
+    names: dict[str, Any] = {"__name__": "shop", "look": look}
+    exec(compile(source.read_text(), str(source), "exec"), names)
+    names["price"]()
+    found = OwnCode((str(tmp_path.resolve()),)).source_of(captured[0])
+    assert (found.file, found.line, found.function) == ("shop.py", 2, "price")
+    assert found.callee.endswith("look")
+
+
+def test_only_the_apps_own_code_is_charged(tmp_path: Path) -> None:
+    own = OwnCode((str(tmp_path.resolve()),))
+    assert own.file(str(tmp_path / "shop" / "views.py")) == str(Path("shop", "views.py"))
     assert own.file(str(tmp_path / ".venv" / "lib" / "site-packages" / "psycopg" / "cursor.py")) == ""
-    assert own.file(time.__spec__.origin or "<built-in>") == ""
     assert own.file(csv.__file__) == ""
     assert own.file("<string>") == ""
+    assert own.source_of([]) == StallSource("", 0, "", "")
 
 
-def test_settings_leave_with_the_probes_folder(probe: dict[str, ModuleType], tmp_path: Path) -> None:
-    environ = probe_setup.environment({"PYTHONPATH": "/theirs", "A": "1"}, "shop:app", tmp_path, [tmp_path])
-    path = ["", str(probe_setup.ON_PATH), "/theirs"]
-    settings = probe["settings"].take(environ, path)
-    assert (settings.app, settings.folder, settings.code) == ("shop:app", str(tmp_path), (str(tmp_path),))
+def test_an_installed_package_can_be_the_app(tmp_path: Path) -> None:
+    package = tmp_path.resolve() / "site-packages" / "shop"
+    own = OwnCode((str(package),))
+    assert own.file(str(package / "views.py")) == str(Path("shop", "views.py"))
+    assert own.file(str(package.parent / "psycopg" / "cursor.py")) == ""
+
+
+# Settings
+
+
+def test_settings_are_removed_with_the_probes_folder(tmp_path: Path) -> None:
+    environ = {
+        "PYTHONPATH": os.pathsep.join([probe_settings.PROBE_FOLDER, "/theirs"]),
+        "LOOP_PROBE_APP": "shop:app",
+        "LOOP_PROBE_FOLDER": str(tmp_path),
+        "LOOP_PROBE_CODE": str(tmp_path),
+        "LOOP_PROBE_FACTORY": "1",
+        "A": "1",
+    }
+    path = ["", probe_settings.PROBE_FOLDER, "/theirs"]
+    settings = probe_settings.take(environ, path)
+    resolved = str(tmp_path.resolve())
+    assert settings == probe_settings.ProbeSettings("shop:app", True, resolved, (resolved,), 0.025, False)
     assert environ == {"PYTHONPATH": "/theirs", "A": "1"}
     assert path == ["", "/theirs"]
-    assert probe["settings"].take(environ, path) is None
-
-
-# Diagnosis
-
-FINE = Sums(rows=30, lag_p50_ms=0.3, lag_p99_ms=2.0, lag_max_ms=4.0, cpu_cores=0.3, loop_cpu_cores=0.3, in_flight=20.0)
-
-
-@pytest.mark.parametrize(
-    ("sums", "category", "says"),
-    [
-        (FINE, "waiting on others", "20.0 requests in flight"),
-        (replace(FINE, rows=4), "not enough data", "4 samples"),
-        (replace(FINE, loop_stalled=0.97, own=1.0), "loop blocked", "97 % of the time, 100 % of it in the app's own"),
-        (replace(FINE, loop_stalled=0.5, own=0.0), "loop blocked", "none of it in the app's own code"),
-        (
-            replace(FINE, loop_stalled=0.15, own=0.0, cpu_cores=0.7, loop_cpu_cores=0.7),
-            "waiting on others",
-            "0.70 cores",
-        ),
-        (replace(FINE, loop_stalled=0.9, own=0.9, cpu_cores=1.0, loop_cpu_cores=1.0), "loop blocked", "1.00 cores"),
-        (replace(FINE, loop_stalled=0.5, own=0.05, cpu_cores=1.0, loop_cpu_cores=1.0), "CPU-bound", "1.00 of 1 core"),
-        (replace(FINE, gil_stalled=0.6, loop_stalled=0.2, cpu_cores=1.0), "GIL-bound", "60 % of the time"),
-        (replace(FINE, cpu_cores=1.0, loop_cpu_cores=0.1), "GIL-bound", "90 % of the CPU time"),
-        (replace(FINE, cpu_cores=1.9, loop_cpu_cores=0.1, cores=2), "CPU-bound", "1.90 of 1"),
-        (
-            replace(FINE, exhausted=0.9, tokens_borrowed=40, tokens_total=40, tokens_waiting=60),
-            "threadpool exhausted",
-            "40 of 40 borrowed and 60 waiting",
-        ),
-        (replace(FINE, exhausted=0.9, gil_stalled=0.6), "GIL-bound", "60 %"),
-        (replace(FINE, exhausted=0.9, loop_stalled=0.6, own=1.0), "loop blocked", "60 %"),
-        (replace(FINE, cpu_cores=0.97, loop_cpu_cores=0.95), "CPU-bound", "0.97 of 1 core"),
-        (replace(FINE, cpu_cores=0.9, loop_cpu_cores=0.9, workers=2, cores=2), "waiting on others", "0.90 cores"),
-        (replace(FINE, cpu_cores=0.03, loop_cpu_cores=0.03, in_flight=0.1), "idle", "0.03 cores"),
-        (replace(FINE, cpu_cores=0.03, loop_cpu_cores=None, in_flight=30.0), "waiting on others", "30.0 requests"),
-    ],
-)
-def test_diagnosis(sums: Sums, category: str, says: str) -> None:
-    found = diagnose(sums)
-    assert found.category == category
-    assert says in found.evidence
-
-
-def test_the_categories_are_those_of_the_store_and_each_has_its_advice() -> None:
-    assert {*(category for category, _ in server_state.FINDINGS), "waiting on others"} == set(schema.CATEGORIES)
-    texts = {advice(category) for category in schema.CATEGORIES}
-    assert len(texts) == len(schema.CATEGORIES) == len(list(advice_text.ADVICE.glob("*.md")))
-    with pytest.raises(KeyError):
-        advice("haunted")
-
-
-# Telemetry
-
-TURNS = [
-    {"rotation": 0, "warm_until_s": 0.0, "end_s": 1.0},
-    {"rotation": 1, "warm_until_s": 10.0, "end_s": 10.5},
-    {"rotation": 2, "warm_until_s": 20.0, "end_s": 20.5},
-]
-
-
-@pytest.mark.parametrize(
-    ("files", "workers", "missing"),
-    [
-        ([[9.9, 10.1, 20.2, 20.4]], 1, ""),
-        ([], 1, "the probe wrote no samples"),
-        ([[]], 1, "0 of 1 worker(s)"),
-        ([[0.5, 1.5]], 1, "0 of 1"),
-        ([[9.9, 10.1, 10.2]], 1, "0 of 1"),  # it failed half-way
-        ([[9.9, 10.1, 20.4]], 2, "1 of 2"),
-        ([[9.9, 10.1, 20.4], [9.8, 10.2, 20.3]], 2, ""),
-    ],
-)
-def test_missing_telemetry(tmp_path: Path, files: list[list[float]], workers: int, missing: str) -> None:
-    for pid, times in enumerate(files):
-        lines = [",".join(schema.SERVER_COLUMNS), *(f"{at}{',1' * (len(schema.SERVER_COLUMNS) - 1)}" for at in times)]
-        (tmp_path / f"server-{pid}.csv").write_text("\n".join([*lines, "20.49,0."]))  # the last one is cut
-    reason = probe_setup.missing_telemetry(tmp_path, TURNS, workers)
-    assert (reason is None) == (missing == "")
-    assert missing in (reason or "")
+    assert probe_settings.take(environ, path) is None

@@ -1,7 +1,7 @@
-"""What a thread is doing, in a word: the deepest line of the app's own code, and the call that it is in.
+"""What a thread is doing: the deepest line of the app's own code, and the call it is in.
 
-Only code objects, positions and globals are looked at. Locals are not: reading them from outside would keep objects
-alive that the app has let go.
+Reads code objects, positions and globals only. Reading locals from outside would keep objects alive that the app has
+released.
 """
 
 from __future__ import annotations
@@ -12,99 +12,106 @@ import dis
 import linecache
 import os
 import re
-import sys
 import sysconfig
 from functools import partial
 from inspect import CO_COROUTINE
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from .settings import HERE
+from .probe_settings import PROBE_FOLDER
 
 INSTALLED = ("site-packages", "dist-packages")
 FRAMEWORK = ("anyio", "asyncio", "fastapi", "starlette", "uvicorn")
-"""Carries requests through the app's own code and to its threads; what it does on its own is not the app's line."""
-DEEPEST = 400
-"""ScenarioTables looked at, from the callee: beyond is recursion."""
-REMEMBERED = 4096
-"""Code positions remembered. An app has dozens; one that makes code as it goes must not fill the memory."""
-LONGEST_LEAF = 80
-ENTERING = ("BEFORE_WITH", "LOAD_SPECIAL")
+"""Packages that run the app's coroutines. When only their frames are active, no line of the app is blamed."""
+MAX_FRAMES = 400
+"""Frames read, from the deepest; more is recursion."""
+MAX_CACHED_POSITIONS = 4096
+"""An app has dozens. One that creates code while it runs must not fill the memory."""
+MAX_CALLEE_LENGTH = 80
+"""Longer names do not fit in a table of the report."""
+WITH_OPCODES = ("BEFORE_WITH", "LOAD_SPECIAL")
 WAITING_MODULES = ("threading", "queue", "selectors", "socket", "ssl", "subprocess", "concurrent.futures.thread")
 WAITING_CALLS = ("acquire", "wait", "sleep", "select", "poll", "accept", "connect", "recv", "recv_into", "join")
-"""Where a thread waits and runs nothing, for systems that do not tell its CPU time."""
+"""Where a thread waits and does not run, by name."""
+INLINE_FUNCTIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
+"""Code objects that belong to the line of the function around them."""
 
 
 class StallSource(NamedTuple):
-    """Whom a piece of time is charged to. Empty file: no code of the app's own is on the stack."""
+    """The code that a stall is charged to. An empty file: no frame of the app's own code is on the stack."""
 
     file: str
     line: int
     function: str
     callee: str
+    """The function that it calls; empty if it is in none."""
 
 
 class CodeLocation(NamedTuple):
-    """One frame, as it was: frames themselves move on."""
+    """A copy of one frame: the frame itself moves on."""
 
     code: CodeType
     position: int
+    """Offset of the current instruction."""
     names: dict[str, Any]
+    """The module's globals."""
 
 
 Stack = list[CodeLocation]
-"""Leaf first."""
+"""The deepest frame first."""
 
 
 def stack_of(frame: FrameType | None) -> Stack:
-    """The frames of a thread. Takes no lock and gives the interpreter to nobody, so that they are of one moment."""
+    """The frames of a thread. Takes no lock and keeps the GIL, so that all are of one moment."""
     stack: Stack = []
-    while frame is not None and len(stack) < DEEPEST:
+    while frame is not None and len(stack) < MAX_FRAMES:
         stack.append(CodeLocation(frame.f_code, frame.f_lasti, frame.f_globals))
         frame = frame.f_back
     return stack
 
 
 class OwnCode:
-    """Tells the app's own code from everybody else's, and names what a stack is doing there."""
+    """Tells the app's own code from other code, and names what a stack does there."""
 
     def __init__(self, folders: tuple[str, ...]) -> None:
         self._folders = [os.path.join(folder, "") for folder in folders]
         paths = sysconfig.get_paths()
         self._others = [os.path.join(os.path.realpath(paths[name]), "") for name in ("stdlib", "purelib", "platlib")]
-        self._others.append(os.path.join(HERE, ""))
+        self._others.append(os.path.join(PROBE_FOLDER, ""))
         self._files: dict[str, str] = {}
         self._calls: dict[tuple[CodeType, int], tuple[int, str]] = {}
 
     def file(self, filename: str) -> str:
-        """The path as its own folder sees it, such as ``apps/shop.py``; empty when it is not the app's own code."""
+        """The path relative to its folder, such as ``apps/shop.py``; empty if it is not the app's own code."""
         known = self._files.get(filename)
         if known is None:
             known = self._files[filename] = self._file(filename)
         return known
 
-    def charge(self, stack: Stack) -> StallSource:
-        """Whom to charge for what a thread is doing."""
-        index = next((i for i, place in enumerate(stack) if self.file(place.code.co_filename)), None)
+    def source_of(self, stack: Stack) -> StallSource:
+        """The code to charge for what a thread is doing."""
+        index = next((i for i, location in enumerate(stack) if self.file(location.code.co_filename)), None)
         if index is None:
             return StallSource("", 0, "", _qualified(stack[0]) if stack else "")
-        if index and _carries(stack[index - 1]):
+        if index and _is_framework_coroutine(stack[index - 1]):
             return StallSource("", 0, "", _qualified(stack[0]))
-        place = stack[index]
-        callee = _qualified(stack[index - 1]) if index else self.call(place)
+        location = stack[index]
+        callee = _qualified(stack[index - 1]) if index else self.call(location)
         for around in stack[index + 1 :]:
-            if not _is_part(place.code) or around.code.co_filename != place.code.co_filename:
+            inline = location.code.co_name in INLINE_FUNCTIONS
+            if not inline or around.code.co_filename != location.code.co_filename:
                 break
-            place = around
-            callee = callee or self.call(place)
-        return StallSource(self.file(place.code.co_filename), self._located(place)[0], place.code.co_name, callee)
+            location = around
+            callee = callee or self.call(location)
+        line, _ = self._located(location)
+        return StallSource(self.file(location.code.co_filename), line, location.code.co_name, callee)
 
-    def call(self, place: CodeLocation) -> str:
-        """The call without a frame (C code) that a frame is in, such as ``time.sleep``; empty when it is in none."""
-        return self._located(place)[1]
+    def call(self, location: CodeLocation) -> str:
+        """The C function that a frame is calling, such as ``time.sleep``; empty if there is none. C code has no frame."""
+        return self._located(location)[1]
 
     def waits(self, stack: Stack) -> bool:
-        """Whether a thread seems to wait for something. A guess from names, where CPU time is not to be had."""
+        """Whether a thread seems to wait. A guess from names: its CPU time would take too long to read."""
         if not stack:
             return True
         if stack[0].names.get("__name__") in WAITING_MODULES:
@@ -119,7 +126,7 @@ class OwnCode:
             below = path[len(folder) :] if path.startswith(folder) else ""
             if not below or any(part in INSTALLED for part in below.split(os.sep)):
                 continue
-            if self._is_installed(folder):  # a package that is the app itself
+            if self._is_installed(folder):  # the app is an installed package
                 return os.path.join(os.path.basename(os.path.dirname(folder)), below)
             return "" if path.startswith(tuple(self._others)) else below
         return ""
@@ -127,79 +134,89 @@ class OwnCode:
     def _is_installed(self, folder: str) -> bool:
         return any(part in INSTALLED for part in folder.split(os.sep)) or folder.startswith(tuple(self._others))
 
-    def _located(self, place: CodeLocation) -> tuple[int, str]:
-        key = (place.code, place.position)
+    def _located(self, location: CodeLocation) -> tuple[int, str]:
+        key = (location.code, location.position)
         known = self._calls.get(key)
         if known is None:
-            if len(self._calls) >= REMEMBERED:
+            if len(self._calls) >= MAX_CACHED_POSITIONS:
                 self._calls.clear()
-            known = self._calls[key] = _line_of(place), _call_at(place)
+            known = self._calls[key] = line_of(location), call_at(location)
         return known
 
 
-def _carries(place: CodeLocation) -> bool:
-    """Whether it is a coroutine of the framework's: whoever awaits it, as a middleware does, has passed the work on."""
-    package = str(place.names.get("__name__", "")).partition(".")[0]
-    return package in FRAMEWORK and bool(place.code.co_flags & CO_COROUTINE)
-
-
-def _is_part(code: CodeType) -> bool:
-    """Whether it is a comprehension or generator expression: a part of the function around it to who reads it."""
-    return code.co_name in ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
-
-
-def _qualified(place: CodeLocation) -> str:
-    """A function as its users know it: ``psycopg.Cursor.execute``, ``json.decoder.JSONDecoder.decode``."""
-    module = str(place.names.get("__name__", ""))
-    if any(part in INSTALLED for part in place.code.co_filename.split(os.sep)):
-        module = module.partition(".")[0]  # what a package's files are called within is nobody's business
-    name = getattr(place.code, "co_qualname", place.code.co_name).replace(".<locals>", "")
-    return f"{module}.{name}"[:LONGEST_LEAF]
-
-
-def _line_of(place: CodeLocation) -> int:
-    line = place.code.co_firstlineno
-    for offset, starts in dis.findlinestarts(place.code):
-        if offset > place.position:
+def line_of(location: CodeLocation) -> int:
+    """The line of the current instruction."""
+    line = location.code.co_firstlineno
+    for offset, starts in dis.findlinestarts(location.code):
+        if offset > location.position:
             break
         line = starts or line
     return line
 
 
-def _call_at(place: CodeLocation) -> str:
-    if place.position < 0:
+def call_at(location: CodeLocation) -> str:
+    """The function that the current instruction calls, by name; empty if it calls none or the source is missing."""
+    if location.position < 0:
         return ""
-    opname = dis.opname[place.code.co_code[place.position]]
-    if not opname.startswith(("CALL", "PRECALL")) and opname not in ENTERING and opname != "FOR_ITER":
+    opname = dis.opname[location.code.co_code[location.position]]
+    if not opname.startswith(("CALL", "PRECALL")) and opname not in WITH_OPCODES and opname != "FOR_ITER":
         return ""
-    expression = _expression(place)
+    expression = _expression(location)
     if expression is None:
         return ""
     if opname == "FOR_ITER":
-        return f"{_named(expression, place.names)}.__next__"[:LONGEST_LEAF]
-    if opname in ENTERING:
-        return f"{_named(expression, place.names)}.__enter__"[:LONGEST_LEAF]
+        return f"{_name_of(expression, location.names)}.__next__"[:MAX_CALLEE_LENGTH]
+    if opname in WITH_OPCODES:
+        return f"{_name_of(expression, location.names)}.__enter__"[:MAX_CALLEE_LENGTH]
     if isinstance(expression, ast.Call):
-        return _named(expression.func, place.names)[:LONGEST_LEAF]
+        return _name_of(expression.func, location.names)[:MAX_CALLEE_LENGTH]
     return ""
 
 
-def _expression(place: CodeLocation) -> ast.expr | None:
-    """The source of the one instruction that a frame is at."""
-    text = _text(place)
+def job_of(frame: FrameType) -> str:
+    """The function that one of anyio's worker threads runs, from the frame that calls it: C code has no frame.
+
+    The frame's copy of its locals is cleared at once, so that it keeps nothing alive.
+    """
+    held = frame.f_locals
+    job = held.get("func")
+    if isinstance(held, dict):  # from Python 3.13 on it is a view and copies nothing
+        held.clear()
+    while isinstance(job, partial):
+        job = job.func
+    return _origin(job, "")[:MAX_CALLEE_LENGTH]
+
+
+def _is_framework_coroutine(location: CodeLocation) -> bool:
+    """Whether it is a coroutine of the framework. Code that awaits one, such as a middleware, has passed the work on."""
+    package = str(location.names.get("__name__", "")).partition(".")[0]
+    return package in FRAMEWORK and bool(location.code.co_flags & CO_COROUTINE)
+
+
+def _qualified(location: CodeLocation) -> str:
+    """A function as its users know it: ``psycopg.Cursor.execute``, ``json.decoder.JSONDecoder.decode``."""
+    module = str(location.names.get("__name__", ""))
+    if any(part in INSTALLED for part in location.code.co_filename.split(os.sep)):
+        module = module.partition(".")[0]  # users know a package, not the modules inside
+    name = getattr(location.code, "co_qualname", location.code.co_name).replace(".<locals>", "")
+    return f"{module}.{name}"[:MAX_CALLEE_LENGTH]
+
+
+def _expression(location: CodeLocation) -> ast.expr | None:
+    """The source of the current instruction, parsed."""
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        return ast.parse(_source(location).strip(), mode="eval").body
     except (SyntaxError, ValueError):
         return None
 
 
-def _text(place: CodeLocation) -> str:
-    filename = place.code.co_filename
-    if not hasattr(place.code, "co_positions"):  # before Python 3.11 there are lines only
-        call = re.search(r"[\w.]+\(", linecache.getline(filename, _line_of(place)))
+def _source(location: CodeLocation) -> str:
+    filename = location.code.co_filename
+    if not hasattr(location.code, "co_positions"):  # before Python 3.11 only lines are known
+        call = re.search(r"[\w.]+\(", linecache.getline(filename, line_of(location)))
         return f"{call[0]})" if call else ""
-    positions = list(place.code.co_positions())
-    first, last, begins, ends = positions[place.position // 2]
+    positions = list(location.code.co_positions())
+    first, last, begins, ends = positions[location.position // 2]
     if first is None or last is None or begins is None or ends is None:
         return ""
     lines = [linecache.getline(filename, number).encode() for number in range(first, last + 1)]
@@ -208,8 +225,8 @@ def _text(place: CodeLocation) -> str:
     return b"".join(lines).decode(errors="replace")
 
 
-def _named(expression: ast.expr, names: dict[str, Any]) -> str:
-    """A function's name by where it comes from (``from time import sleep``: ``time.sleep``), else as it is written."""
+def _name_of(expression: ast.expr, names: dict[str, Any]) -> str:
+    """A function by where it is defined (after ``from time import sleep``: ``time.sleep``), else as it is written."""
     attributes: list[str] = []
     root = expression
     while isinstance(root, ast.Attribute):
@@ -232,22 +249,3 @@ def _origin(known: object, written: str) -> str:
     if not module or module == "builtins":
         return written if not isinstance(known, type) else known.__qualname__
     return f"{module.partition('.')[0]}.{known.__qualname__}"
-
-
-def job_of(frame: FrameType) -> str:
-    """What a worker thread of anyio's was given to do, in the frame that runs it: a call of C code has none of its own.
-
-    The frame's copy of its locals is emptied at once, so that nothing is kept alive by it.
-    """
-    held = frame.f_locals
-    job = held.get("func")
-    if isinstance(held, dict):  # from Python 3.13 on it is a view, and nothing is copied
-        held.clear()
-    while isinstance(job, partial):
-        job = job.func
-    return _origin(job, "")[:LONGEST_LEAF]
-
-
-def frames() -> dict[int, FrameType]:
-    """The frame that each thread is in, by its identifier."""
-    return sys._current_frames()

@@ -1,4 +1,4 @@
-"""The two files, appended to as things are seen, whole lines at a time: what was seen up to a SIGKILL is there."""
+"""The two CSV files. Whole lines are appended at once, so that they survive a SIGKILL."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ SERVER_COLUMNS = (
     "in_flight",
 )
 STALLS_COLUMNS = ("at_s", "stall", "kind", "stalled_ms", "file", "line", "function", "callee", "samples")
-"""Both as the harness's store.py documents them, which cannot be imported here. A test compares them."""
+"""The harness documents both in its results schema, which cannot be imported here. A test compares them."""
 
 
-class Table:
-    """A CSV file under way."""
+class CsvFile:
+    """A CSV file that is being written."""
 
     def __init__(self, path: str, columns: tuple[str, ...]) -> None:
-        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self.write([columns])
 
     def write(self, rows: Iterable[Iterable[object]]) -> None:
-        """Append rows in one go. A float is written to a microsecond (or a millionth of whatever it is)."""
+        """Append rows with one system call. Floats have six decimals at most."""
         lines = io.StringIO()
         csv.writer(lines, lineterminator="\n").writerows([_text(cell) for cell in row] for row in rows)
         if text := lines.getvalue():
-            os.write(self._handle, text.encode("utf-8", "backslashreplace"))
+            os.write(self._descriptor, text.encode("utf-8", "backslashreplace"))
 
     def close(self) -> None:
-        """Give the file back."""
-        os.close(self._handle)
+        """Close the file."""
+        os.close(self._descriptor)
 
 
 def _text(cell: object) -> str:
