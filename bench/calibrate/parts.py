@@ -26,8 +26,11 @@ from bench.planning import catalogue
 from bench.planning.schedule import make_plan
 from bench.results import files, schema
 from bench.running.campaign import open_run
+from bench.running.cores import Cores, cores_for
 from bench.running.group import clean_environment, run_group
-from bench.running.processes import Cores, Process, cores_for, free_port, start, wait_until_ready
+from bench.running.ports import free_port
+from bench.running.processes import Process, start
+from bench.running.readiness import wait_until_ready
 
 if TYPE_CHECKING:  # pandas takes seconds, and most parts need none
     from bench.analysis.tables import ScenarioTables

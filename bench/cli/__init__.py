@@ -195,8 +195,8 @@ def _plan(
 def _measure(plan: Plan, folder: Path, profile: str, options: list[str], check: bool) -> int:
     from bench.results.layout import logs_folder
     from bench.running.campaign import measurement_lock, open_run, run_campaign
+    from bench.running.cores import cores_for
     from bench.running.group import run_group
-    from bench.running.processes import cores_for
     from bench.running.progress import CampaignProgress
     from bench.running.services import Services
 
@@ -223,9 +223,9 @@ def _measure(plan: Plan, folder: Path, profile: str, options: list[str], check: 
 
 def _draw(folder: Path, *options: str) -> int:
     """Draw in a process of its own, on this terminal: the measuring half has no pandas. Its exit status."""
-    from bench.running.processes import run_in_front
+    from bench.running.processes import run_in_foreground
 
-    return run_in_front([sys.executable, "-m", "bench", "report", str(folder), *options], cwd=catalogue.ROOT)
+    return run_in_foreground([sys.executable, "-m", "bench", "report", str(folder), *options], cwd=catalogue.ROOT)
 
 
 def _make_folder(folder: Path) -> None:

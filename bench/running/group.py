@@ -19,18 +19,11 @@ from bench.model import HEALTH_PATH, Load, Scenario, ServerGroup, Status, Trial,
 from bench.planning.catalogue import ROOT, app_dir_of, app_of
 from bench.results import files, layout, schema
 from bench.running import probe_setup
-from bench.running.processes import (
-    Cores,
-    Process,
-    StartError,
-    cores_for,
-    ended,
-    free_port,
-    start,
-    stop_all,
-    tail,
-    wait_until_ready,
-)
+from bench.running.cores import Cores, cores_for
+from bench.running.log_tail import tail
+from bench.running.ports import free_port
+from bench.running.processes import Process, StartError, exit_text, start, stop_all
+from bench.running.readiness import wait_until_ready
 from bench.running.services import Services
 from bench.running.validity import Evidence, judge
 
@@ -369,7 +362,7 @@ def _wait_workers(folders: dict[str, Path], course: _Course) -> None:
         while server.failure is None and variant.probed and variant.workers > 1:
             started = len(list(folders[variant.name].glob("server-*.csv")))
             if server.process is not None and (status := server.process.poll()) is not None:
-                server.failure = f"{ended(status)} while starting"
+                server.failure = f"{exit_text(status)} while starting"
             if started >= variant.workers:
                 break
             if time.perf_counter() > until_s:
@@ -418,10 +411,10 @@ def _failures_noted(servers: list[_Server], services: Services) -> Iterator[None
         if missing is not None:
             server.failure, server.failure_log = missing.reason, missing.log
         elif status is not None:
-            server.failure = f"the server {ended(status)} while it was measured"
+            server.failure = f"the server {exit_text(status)} while it was measured"
         for process in server.beside:
             if server.failure is None and (status := process.poll()) is not None:
-                server.failure = f"{process.name} {ended(status)} while it was measured"
+                server.failure = f"{process.name} {exit_text(status)} while it was measured"
                 server.failure_log = process.log
 
 

@@ -28,8 +28,12 @@ import httpx
 from bench.doctor.openapi import SampleRequest, SkippedOperation
 from bench.model import AppSource, Scenario, Variant
 from bench.model.errors import UsageError
+from bench.running.cores import cores_for
 from bench.running.group import APP_READY_WITHIN_S, clean_environment, server_command, server_environment, server_folder
-from bench.running.processes import StartError, cores_for, free_port, start, tail, wait_until_ready
+from bench.running.log_tail import tail
+from bench.running.ports import free_port
+from bench.running.processes import StartError, start
+from bench.running.readiness import wait_until_ready
 
 INSPECTION = Path(__file__).resolve().with_name("inspect_script.py")
 INSPECTED_WITHIN_S = 120.0

@@ -1,23 +1,23 @@
-"""The guard: a small process between the harness and each process tree it starts, so that no tree outlives the harness.
+"""The supervisor: a small process between the harness and each process tree it starts, so that no tree outlives the harness.
 
     python -I -S -E bench/running/supervisor.py <channel> <cores> <program> [argument ...]
 
-``channel`` is the guard's end of a socket pair, ``cores`` a list such as ``0,2`` or nothing. Over the channel it says,
-a line each:
+``channel`` is the supervisor's end of a socket pair, ``cores`` a list such as ``0,2``, or empty. It sends these
+messages over the channel, one a line:
 
-    pid <pid>           the program runs; its standard streams, folder and environment are the guard's own
-    cannot <reason>     the program could not be started
+    pid <pid>           the program runs, with the supervisor's standard streams, working folder and environment
+    error <reason>      the program could not be started
     exit <status>       the program ended; negative for a signal, as in subprocess
-    gone                nothing of the tree is left (the last line)
+    gone                no process of the tree is left (the last message)
 
-It waits until the program ends or the channel does. The channel ends when the harness asks for a stop, and also when
-the harness is killed outright: the kernel closes it. Either way the whole tree is then taken down.
+It waits until the program ends or the channel closes. The channel closes when the harness requests a stop, and also
+when the harness is killed, since the kernel then closes it. In each case the supervisor takes down the whole tree.
 
-Why a process of its own: PR_SET_PDEATHSIG reaches one process and not its children, and a server that daemonises has
-left the process group. On Linux the guard is a *subreaper*: whoever loses a parent below it becomes its child, so "no
-children left" means "no descendants left". Elsewhere it takes down the process group, and says nothing about daemons.
+Why a separate process: PR_SET_PDEATHSIG reaches one process but not its children, and a server that daemonises has left
+the process group. On Linux the supervisor is a *subreaper*: a descendant that loses its parent becomes its child, so
+"no children left" means "no descendants left". Elsewhere it takes down the process group and cannot find daemons.
 
-Imports are few because a guard starts before every server: about 20 ms, most of it the interpreter.
+It imports little, since a supervisor starts before every server: about 20 ms, most of it the interpreter.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ import signal
 import sys
 import time
 
-LADDER_S = ((signal.SIGTERM, 0.4), (signal.SIGINT, 0.4))
-"""Signals before SIGKILL and how long each is given, in seconds. SIGTERM first, for SIGINT makes every Python below,
-such as the processes of a pool, print where it was. To uvicorn the second means "at once", and PostgreSQL then waits no
-longer for clients. An idle uvicorn leaves in 0.1 s. A server that is stuck leaves at no signal, and more patience would
-break the promise that nothing outlives the harness by 2 s."""
+STOP_SIGNALS_S = ((signal.SIGTERM, 0.4), (signal.SIGINT, 0.4))
+"""Signals before SIGKILL, and how long to wait after each. SIGTERM comes first, since on SIGINT every Python process of
+the tree, such as those of a pool, prints a traceback. On the second signal uvicorn stops at once and PostgreSQL stops
+waiting for clients. An idle uvicorn ends in 0.1 s. A blocked server ends on neither signal, and no process may outlive
+the harness by more than 2 s."""
 
-KILL_AGAIN_S = 0.02
-"""How often SIGKILL is repeated, in seconds, for what was forked while the last one went round."""
+KILL_REPEAT_S = 0.02
+"""How often SIGKILL is repeated, for processes that were forked while the last one was sent."""
 
-LOOK_AGAIN_S = 0.05
-"""How often the tree is looked at while it stops, in seconds, where no SIGCHLD tells: without a subreaper."""
+CHECK_S = 0.05
+"""How often the tree is checked while it stops. Needed without a subreaper, where no SIGCHLD reports the end."""
 
-GIVE_UP_S = 5.0
-"""How long SIGKILL is repeated, in seconds: what survives it hangs in the kernel or belongs to somebody else."""
+MAX_KILL_S = 5.0
+"""How long SIGKILL is repeated. A process that survives it hangs in the kernel or belongs to another user."""
 
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""The guard leaves when its work is done, not when it is told to."""
+"""The supervisor ends when the tree has ended, not on a signal."""
 
 RESTORED = (*IGNORED, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
-"""What an ignored signal is to the guard would be inherited by the program, so these are put back to the default."""
+"""Set to the default in the program, which would otherwise inherit that they are ignored."""
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -69,7 +69,7 @@ def prctl(option: int, value: int) -> None:
 
 
 def pin(cores: list[int]) -> None:
-    """Keep this process, and what it starts, on these cores. Where that cannot be done at all (macOS), it is not."""
+    """Keep this process and its children on these cores. Does nothing on macOS, which cannot pin."""
     if not cores or sys.platform != "linux":
         return
     try:
@@ -81,13 +81,13 @@ def pin(cores: list[int]) -> None:
 def spawn(argv: list[str]) -> int:
     """Start the program as leader of its own process group. Returns its pid once it runs; raises ProgramNotStarted."""
     reader, writer = os.pipe()
-    guard = os.getpid()
+    supervisor = os.getpid()
     pid = os.fork()
     if pid == 0:
-        become(argv, writer, guard)
+        exec_program(argv, writer, supervisor)
     os.close(writer)
     reason = b""
-    while part := os.read(reader, 4096):  # ends when exec closes the writer, or with the reason why it could not
+    while part := os.read(reader, 4096):  # ends when exec closes the pipe, or after the reason why exec failed
         reason += part
     os.close(reader)
     if not reason:
@@ -96,13 +96,13 @@ def spawn(argv: list[str]) -> int:
     raise ProgramNotStarted(reason.decode(errors="replace"))
 
 
-def become(argv: list[str], writer: int, guard: int) -> None:
-    """In the fork: turn into the program. Never returns."""
+def exec_program(argv: list[str], writer: int, supervisor: int) -> None:
+    """In the forked child: replace this process with the program. Never returns."""
     try:
         os.setpgid(0, 0)
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # should somebody kill the guard
-        if os.getppid() != guard:
-            return  # the guard was killed before that took hold
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # in case the supervisor is killed
+        if os.getppid() != supervisor:
+            return  # the supervisor was killed before the line above
         for number in RESTORED:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -110,17 +110,17 @@ def become(argv: list[str], writer: int, guard: int) -> None:
     except OSError as error:
         what = "no such program" if isinstance(error, FileNotFoundError) else str(error.strerror)
         os.write(writer, f"{argv[0]}: {what}".encode(errors="replace"))
-    except BaseException as error:  # whatever it is, it must not run on as a second guard
+    except BaseException as error:  # the child must not continue as a second supervisor
         os.write(writer, f"{argv[0]}: {error!r}".encode(errors="replace"))
     finally:
         os._exit(127)
 
 
 class Tree:
-    """The program and everything below it.
+    """The program and all of its descendants.
 
-    On Linux an ended program is left a zombie until the rest is gone: its pid is the group's number, and while the
-    zombie keeps it, a signal to the group cannot hit a stranger.
+    On Linux a program that has ended is kept as a zombie until the rest of the tree has ended. Its pid is the number of
+    the process group, and while the zombie holds it, a signal to the group cannot reach an unrelated process.
     """
 
     def __init__(self, pid: int) -> None:
@@ -128,7 +128,7 @@ class Tree:
         self.status: int | None = None
         self.reaped = False
 
-    def look(self) -> int | None:
+    def poll(self) -> int | None:
         """The program's exit status, None while it runs."""
         if self.status is not None:
             return self.status
@@ -143,28 +143,28 @@ class Tree:
         return self.status
 
     def living(self) -> list[tuple[int, int]]:
-        """(pid, process group) of all that live. Strays that ended are reaped on the way."""
-        guard, found = os.getpid(), []
-        for pid, state, parent, group in below(guard):
+        """(pid, process group) of all living processes of the tree. Reaps orphans that have ended."""
+        supervisor, found = os.getpid(), []
+        for pid, state, parent, group in descendants(supervisor):
             zombie = state in b"ZX"
-            if zombie and (parent != guard or pid == self.pid):
-                continue  # its parent's to reap, or kept by us
+            if zombie and (parent != supervisor or pid == self.pid):
+                continue  # its parent reaps it, or it is the program, which is kept
             if zombie and os.waitpid(pid, os.WNOHANG)[0]:
                 continue
-            found.append((pid, group))  # a zombie that cannot be reaped has threads that live
+            found.append((pid, group))  # a zombie that cannot be reaped has living threads
         return found
 
     def send(self, number: int) -> None:
-        """Signal everybody once: a second SIGINT means "now, not nicely" to many a program."""
+        """Send the signal once to every process. To many programs a second SIGINT means "stop without cleaning up"."""
         if not self.reaped or sys.platform != "linux":
             kill(-self.pid, number)
         for pid, group in self.living():
             if group != self.pid or self.reaped:
                 kill(pid, number)
 
-    def gone(self) -> bool:
-        """Whether nothing is left."""
-        if self.look() is None or self.living():
+    def has_ended(self) -> bool:
+        """Whether no process of the tree is left."""
+        if self.poll() is None or self.living():
             return False
         if sys.platform != "linux":
             return not kill(-self.pid, 0)
@@ -176,13 +176,13 @@ class Tree:
                 pass
         except ChildProcessError:
             return True
-        return False  # somebody was forked behind our back
+        return False  # a process was forked in the meantime
 
 
-def below(root: int) -> list[tuple[int, bytes, int, int]]:
-    """(pid, state, parent, process group) of the descendants of ``root`` and of its session. Empty without /proc.
+def descendants(root: int) -> list[tuple[int, bytes, int, int]]:
+    """(pid, state, parent, process group) of the descendants and the session of ``root``. Empty without /proc.
 
-    The session is asked too because without a subreaper an orphan is nobody's descendant.
+    The session is included because without a subreaper an orphan is not a descendant.
     """
     children: dict[int, list[tuple[int, bytes, int, int]]] = {}
     found: dict[int, tuple[int, bytes, int, int]] = {}
@@ -191,23 +191,23 @@ def below(root: int) -> list[tuple[int, bytes, int, int]]:
             with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
                 stat = file.read(1024)
         except OSError:
-            continue  # it ended meanwhile
-        # The name, in brackets, may hold anything, brackets and blanks included.
+            continue  # it has ended
+        # The name stands in parentheses and may contain parentheses and blanks.
         state, parent, group, session, *_ = stat[stat.rindex(b")") + 2 :].split()
         entry = (pid, state, int(parent), int(group))
         children.setdefault(int(parent), []).append(entry)
         if int(session) == root and pid != root:
             found[pid] = entry
-    ahead = [root]
-    while ahead:
-        for entry in children.pop(ahead.pop(), ()):
+    parents = [root]
+    while parents:
+        for entry in children.pop(parents.pop(), ()):
             found[entry[0]] = entry
-            ahead.append(entry[0])
+            parents.append(entry[0])
     return list(found.values())
 
 
 def kill(pid: int, number: int) -> bool:
-    """Send a signal; a negative pid is a process group. False when there is nobody (or nobody of ours)."""
+    """Send a signal; a negative pid is a process group. False if there is no such process that may be signalled."""
     try:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):
@@ -216,7 +216,7 @@ def kill(pid: int, number: int) -> bool:
 
 
 class SignalWaker:
-    """Rings when a child changes its state: SIGCHLD, turned into a pipe that can be waited for beside the channel."""
+    """Turns SIGCHLD into a readable pipe, so that a child's end and the channel can be waited for together."""
 
     def __init__(self) -> None:
         self.reader, writer = os.pipe()
@@ -226,7 +226,7 @@ class SignalWaker:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
 
     def wait(self, timeout_s: float | None, channel: int | None = None) -> None:
-        """Return when a child changed its state, when the channel has something to say, or after ``timeout_s``."""
+        """Return when a child has changed its state, the channel is readable, or ``timeout_s`` has passed."""
         poll = select.poll()
         poll.register(self.reader, select.POLLIN)
         if channel is not None:
@@ -239,18 +239,18 @@ class SignalWaker:
             pass
 
 
-def ended(channel: int) -> bool:
-    """Whether the harness has closed its end, or was killed."""
+def has_closed(channel: int) -> bool:
+    """Whether the harness has closed its end of the channel, or was killed."""
     try:
         return not os.read(channel, 4096)
     except BlockingIOError:
         return False
-    except OSError:  # closed with something unread
+    except OSError:  # closed with unread data
         return True
 
 
-def say(channel: int, line: str) -> bool:
-    """Tell the harness; False when it is not there any more."""
+def send(channel: int, line: str) -> bool:
+    """Send a message to the harness. False when the harness has ended."""
     try:
         os.write(channel, f"{line}\n".encode(errors="replace"))
     except OSError:
@@ -258,38 +258,38 @@ def say(channel: int, line: str) -> bool:
     return True
 
 
-def watch(tree: Tree, channel: int, bell: SignalWaker) -> None:
-    """Wait until the program ends or the harness wants it to."""
-    while tree.look() is None and not ended(channel):
-        bell.wait(None, channel)
-        tree.living()  # for the strays that have ended
+def watch(tree: Tree, channel: int, waker: SignalWaker) -> None:
+    """Wait until the program ends or the harness requests a stop."""
+    while tree.poll() is None and not has_closed(channel):
+        waker.wait(None, channel)
+        tree.living()  # reaps orphans that have ended
 
 
-def take_down(tree: Tree, bell: SignalWaker) -> bool:
-    """Bring the tree down, politely first. False when something survived even SIGKILL."""
-    if tree.gone():
+def take_down(tree: Tree, waker: SignalWaker) -> bool:
+    """Stop the tree: STOP_SIGNALS_S first, then SIGKILL. False if a process survived SIGKILL."""
+    if tree.has_ended():
         return True
-    for number, patience_s in LADDER_S:
+    for number, timeout_s in STOP_SIGNALS_S:
         tree.send(number)
-        tree.send(signal.SIGCONT)  # a stopped process does not even see the signal
-        if wait_gone(tree, bell, patience_s):
+        tree.send(signal.SIGCONT)  # a stopped process does not receive the signal
+        if wait_ended(tree, waker, timeout_s):
             return True
-    give_up_s = time.monotonic() + GIVE_UP_S
-    while time.monotonic() < give_up_s:
+    deadline_s = time.monotonic() + MAX_KILL_S
+    while time.monotonic() < deadline_s:
         tree.send(signal.SIGKILL)
-        if wait_gone(tree, bell, KILL_AGAIN_S):
+        if wait_ended(tree, waker, KILL_REPEAT_S):
             return True
     return False
 
 
-def wait_gone(tree: Tree, bell: SignalWaker, patience_s: float) -> bool:
-    """Wait at most ``patience_s`` until nothing of the tree is left; whether that is so."""
-    deadline_s = time.monotonic() + patience_s
-    while not tree.gone():
+def wait_ended(tree: Tree, waker: SignalWaker, timeout_s: float) -> bool:
+    """Wait at most ``timeout_s`` until no process of the tree is left. Returns whether that is so."""
+    deadline_s = time.monotonic() + timeout_s
+    while not tree.has_ended():
         left_s = deadline_s - time.monotonic()
         if left_s <= 0:
             return False
-        bell.wait(min(left_s, LOOK_AGAIN_S))
+        waker.wait(min(left_s, CHECK_S))
     return True
 
 
@@ -309,35 +309,35 @@ def is_open(fd: int) -> bool:
 
 
 def main(channel: int, cores: list[int], argv: list[str]) -> int:
-    """Start, watch, take down. The exit status is 0 when nothing is left."""
+    """Start the program, watch it, take it down. The exit status is 0 when no process is left."""
     os.set_inheritable(channel, False)
     os.set_blocking(channel, False)
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     passed = inherited_fds(channel)
-    bell = SignalWaker()
+    waker = SignalWaker()
     try:
         pin(cores)
         tree = Tree(spawn(argv))
     except ProgramNotStarted as error:
-        say(channel, f"cannot {error}")
+        send(channel, f"error {error}")
         return 1
     for fd in passed:  # they must close when the program ends
         os.close(fd)
-    say(channel, f"pid {tree.pid}")
-    told = False
+    send(channel, f"pid {tree.pid}")
+    reported = False
     try:
-        watch(tree, channel, bell)
-        if told := tree.status is not None:
-            say(channel, f"exit {tree.status}")
+        watch(tree, channel, waker)
+        if reported := tree.status is not None:
+            send(channel, f"exit {tree.status}")
     finally:
-        gone = take_down(tree, bell)
-    if not told and tree.status is not None:
-        say(channel, f"exit {tree.status}")
-    if gone:
-        say(channel, "gone")
-    return 0 if gone else 1
+        ended = take_down(tree, waker)
+    if not reported and tree.status is not None:
+        send(channel, f"exit {tree.status}")
+    if ended:
+        send(channel, "gone")
+    return 0 if ended else 1
 
 
 if __name__ == "__main__":

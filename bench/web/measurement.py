@@ -13,8 +13,9 @@ from bench.model.errors import UsageError
 from bench.planning import catalogue
 from bench.results import layout
 from bench.running.campaign import measurement_lock
+from bench.running.cores import cores_for
 from bench.running.group import behaviour_options, lineup_file_of, run_group
-from bench.running.processes import Process, cores_for
+from bench.running.processes import Process
 from bench.running.services import Services
 from bench.web.harness_channel import HarnessChannel
 from bench.web.run_registry import RunRegistry, RunSlot, one_turn
@@ -64,7 +65,7 @@ class InteractiveGenerator:
         self.unwanted.set()
         while not self._ended.wait(AGAIN_S):
             for process in list(self.running):
-                process.ask_to_stop()
+                process.request_stop()
 
     def end(self) -> None:
         """It is over."""

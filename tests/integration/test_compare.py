@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from harness import Bench, bench, reasons, trial
 
-from bench.running.processes import Process, free_port, start, wait_until_ready
+from bench.running.ports import free_port
+from bench.running.processes import Process, start
+from bench.running.readiness import wait_until_ready
 
 APP = """import time
 

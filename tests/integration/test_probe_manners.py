@@ -15,7 +15,7 @@ from harness import until
 from probed_server import APPS, Server, command, environment, rows_of, serving
 
 from bench.running import probe_setup
-from bench.running.processes import free_port
+from bench.running.ports import free_port
 
 
 @pytest.fixture(scope="module", params=["asyncio", "uvloop"])

@@ -1,4 +1,4 @@
-"""Processes, with real ones: nothing survives, and readiness is told in one line."""
+"""Processes, with real ones: no process survives, and readiness is reported in one line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from functools import partial
@@ -18,28 +17,36 @@ from typing import Protocol
 import httpx
 import psutil
 import pytest
+from harness import Bench, command, until
 
-from bench.running import processes
-from bench.running.processes import Cores, Process, StartError, cores_for, free_port, stop_all, tail, wait_until_ready
+from bench.running import ports, processes
+from bench.running.cores import Cores, cores_for
+from bench.running.log_tail import tail
+from bench.running.ports import free_port
+from bench.running.processes import Process, StartError, stop_all
+from bench.running.readiness import wait_until_ready
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PATIENCE_S = 20.0
-"""How long a test waits for what must happen, in seconds. Generous: it is no measurement."""
+MAX_WAIT_S = 60.0
+"""How long a test waits for an event. No test depends on how fast the event comes."""
 
-LIVES_S = 60
-"""How long a child of a test would live if nobody stopped it, in seconds."""
+LIFETIME_S = 120
+"""How long a child of a test lives if it is not stopped, in seconds."""
+
+NO_DEADLINE_S = 3600.0
+"""A deadline that is never reached: the test ends by the event, or by pytest's time-out."""
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs subreapers and PR_SET_PDEATHSIG")
 
-# Each child writes its pid as an empty file's name into the folder given as its first argument, once it is set up.
+# Each child creates an empty file named after its pid, in the folder that is its first argument, once it is set up.
 PRELUDE = f"""
 import os, signal, subprocess, sys, time
 folder = sys.argv[1]
 def here():
     open(os.path.join(folder, str(os.getpid())), "w").close()
 def linger():
-    time.sleep({LIVES_S})
+    time.sleep({LIFETIME_S})
 def ignore():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -65,14 +72,14 @@ DAEMON_LEFT_BEHIND = DAEMON.replace("os.wait()\nhere()\nlinger()", "os.wait()")
 
 
 class Start(Protocol):
-    """``started(program)``: run a piece of Python under a guard, ended with the test whatever happens."""
+    """``started(program)``: run a piece of Python under a supervisor. It ends with the test."""
 
     def __call__(self, program: str, name: str = "child") -> Process: ...
 
 
 @pytest.fixture
 def pids(tmp_path: Path) -> Iterator[Path]:
-    """The folder where children leave their pids. Whoever still lives after the test is killed."""
+    """The folder for the children's pids. Children that still live after the test are killed."""
     folder = tmp_path / "pids"
     folder.mkdir()
     yield folder
@@ -97,20 +104,24 @@ def started(tmp_path: Path, pids: Path) -> Iterator[Start]:
     stop_all(running)
 
 
+@pytest.fixture
+def patient_supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A supervisor that waits a minute after each signal, so that a slow machine cannot change what a child does."""
+    text = processes.SUPERVISOR.read_text(encoding="utf-8")
+    signals = "((signal.SIGTERM, 0.4), (signal.SIGINT, 0.4))"
+    assert signals in text
+    supervisor = tmp_path / "patient_supervisor.py"
+    supervisor.write_text(text.replace(signals, signals.replace("0.4", str(MAX_WAIT_S))), encoding="utf-8")
+    monkeypatch.setattr(processes, "SUPERVISOR", supervisor)
+    monkeypatch.setattr(processes, "STOP_DEADLINE_S", 3 * MAX_WAIT_S)
+
+
 def python(program: str, folder: Path) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", PRELUDE + program, str(folder)]
 
 
-def until(happened: Callable[[], bool], what: str) -> None:
-    """Poll until it happened; the test fails when it does not."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not happened():
-        assert time.monotonic() < deadline_s, f"not in {PATIENCE_S:g} s: {what}"
-        time.sleep(0.005)
-
-
-def lives(pid: int) -> bool:
-    """Whether a process runs. A zombie does not: who inherits it decides when it is reaped."""
+def runs(pid: int) -> bool:
+    """Whether a process runs. A zombie does not; its new parent decides when it is reaped."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -118,7 +129,7 @@ def lives(pid: int) -> bool:
 
 
 def all_here(folder: Path, count: int) -> list[int]:
-    """The pids of ``count`` children once they have all said that they are there."""
+    """The pids of ``count`` children, once all of them are set up."""
     until(lambda: len(os.listdir(folder)) >= count, f"{count} children in place")
     found = [int(name) for name in os.listdir(folder)]
     assert len(found) == count
@@ -134,12 +145,13 @@ def all_here(folder: Path, count: int) -> list[int]:
 )
 def test_exit_status(started: Start, program: str, status: int) -> None:
     process = started(program)
-    assert process.wait(PATIENCE_S) == status
+    assert process.wait(MAX_WAIT_S) == status
     process.stop()
-    process.stop()
+    process.stop()  # idempotent
     assert process.poll() == status
 
 
+@pytest.mark.usefixtures("patient_supervisor")
 def test_running_child(started: Start, pids: Path) -> None:
     process = started(SLEEPER)
     assert all_here(pids, 1) == [process.pid]
@@ -148,8 +160,8 @@ def test_running_child(started: Start, pids: Path) -> None:
     assert os.getpgid(process.pid) == process.pid
     process.stop()
     assert process.poll() == -signal.SIGTERM
-    assert not lives(process.pid)
-    assert not psutil.pid_exists(process.guard_pid)
+    assert not runs(process.pid)
+    assert not psutil.pid_exists(process.supervisor_pid)
 
 
 def test_context_manager_stops_on_error(tmp_path: Path, pids: Path) -> None:
@@ -158,7 +170,7 @@ def test_context_manager_stops_on_error(tmp_path: Path, pids: Path) -> None:
         processes.start(python(SLEEPER, pids), name="child", log=tmp_path / "log") as process,
     ):
         raise RuntimeError("on purpose")
-    assert not lives(process.pid)
+    assert not runs(process.pid)
 
 
 def test_streams_environment_and_folder(tmp_path: Path) -> None:
@@ -171,7 +183,7 @@ def test_streams_environment_and_folder(tmp_path: Path) -> None:
     )
     argv = [sys.executable, "-I", "-S", "-c", program]
     with processes.start(argv, name="child", log=log, env={"WORD": "x=1"}, cwd=tmp_path) as process:
-        assert process.wait(PATIENCE_S) == 0
+        assert process.wait(MAX_WAIT_S) == 0
     assert log.read_text() == f"'' x=1 {tmp_path}\naside\n"
 
 
@@ -185,7 +197,7 @@ print(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 print([fd for fd in range(3, 200) if os.path.exists(f"/dev/fd/{fd}")])
 """
     )
-    assert process.wait(PATIENCE_S) == 0
+    assert process.wait(MAX_WAIT_S) == 0
     assert process.log.read_text().splitlines() == ["[]", "True", "set()", "[]"]
 
 
@@ -194,7 +206,7 @@ def test_pinned_to_cores(tmp_path: Path) -> None:
     core = max(os.sched_getaffinity(0))
     argv = [sys.executable, "-I", "-S", "-c", "import os; print(os.sched_getaffinity(0))"]
     with processes.start(argv, name="child", log=tmp_path / "log", cores=(core,)) as process:
-        assert process.wait(PATIENCE_S) == 0
+        assert process.wait(MAX_WAIT_S) == 0
         assert process.cores == (core,)
     assert process.log.read_text() == f"{{{core}}}\n"
     with pytest.raises(StartError, match=r"^child: cannot be kept on cores 1000: "):
@@ -239,30 +251,32 @@ def test_cannot_start(tmp_path: Path) -> None:
 )
 def test_stop_leaves_nothing(started: Start, pids: Path, program: str, count: int) -> None:
     process = started(program)
-    everybody = all_here(pids, count)
+    all_pids = all_here(pids, count)
     process.stop()
-    assert not [pid for pid in everybody if lives(pid)]
-    assert not psutil.pid_exists(process.guard_pid)
+    assert not [pid for pid in all_pids if runs(pid)]
+    assert not psutil.pid_exists(process.supervisor_pid)
 
 
 @linux_only
-def test_what_a_program_leaves_behind_is_taken_down_with_its_end(started: Start, pids: Path) -> None:
+def test_descendants_end_with_the_program(started: Start, pids: Path) -> None:
     process = started(DAEMON_LEFT_BEHIND)
-    assert process.wait(PATIENCE_S) == 0
+    assert process.wait(MAX_WAIT_S) == 0
     (daemon,) = all_here(pids, 1)
-    until(lambda: not lives(daemon), "the daemon is gone without anybody asking")
+    until(lambda: not runs(daemon), "the daemon has ended without a stop")
 
 
-def test_a_polite_child_is_asked_once_and_may_finish(started: Start, pids: Path) -> None:
+@pytest.mark.usefixtures("patient_supervisor")
+def test_a_child_gets_sigterm_once_and_may_finish(started: Start, pids: Path) -> None:
     process = started(
         """
-asked = []
-signal.signal(signal.SIGTERM, lambda *_: asked.append("SIGTERM"))
+received = []
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda number, _: received.append(signal.Signals(number).name))
 here()
-while not asked:
+while not received:
     signal.pause()
 time.sleep(0.1)
-print(*asked, "done")
+print(*received, "done")
 sys.exit(3)
 """
     )
@@ -272,45 +286,59 @@ sys.exit(3)
     assert process.log.read_text() == "SIGTERM done\n"
 
 
-def test_twenty_trees_side_by_side(started: Start, pids: Path) -> None:
-    trees = [started(STUBBORN_FAMILY) for _ in range(20)]
-    everybody = all_here(pids, 80)
-    begin_s = time.monotonic()
+TREES = 20
+
+ENDS_WITH_THE_OTHERS = f"""
+stopping = os.path.join(os.path.dirname(folder), "stopping")
+def stop(*_):
+    open(os.path.join(stopping, str(os.getpid())), "w").close()
+    while len(os.listdir(stopping)) < {TREES}:
+        time.sleep(0.005)
+    os._exit(0)
+signal.signal(signal.SIGTERM, stop)
+here()
+linger()
+"""
+
+
+@pytest.mark.usefixtures("patient_supervisor")
+def test_twenty_trees_stop_at_the_same_time(started: Start, pids: Path, tmp_path: Path) -> None:
+    """No child ends before every child has received SIGTERM. Stopped one after the other, the first would be killed."""
+    (tmp_path / "stopping").mkdir()
+    trees = [started(ENDS_WITH_THE_OTHERS) for _ in range(TREES)]
+    all_here(pids, TREES)
     stop_all(trees)
-    took_s = time.monotonic() - begin_s
-    assert not [pid for pid in everybody if lives(pid)]
-    # One after the other they would need 20 full ladders; this asks for the order of things, not for speed.
-    assert took_s < 20 * 0.8
+    assert [tree.poll() for tree in trees] == [0] * TREES
     stop_all(trees)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_guard_leaves_only_when_its_work_is_done(started: Start, pids: Path, number: int) -> None:
+def test_supervisor_ignores_signals(started: Start, pids: Path, number: int) -> None:
     process = started(STUBBORN)
     all_here(pids, 1)
-    os.kill(process.guard_pid, number)
+    os.kill(process.supervisor_pid, number)
     process.stop()
-    assert not lives(process.pid)
+    assert not runs(process.pid)
     assert process.poll() == -signal.SIGKILL
 
 
 @linux_only
-def test_guard_killed_from_outside(started: Start, pids: Path) -> None:
+def test_supervisor_killed_from_outside(started: Start, pids: Path) -> None:
     process = started(STUBBORN_FAMILY)
-    everybody = all_here(pids, 4)
-    os.kill(process.guard_pid, signal.SIGKILL)
-    assert process.wait(PATIENCE_S) == -signal.SIGKILL
+    all_pids = all_here(pids, 4)
+    os.kill(process.supervisor_pid, signal.SIGKILL)
+    assert process.wait(MAX_WAIT_S) == -signal.SIGKILL
     process.stop()
-    until(lambda: not any(map(lives, everybody)), "the rest is gone without a guard")
+    until(lambda: not any(map(runs, all_pids)), "the tree has ended without its supervisor")
 
 
-def test_guard_that_hangs(started: Start, pids: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_supervisor_that_hangs(started: Start, pids: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "STOP_DEADLINE_S", 0.1)
     process = started(STUBBORN_FAMILY)
-    everybody = all_here(pids, 4)
-    os.kill(process.guard_pid, signal.SIGSTOP)
+    all_pids = all_here(pids, 4)
+    os.kill(process.supervisor_pid, signal.SIGSTOP)
     process.stop()
-    until(lambda: not any(map(lives, everybody)), "a stopped guard holds nobody back")
+    until(lambda: not any(map(runs, all_pids)), "a stopped supervisor does not keep the tree alive")
     assert process.poll() == -signal.SIGKILL
 
 
@@ -319,11 +347,11 @@ def test_guard_that_hangs(started: Start, pids: Path, monkeypatch: pytest.Monkey
 HARNESS = """
 import sys, time
 from pathlib import Path
-from bench.processes import start
+from bench.running.processes import start
 folder = Path(sys.argv[1])
 try:
     trees = [start(argv, name=str(at), log=folder / f"{at}.log") for at, argv in enumerate(eval(sys.argv[2]))]
-    (folder / "started").write_text(" ".join(str(tree.guard_pid) for tree in trees))
+    (folder / "started").write_text(" ".join(str(tree.supervisor_pid) for tree in trees))
     time.sleep(60)
 except KeyboardInterrupt:
     print(*(tree.poll() for tree in trees))
@@ -353,7 +381,23 @@ def harness(tmp_path: Path, pids: Path) -> Iterator[Callable[..., subprocess.Pop
         process.communicate()
 
 
-def guards_of(tmp_path: Path) -> list[int]:
+INTERRUPTS_IGNORED = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+def test_interrupt_by_pid_is_obeyed_where_a_shell_had_it_ignored(tmp_path: Path) -> None:
+    """A shell starts background jobs with SIGINT ignored. Without a terminal, an interrupt can only be deliberate."""
+    run = ("run", "trivial", "--variant", "plain_def", "--measure-s", "60", "--run", "r", "--results", tmp_path)
+    with Bench(argv=[sys.executable, "-c", INTERRUPTS_IGNORED, *command(*run)]) as started:
+        started.wait_for(lambda: len(started.descendants()) >= 2, "the server is started")
+        os.kill(started.popen.pid, signal.SIGINT)
+        _, errors = started.popen.communicate(timeout=MAX_WAIT_S)
+        assert (started.popen.returncode, "Traceback" in errors) == (130, False)
+        until(lambda: not started.left(), "no process is left")
+
+
+def supervisors_of(tmp_path: Path) -> list[int]:
     until(lambda: (tmp_path / "started").exists() and (tmp_path / "started").read_text() != "", "the harness is up")
     return [int(pid) for pid in (tmp_path / "started").read_text().split()]
 
@@ -366,11 +410,10 @@ def test_nothing_survives_sigkill_of_the_harness(
     record_property: Callable[[str, object], None],
 ) -> None:
     process = harness(STUBBORN_FAMILY, DAEMON, SLEEPER)
-    everybody = [*all_here(pids, 4 + 2 + 1), *guards_of(tmp_path)]
+    all_pids = [*all_here(pids, 4 + 2 + 1), *supervisors_of(tmp_path)]
     process.kill()
-    begin_s = time.monotonic()
-    until(lambda: not any(map(lives, everybody)), "nobody left after SIGKILL of the harness")
-    record_property("gone_after_s", round(time.monotonic() - begin_s, 3))
+    ended_after_s = until(lambda: not any(map(runs, all_pids)), "no process is left after SIGKILL of the harness")
+    record_property("ended_after_s", round(ended_after_s, 3))
 
 
 @linux_only
@@ -381,30 +424,30 @@ def test_harness_killed_while_it_starts_trees(
     until(lambda: len(os.listdir(pids)) >= 3, "some trees are up, others not yet")
     below = psutil.Process(process.pid).children(recursive=True)
     process.kill()
-    until(lambda: not any(lives(one.pid) for one in below), "nobody left, started or just starting")
-    until(lambda: not any(lives(int(pid)) for pid in os.listdir(pids)), "nobody left of those who came later")
+    until(lambda: not any(runs(one.pid) for one in below), "no process is left that had started")
+    until(lambda: not any(runs(int(pid)) for pid in os.listdir(pids)), "no process is left that started later")
 
 
 def test_ctrl_c_reaches_the_harness_only(
     tmp_path: Path, pids: Path, harness: Callable[..., subprocess.Popen[str]]
 ) -> None:
     process = harness(SLEEPER, FAMILY)
-    everybody = [*all_here(pids, 5), *guards_of(tmp_path)]
+    all_pids = [*all_here(pids, 5), *supervisors_of(tmp_path)]
     os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=PATIENCE_S)
+    output, _ = process.communicate(timeout=MAX_WAIT_S)
     assert output == "None None\n"  # at that moment both still ran
-    until(lambda: not any(map(lives, everybody)), "nobody left once the harness has ended")
+    until(lambda: not any(map(runs, all_pids)), "no process is left once the harness has ended")
 
 
 # Ports
 
 
 def test_free_port_is_outside_the_ephemeral_range_and_bindable() -> None:
-    first, last = processes.ephemeral_range()
-    ports = [free_port() for _ in range(50)]
-    assert len(set(ports)) == 50
-    assert not [port for port in ports if first <= port <= last or port < 1024]
-    for port in ports:
+    first, last = ports.ephemeral_range()
+    found = [free_port() for _ in range(50)]
+    assert len(set(found)) == 50
+    assert not [port for port in found if first <= port <= last or port < 1024]
+    for port in found:
         with socket.create_server(("127.0.0.1", port)):
             pass
 
@@ -412,7 +455,7 @@ def test_free_port_is_outside_the_ephemeral_range_and_bindable() -> None:
 def test_free_port_where_everything_is_ephemeral(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "ip_local_port_range"
     file.write_text("1024\t65535\n")
-    monkeypatch.setattr(processes, "EPHEMERAL_RANGE", file)
+    monkeypatch.setattr(ports, "EPHEMERAL_RANGE", file)
     with socket.create_server(("127.0.0.1", free_port())):
         pass
 
@@ -424,8 +467,8 @@ def test_ephemeral_range_that_cannot_be_read(
     file = tmp_path / "ip_local_port_range"
     if content is not None:
         file.write_text(content)
-    monkeypatch.setattr(processes, "EPHEMERAL_RANGE", file)
-    assert processes.ephemeral_range() == processes.EPHEMERAL_ELSEWHERE
+    monkeypatch.setattr(ports, "EPHEMERAL_RANGE", file)
+    assert ports.ephemeral_range() == ports.DEFAULT_EPHEMERAL_RANGE
 
 
 # Readiness
@@ -451,6 +494,7 @@ linger()
 HANGS_UP = """
 import socket
 listener = socket.create_server(("127.0.0.1", int(sys.argv[2])))
+here()
 while True:
     caller, _ = listener.accept()
     caller.recv(1000)
@@ -460,6 +504,7 @@ while True:
 FLOODS = """
 import socket
 listener = socket.create_server(("127.0.0.1", int(sys.argv[2])))
+here()
 caller, _ = listener.accept()
 caller.recv(1000)
 caller.sendall(b"HTTP/1.1 200 OK\\r\\ntransfer-encoding: chunked\\r\\n\\r\\n")
@@ -494,7 +539,7 @@ def serve(tmp_path: Path, pids: Path) -> Iterator[Serve]:
 
 @pytest.mark.parametrize("status", [200, 404])
 def test_ready(serve: Serve, status: int) -> None:
-    assert wait_until_ready({"app": serve(status)}, PATIENCE_S) == {"app": None}
+    assert wait_until_ready({"app": serve(status)}, MAX_WAIT_S) == {"app": None}
 
 
 @pytest.mark.parametrize(
@@ -506,13 +551,11 @@ def test_ready(serve: Serve, status: int) -> None:
     ],
 )
 def test_dies_while_starting(serve: Serve, program: str, reason: str) -> None:
-    begin_s = time.monotonic()
-    assert wait_until_ready({"app": serve(program)}, 10 * PATIENCE_S) == {"app": reason}
-    assert time.monotonic() - begin_s < 5 * PATIENCE_S, "it was told when it happened, not at the deadline"
+    assert wait_until_ready({"app": serve(program)}, NO_DEADLINE_S) == {"app": reason}
 
 
-def test_each_server_is_judged_by_itself(serve: Serve) -> None:
-    """All kinds at once: the slow ones take nothing from the quick, and nobody's verdict is another's."""
+def test_each_server_is_judged_by_itself(serve: Serve, tmp_path: Path) -> None:
+    """All kinds at once: a slow server delays no other, and each has its own result."""
     servers = {
         "silent": serve(ACCEPTS_NOTHING),
         "refuses": serve("linger()"),
@@ -523,36 +566,39 @@ def test_each_server_is_judged_by_itself(serve: Serve) -> None:
         "well": serve(200),
     }
     for name in ("broken", "well"):
-        until(partial(answers, servers[name][1]), f"{name} is up")  # so that the deadline below is no race
-    assert wait_until_ready(servers, deadline_s=3) == {
-        "silent": "never answered in 3 s",
-        "refuses": "never answered in 3 s",
-        "hangs up": "hung up on GET /health for 3 s",
+        until(partial(answers, servers[name][1]), f"{name} is up")  # before the deadline begins
+    for name in ("silent", "hangs up", "floods"):
+        until((tmp_path / "pids" / str(servers[name][0].pid)).exists, f"{name} listens")
+    servers["dies"][0].wait(MAX_WAIT_S)
+    assert wait_until_ready(servers, deadline_s=5) == {
+        "silent": "never answered in 5 s",
+        "refuses": "never answered in 5 s",
+        "hangs up": "closed the connection on GET /health for 5 s",
         "floods": None,
         "dies": "exited with status 4 while starting",
-        "broken": "answered 500 to GET /health for 3 s",
+        "broken": "answered 500 to GET /health for 5 s",
         "well": None,
     }
 
 
 def answers(url: str) -> bool:
-    """Whether there is an answer, of whatever status."""
+    """Whether there is an answer, with any status."""
     with suppress(httpx.HTTPError):
         httpx.get(url, trust_env=False)
         return True
     return False
 
 
-def test_port_taken_by_somebody_who_answers(serve: Serve) -> None:
+def test_port_taken_by_a_server_that_answers(serve: Serve) -> None:
     taken, url = serve(200)
-    assert wait_until_ready({"first": (taken, url)}, PATIENCE_S) == {"first": None}
+    assert wait_until_ready({"first": (taken, url)}, MAX_WAIT_S) == {"first": None}
     late, _ = serve("sys.exit(1)")
-    assert late.wait(PATIENCE_S) == 1
-    assert wait_until_ready({"late": (late, url)}, PATIENCE_S) == {"late": "exited with status 1 while starting"}
+    assert late.wait(MAX_WAIT_S) == 1
+    assert wait_until_ready({"late": (late, url)}, MAX_WAIT_S) == {"late": "exited with status 1 while starting"}
 
 
-def test_nobody_to_wait_for() -> None:
-    assert wait_until_ready({}, PATIENCE_S) == {}
+def test_no_server_to_wait_for() -> None:
+    assert wait_until_ready({}, MAX_WAIT_S) == {}
 
 
 # Logs and cores
@@ -612,7 +658,7 @@ def test_cores_of_this_machine() -> None:
     assert set(cores.generator) | set(cores.server) == os.sched_getaffinity(0)
 
 
-def test_harness_side_leaks_no_descriptor(started: Start) -> None:
+def test_harness_leaks_no_descriptor(started: Start) -> None:
     with closing(socket.socket()) as probe:
         before = probe.fileno()
     for _ in range(3):

@@ -20,7 +20,7 @@ import pytest
 import redis
 from harness import ROOT, Bench, bench, lives, trial, trial_folder, until
 
-from bench.running.processes import tail
+from bench.running.log_tail import tail
 from bench.running.services import Services, postgres, valkey
 
 NAMES = ("postgres", "upstream", "valkey")

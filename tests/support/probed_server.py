@@ -18,7 +18,10 @@ from bench.analysis.diagnosis import added_up
 from bench.analysis.server_state import Diagnosis, diagnose
 from bench.analysis.telemetry import merged, read_telemetry, used_cores, within_ms
 from bench.running import probe_setup
-from bench.running.processes import Process, free_port, start, tail, wait_until_ready
+from bench.running.log_tail import tail
+from bench.running.ports import free_port
+from bench.running.processes import Process, start
+from bench.running.readiness import wait_until_ready
 
 APPS = Path(__file__).with_name("probe_apps")
 READY_WITHIN_S = 30.0

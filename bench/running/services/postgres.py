@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from bench.running.processes import Process, free_port
+from bench.running.ports import free_port
+from bench.running.processes import Process
 from bench.running.services import ServiceFailed
 from bench.running.services.managed import (
     LOOK_EVERY_S,

@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from bench.running.processes import Process, free_port, start
+from bench.running.ports import free_port
+from bench.running.processes import Process, start
 from bench.running.services.managed import wait_listening
 
 SERVER = Path(__file__).resolve().with_name("upstream_server.py")

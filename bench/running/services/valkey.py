@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from bench.running.processes import Process, free_port
+from bench.running.ports import free_port
+from bench.running.processes import Process
 from bench.running.services import ServiceFailed
 from bench.running.services.managed import packages, remove, start_tenant, temporary_folder, wait_listening
 
