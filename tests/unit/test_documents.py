@@ -159,3 +159,17 @@ def anchors(path: Path) -> set[str]:
     """Names of a Markdown file's headings as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_name_in_the_tables_of_the_architecture_exists() -> None:
+    rows = re.findall(
+        r"^\| \d+ \| `(bench/[\w/]+\.py)` \| (.+) \|$", (DOCS / "architecture.md").read_text("utf-8"), re.M
+    )
+    assert len(rows) > 10
+    missing = [
+        f"{path}: {name}"
+        for path, text in rows
+        for name in re.findall(r"`([A-Za-z_]\w+)`", text)
+        if not re.search(rf"^(?:class|def) {name}\b|^{name}\b.* = ", (ROOT / path).read_text(encoding="utf-8"), re.M)
+    ]
+    assert missing == []
