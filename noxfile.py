@@ -115,3 +115,11 @@ def types(session: nox.Session) -> None:
     """Check types, strictly."""
     install(session, "types")
     session.run("mypy", *session.posargs)
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Make the generated documents again: file formats, JSON Schemas, claims."""
+    install(session)
+    session.run("python", "-m", "bench.results.document")
+    session.run("python", "-m", "bench.planning.document_claims")
