@@ -47,7 +47,7 @@ SCENARIO = Scenario(
         ),
         Claim(
             "plain_def_frees_the_loop",
-            "In plain def the blocking call runs on a worker thread, and the event loop stays free.",
+            "In plain def the blocking call runs on a worker thread, and the event loop serves other requests.",
             (
                 Comparison("throughput_rps", "plain_def", "above", "blocking_call", factor=10),
                 Comparison("latency_p50_ms", "plain_def", "below", 100, endpoint="GET /health"),

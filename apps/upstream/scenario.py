@@ -44,7 +44,7 @@ SCENARIO = Scenario(
         ),
         Claim(
             "blocking_library_belongs_in_def",
-            "A blocking library in plain def blocks a worker thread, not the event loop.",
+            "A blocking library in plain def occupies a worker thread and leaves the event loop free.",
             (
                 Comparison("throughput_rps", "requests_in_def", "above", "requests_in_async_def", factor=5),
                 Comparison("latency_p50_ms", "requests_in_def", "below", 100, endpoint="GET /health"),

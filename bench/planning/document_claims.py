@@ -26,12 +26,12 @@ says, in our own words. The others are ours.
 
 ## What the guide says
 
-- One thread serves all `async def` endpoints. It can hold hundreds of requests, as long as each of them awaits its waits.
+- One thread serves all `async def` endpoints. It can hold hundreds of requests, as long as each of them awaits.
 - Plain `def` endpoints run on a pool of worker threads. The keyword alone is neither fast nor slow.
 - Use `async def` with asynchronous libraries, and plain `def` with blocking ones.
 - One blocking call in `async def` delays every other request, and health checks then time out.
 - Three fixes: await an asynchronous equivalent, use plain `def`, or call `run_in_threadpool`.
-- Neither `async def` nor threads speed up computing in pure Python. Use a process pool or a worker queue.
+- Neither `async def` nor threads speed up computing in pure Python. That needs more processes.
 
 ## The guide's questions
 
