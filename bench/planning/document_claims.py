@@ -21,8 +21,8 @@ uncertainty, **refuted** when one of them is contradicted beyond it, and **incon
 ([statistics.md](statistics.md#verdicts)). Requests/s of two variants are compared within each round. "Equivalent" means
 within 5 %.
 
-{count} claims in {scenarios} scenarios; {guide} of them restate what a guide to async and sync endpoints in FastAPI
-says, in our own words. The others are ours.
+{count} claims in {scenarios} scenarios. {guide} of them restate, in our own words, what a guide to async and sync endpoints
+in FastAPI says. The others are ours.
 
 ## What the guide says
 
@@ -33,7 +33,7 @@ says, in our own words. The others are ours.
 - Three fixes: await an asynchronous equivalent, use plain `def`, or call `run_in_threadpool`.
 - Neither `async def` nor threads speed up computing in pure Python. That needs more processes.
 
-## The guide's questions
+## The guide's questions, and the claims that answer them
 
 {questions}
 """
@@ -63,7 +63,7 @@ def documents() -> dict[str, str]:
 
 
 def in_words(comparison: Comparison, scenario: Scenario) -> str:
-    """``requests/s of `a` are below 0.5 times those of `b` ``; one clause for each comparison."""
+    """One clause: "requests/s with `awaited`: above 10 times `blocking_call`"."""
     metric = METRICS.get(comparison.metric, f"`{comparison.metric}`")
     if comparison.endpoint and comparison.endpoint != scenario.endpoint:
         metric = f"{metric} of {comparison.endpoint}"
@@ -92,13 +92,15 @@ def _questions(scenarios: Iterable[Scenario]) -> str:
             if claim.question:
                 link = f"[{scenario.name}: `{claim.name}`](#{scenario.name})"
                 answers.setdefault(claim.question, []).append(link)
-    return "\n".join(f"- {question} Answered by {', '.join(links)}." for question, links in answers.items())
+    items = [f"- {question}\n" + "\n".join(f"  - {link}" for link in links) for question, links in answers.items()]
+    return "\n".join(items)
 
 
 def _section(scenario: Scenario) -> str:
     lines = [
         f"## {scenario.name}\n",
-        f"{scenario.question} Measured by `async-bench bench {scenario.name}`, declared in",
+        f"{scenario.question}\n",
+        f"Measured by `async-bench bench {scenario.name}`. Declared in",
         f"[apps/{scenario.name}/scenario.py](../apps/{scenario.name}/scenario.py).\n",
         "| claim | from the guide | what is compared |",
         "|---|---|---|",
