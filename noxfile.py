@@ -57,7 +57,7 @@ def bench(session: nox.Session, scenario: str) -> None:
         here = ("--invoked-from", session.invoked_from)
         session.run("python", "-m", "bench", "own", *here, *named, *session.posargs, **PATIENTLY)
         return
-    packages = catalogue.load(scenario, APPS).packages if scenario in catalogue.names(APPS) else ""
+    packages = catalogue.load(scenario, APPS).dependency_group if scenario in catalogue.names(APPS) else ""
     install(session, *([packages] if packages else []))
     session.run("python", "-m", "bench", "run", scenario, *named, *session.posargs, **PATIENTLY)
 
@@ -82,7 +82,7 @@ def report(session: nox.Session) -> None:
 def web(session: nox.Session) -> None:
     """Measure from Locust's web UI: -- SCENARIO … --web-host HOST --web-port N --processes N"""
     named = [name for name in catalogue.names() if name in session.posargs]
-    groups = {catalogue.load(name).packages for name in named or catalogue.names()}
+    groups = {catalogue.load(name).dependency_group for name in named or catalogue.names()}
     install(session, *sorted(groups - {""}))
     session.run("python", "-m", "bench", "web", *session.posargs, **PATIENTLY)
 

@@ -266,9 +266,11 @@ def overhead(bench: CalibrationSetup) -> Iterator[CalibrationRow]:
             bench.say(f"overhead: round {number}/{bench.rounds}, {servers} server(s)")
             first = scenario.variants[0]
             names = [f"copy_{index}" for index in range(servers)]
-            copies = replace(scenario, variants=tuple(replace(first, name=name, file=first.name) for name in names))
+            copies = replace(
+                scenario, variants=tuple(replace(first, name=name, same_file_as=first.name) for name in names)
+            )
             plan = make_plan(copies, Load(users=USERS), 1, 0.4, bench.seed + number)
-            for lineup in plan.rounds[0].lineups:
+            for lineup in plan.rounds[0].groups:
                 begun_s = time.perf_counter()
                 run_group(copies, lineup, bench.folder / "logs" / "overhead")
                 extra_s = time.perf_counter() - begun_s - lineup.load_s
@@ -281,12 +283,11 @@ def noise(bench: CalibrationSetup) -> Iterator[CalibrationRow]:
     for number in range(1, bench.rounds + 1):
         for method in _shuffled({"taking turns": 0, "one after another": 0}, bench.seed + number):
             bench.say(f"noise: round {number}/{bench.rounds}, {method}")
-            plan = make_plan(
-                scenario, Load(users=USERS), 1, NOISE_S, bench.seed + number, together=method == "taking turns"
-            )
+            arranged = scenario if method == "taking turns" else _exclusive(scenario)
+            plan = make_plan(arranged, Load(users=USERS), 1, NOISE_S, bench.seed + number)
             begun_s = time.perf_counter()
             rates: dict[str, float] = {}
-            for lineup in plan.rounds[0].lineups:
+            for lineup in plan.rounds[0].groups:
                 for trial in run_group(scenario, lineup, bench.folder / "logs" / "noise"):
                     rates[trial.variant] = _throughput_rps(trial.facts)
             ratio = math.log(rates["first"] / rates["second"])
@@ -299,6 +300,10 @@ def noise(bench: CalibrationSetup) -> Iterator[CalibrationRow]:
             }
 
 
+def _exclusive(scenario: Scenario) -> Scenario:
+    return replace(scenario, variants=tuple(replace(variant, exclusive=True) for variant in scenario.variants))
+
+
 def probe(bench: CalibrationSetup) -> Iterator[CalibrationRow]:
     """The log ratio of a trivial endpoint's throughput with the probe in its server and without, taking turns."""
     scenario = catalogue.load("identical", APPS)
@@ -306,15 +311,15 @@ def probe(bench: CalibrationSetup) -> Iterator[CalibrationRow]:
     pair = replace(
         scenario,
         variants=(
-            replace(first, name="with", file="first"),
-            replace(first, name="without", file="first", probed=False),
+            replace(first, name="with", same_file_as="first"),
+            replace(first, name="without", same_file_as="first", probed=False),
         ),
     )
     for number in range(1, bench.rounds + 1):
         bench.say(f"probe: round {number}/{bench.rounds}")
         plan = make_plan(pair, Load(users=USERS), 1, NOISE_S, bench.seed + number)
         rates: dict[str, float] = {}
-        for lineup in plan.rounds[0].lineups:
+        for lineup in plan.rounds[0].groups:
             for trial in run_group(pair, lineup, bench.folder / "logs" / "probe"):
                 rates[trial.variant] = _throughput_rps(trial.facts)
         yield {"round": number, "log_ratio": math.log(rates["with"] / rates["without"]), "measured_s": NOISE_S}
@@ -384,7 +389,7 @@ def _frames(bench: CalibrationSetup, scenario: Scenario, name: str, rounds: int,
     open_run(run, plan, "calibration", [], lambda: {"machine": {}, "git": None})
     for made in plan.rounds:
         bench.say(f"{name}: round {made.number}/{rounds}")
-        for lineup in made.lineups:
+        for lineup in made.groups:
             run_group(scenario, lineup, run)
     read = read_run(run)
     return read_scenario(read, read.scenarios[0])

@@ -146,7 +146,7 @@ def run_command(
         console.print(f"{scenario}: not swept, its load comes by a timetable and not by users")
         sweep = ()
     folder = results.absolute() / _run_name(name)
-    load = Load(rate_rps=rate) if rate is not None else Load(users=users) if users is not None else whole.load
+    load = Load(rate_rps=rate) if rate is not None else Load(users=users) if users is not None else whole.default_load
     plan = _plan(narrowed, load, PROFILES[profile], rounds, measure_s, seed, folder, sweep)
     options = {
         "--profile": profile,
@@ -179,17 +179,17 @@ def _plan(
     folder: Path,
     sweep: tuple[int, ...],
 ) -> Plan:
-    from bench.planning.schedule import make_plan, with_twin
+    from bench.planning.schedule import make_plan, with_control
     from bench.running.campaign import seed_of
 
-    if profile.twins:
-        scenario = with_twin(scenario, load)
+    if profile.controls:
+        scenario = with_control(scenario, load)
     if seed is None:
         seed = seed_of(folder)
     if seed is None:
         seed = secrets.randbelow(1_000_000)
     loads = [Load(users=users) for users in sweep]
-    return make_plan(scenario, load, rounds or profile.rounds, measure_s or profile.measure_s, seed, sweep=loads)
+    return make_plan(scenario, load, rounds or profile.rounds, measure_s or profile.measure_s, seed, loads)
 
 
 def _measure(plan: Plan, folder: Path, profile: str, options: list[str], check: bool) -> int:
@@ -318,7 +318,7 @@ def own_command(
     with own_apps.variants_of(apps, revisions) as named:
         with measurement_lock(folder.parent):
             scenario = own_apps.own_scenario(named, asked)
-        plan = _plan(scenario, scenario.load, PROFILES[profile], rounds, measure_s, seed, folder, ())
+        plan = _plan(scenario, scenario.default_load, PROFILES[profile], rounds, measure_s, seed, folder, ())
         sys.exit(_measure(plan, folder, profile, words, check))
 
 

@@ -61,7 +61,7 @@ def own_scenario(apps: Mapping[str, AppSource], asked: EndpointLoad) -> Scenario
     health = asked.health
     for name, app in apps.items():
         facts = inspect(app, asked.environment)
-        served = replace(app, code=tuple(filter(None, (facts["package"],))))
+        served = replace(app, code_folders=tuple(filter(None, (facts["package"],))))
         with scouted(served, asked.environment, asked.options, asked.health or asked.path) as seen:
             health = health or _health(seen, asked)
             latency_s = _tried(seen, asked, name)
@@ -73,7 +73,7 @@ def own_scenario(apps: Mapping[str, AppSource], asked: EndpointLoad) -> Scenario
                 app=served,
                 uvicorn_options=asked.options,
                 environment=tuple(asked.environment.items()),
-                latency_s=latency_s,
+                expected_latency_s=latency_s,
                 exclusive=bool(asked.locustfile),
             )
         )

@@ -345,7 +345,7 @@ def _with_fix(finding: Finding, users: int, cores: int, fastest_rps: float) -> F
     law = _law(finding.category, worst, users, cores)
     gain = None
     if law is not None and worst.throughput is not None:
-        ceiling = law.ceiling_rps(users)
+        ceiling = law.max_rps(users)
         gain = Gain(law.formula, min(ceiling, fastest_rps), ceiling > fastest_rps)
         if gain.ceiling_rps <= worst.throughput.value:
             gain = None

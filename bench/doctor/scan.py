@@ -79,7 +79,7 @@ class Discovery:
 def take_history(patient: ScanRequest) -> Discovery:
     """Look at the app and try what it offers; UsageError where it cannot be served, or offers nothing to measure."""
     facts = inspect(patient.app, patient.environment)
-    app = replace(patient.app, code=tuple(filter(None, (facts["package"],))), start_up=True)
+    app = replace(patient.app, code_folders=tuple(filter(None, (facts["package"],))), watch_start_up=True)
     document = patient.document or facts.get("openapi_url", DOCUMENT)
     if document is None and not patient.paths:
         raise UsageError(
@@ -133,7 +133,7 @@ def examine(
 
 
 def _plans(patient: ScanRequest, history: Discovery, seed: int, checks: str) -> list[Plan]:
-    app = replace(patient.app, code=tuple(filter(None, (history.facts["package"],))))
+    app = replace(patient.app, code_folders=tuple(filter(None, (history.facts["package"],))))
     answered, prober, users = history.answered, history.prober, patient.users
     alone = alone_scenario(app, patient.options, answered, checks)
     loaded = loaded_scenarios(app, patient.options, answered, prober, users, checks)
@@ -142,7 +142,7 @@ def _plans(patient: ScanRequest, history: Discovery, seed: int, checks: str) -> 
     }
     environment = tuple(patient.environment.items())
     return [
-        make_plan(_with(scenario, environment), scenario.load, 1, lengths[scenario.name], seed)
+        make_plan(_with(scenario, environment), scenario.default_load, 1, lengths[scenario.name], seed)
         for scenario in (alone, *loaded)
     ]
 

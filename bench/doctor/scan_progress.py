@@ -37,7 +37,7 @@ class ScanProgress:
     def begin(self, plans: Sequence[Plan]) -> ScanProgress:
         """Say what will be measured and about how long it takes."""
         self._endpoints = {plan.scenario.name: plan.scenario.endpoint for plan in plans}
-        load_s = sum(lineup.load_s for plan in plans for made in plan.rounds for lineup in made.lineups)
+        load_s = sum(lineup.load_s for plan in plans for made in plan.rounds for lineup in made.groups)
         minutes = (load_s + OVERHEAD_S * len(plans)) / 60
         self._console.print(f"measuring {len(plans) - 1} endpoint(s), about {minutes:.1f} min")
         self._bar.update(total=len(plans))

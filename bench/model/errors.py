@@ -1,5 +1,5 @@
-"""The errors that a command ends with. Standard library only."""
+"""Errors that end a command. Standard library only."""
 
 
 class UsageError(Exception):
-    """What the user asked for is not allowed. The message is one line and says what is; exit status 2."""
+    """The user asked for something that is not possible. The message is one line; the exit status is 2."""

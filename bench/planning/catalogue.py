@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from bench.model import Scenario
-from bench.model.errors import UsageError
+from bench.model import Scenario, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 APPS = ROOT / "apps"
@@ -24,7 +23,7 @@ def names(apps: Path = APPS) -> tuple[str, ...]:
 def load(name: str, apps: Path = APPS) -> Scenario:
     """The scenario called ``name``. UsageError when there is none, or when its declaration cannot be used."""
     if name not in names(apps):
-        raise UsageError(f"there is no scenario {name!r}; there are: {', '.join(names(apps)) or 'none'}")
+        raise UsageError(f"unknown scenario {name!r}; there are: {', '.join(names(apps)) or 'none'}")
     scenario = getattr(_declaration(apps / name / DECLARATION), "SCENARIO", None)
     if not isinstance(scenario, Scenario):
         raise UsageError(f"{apps / name / DECLARATION} must declare SCENARIO = Scenario(...)")
@@ -32,14 +31,14 @@ def load(name: str, apps: Path = APPS) -> Scenario:
 
 
 def _declaration(path: Path) -> ModuleType:
-    """Run a declaration as a module of its own: two folders with scenarios never share one."""
+    """The declaration, run as a module of its own, so that scenarios of two folders never share one."""
     spec = importlib.util.spec_from_file_location(f"scenario_{path.parent.name}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever somebody's file does, it is theirs to mend
+    except Exception as error:  # the file is the user's: it may raise anything
         raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     return module
 
@@ -47,6 +46,24 @@ def _declaration(path: Path) -> ModuleType:
 def all_scenarios(apps: Path = APPS) -> tuple[Scenario, ...]:
     """Every scenario, in alphabetical order."""
     return tuple(load(name, apps) for name in names(apps))
+
+
+def narrowed(scenario: Scenario, wanted: tuple[str, ...]) -> Scenario | None:
+    """The scenario with only the variants in ``wanted`` (empty: all). None when it has none of them."""
+    if not wanted:
+        return scenario
+    variants = tuple(variant for variant in scenario.variants if variant.name in wanted)
+    return replace(scenario, variants=variants) if variants else None
+
+
+def check_variants(wanted: tuple[str, ...], apps: Path = APPS) -> None:
+    """UsageError for a name that no scenario has."""
+    if not wanted:
+        return
+    known = {variant.name for scenario in all_scenarios(apps) for variant in scenario.variants}
+    for name in wanted:
+        if name not in known:
+            raise UsageError(f"unknown variant {name!r}; there are: {', '.join(sorted(known))}")
 
 
 def app_of(scenario: Scenario, variant: str) -> str:
@@ -85,19 +102,3 @@ def source_of(scenario: Scenario, variant: str) -> str:
     if scenario.variant(variant).app and not path.is_file():
         return ""
     return path.read_text(encoding="utf-8")
-
-
-def narrowed(scenario: Scenario, wanted: tuple[str, ...]) -> Scenario | None:
-    """The scenario with only the variants in ``wanted`` (all, when that is empty); None when it has none of them."""
-    if not wanted:
-        return scenario
-    variants = tuple(variant for variant in scenario.variants if variant.name in wanted)
-    return replace(scenario, variants=variants) if variants else None
-
-
-def check_variants(wanted: tuple[str, ...], apps: Path = APPS) -> None:
-    """UsageError for a name that no scenario has."""
-    known = {variant.name for scenario in all_scenarios(apps) for variant in scenario.variants}
-    for name in wanted:
-        if name not in known:
-            raise UsageError(f"there is no variant {name!r}; there are: {', '.join(sorted(known))}")

@@ -1,4 +1,4 @@
-"""Plans a run: scenario x load x profile x seed -> rounds -> lineups -> turns. Pure: the same seed, the same plan."""
+"""Plans a run: scenario x load x rounds x seed -> rounds -> groups -> turns. Pure: the same seed, the same plan."""
 
 from __future__ import annotations
 
@@ -9,146 +9,140 @@ from dataclasses import replace
 
 from bench.model import Load, Plan, Round, Scenario, ServerGroup, Turn, Variant
 
-LATENCIES_MEASURED = 4
-"""A trial lasts at least so many predicted latencies: fewer, and its edges weigh as much as its middle."""
+MIN_LATENCIES_MEASURED = 4
+"""A trial lasts at least this many predicted latencies. In a shorter one the edges weigh as much as the middle."""
 LATENCIES_WARMUP = 2
-WARMUP_S = 1.0
-"""Of a variant alone at least: a fresh server imports lazily, starts threads and fills caches in its first second."""
-SHARED_WARMUP_S = 0.3
-"""Of each variant in a shared lineup, likewise: its server then still idles for the others' first turns, and the start
-of every later turn is thrown away, too."""
-LONGEST_TURN_S = 1.0
-LATENCIES_A_TURN = 10
-"""Measured in a turn, as far as that bound allows. Short, since the machine's speed changes between turns: on a noisy
+MIN_WARMUP_S = 1.0
+"""Of a variant in a group to itself. In its first second a fresh server imports, starts threads and fills caches."""
+MIN_SHARED_WARMUP_S = 0.3
+"""Of each variant in a shared group. Its server has then been idle during the other variants' first turns, and the
+start of every later turn is discarded, too."""
+MAX_TURN_S = 1.0
+LATENCIES_PER_TURN = 10
+"""Measured in a turn, as far as MAX_TURN_S allows. Short, since the machine's speed changes between turns: on a noisy
 host identical variants differed by 10 % a round with turns of 0.5 s, by 5 % with 0.12 s, for the same time measured. No
-shorter, since every turn ends with a wait of one latency until its last request is back."""
-TURN_S = 0.05
-"""Measured in a turn at least: a few thousand requests a second come in bursts, which its edges cut."""
-ARRIVALS_A_TURN = 20
-"""Where a timetable drives: a turn in which hardly anybody comes tells nothing."""
-TURN_WARMUP_S = (0.02, 0.1)
-"""Cut from every turn: two latencies, until the users have come over and their bursts have spread, but no less than the
-first and no more than the second, unless a single latency is longer."""
+shorter, since every turn ends with a wait of one latency for its last answer."""
+MIN_TURN_MEASURE_S = 0.05
+"""Measured in a turn. A few thousand requests a second come in bursts, which the edges of a shorter turn would cut."""
+MIN_ARRIVALS_PER_TURN = 20
+"""In the open model. A turn with next to no arrivals says nothing."""
+MIN_TURN_WARMUP_S, MAX_TURN_WARMUP_S = 0.02, 0.1
+"""Discarded at the start of every turn: two latencies, within these limits, until the users have moved to the server
+and their bursts have spread. Never less than one latency."""
 
 
 def make_plan(
-    scenario: Scenario,
-    load: Load,
-    rounds: int,
-    measure_s: float,
-    seed: int,
-    together: bool = True,
-    sweep: Sequence[Load] = (),
+    scenario: Scenario, load: Load, rounds: int, measure_s: float, seed: int, sweep: Sequence[Load] = ()
 ) -> Plan:
-    """Plan ``rounds`` of randomised complete blocks, each measuring every variant for about ``measure_s`` seconds.
+    """Plan ``rounds`` of randomised complete blocks, each of which measures every variant for about ``measure_s``.
 
-    ``together`` lets quick variants share a lineup and take turns. ``sweep`` are loads besides: each of them gets as
-    many rounds, in an order that is drawn anew each time.
+    Variants with short latencies share a group and take turns, unless they are exclusive. ``sweep`` are more loads:
+    each of them gets as many rounds, in an order that is drawn anew for each round number.
     """
-    besides = tuple(each for each in dict.fromkeys(sweep) if each != load)
+    more_loads = tuple(each for each in dict.fromkeys(sweep) if each != load)
     made: list[Round] = []
     for number in range(1, rounds + 1):
-        loads = [load, *besides]
+        loads = [load, *more_loads]
         random.Random(f"{seed}/{scenario.name}/loads/{number}").shuffle(loads)
-        made += [_round(scenario, each, number, measure_s, seed, together) for each in loads]
-    return Plan(scenario, load, seed, measure_s, tuple(made), besides)
+        made += [_round(scenario, each, number, measure_s, seed) for each in loads]
+    return Plan(scenario, load, seed, measure_s, tuple(made), more_loads)
 
 
-def with_twin(scenario: Scenario, load: Load) -> Scenario:
-    """The scenario with a twin of one of its fixes: what two names for the same thing differ by is the noise floor.
+def with_control(scenario: Scenario, load: Load) -> Scenario:
+    """The scenario with an A/A control of one of its fixes: the difference between the two is the noise.
 
-    It is the last fix that shares a lineup, since most comparisons are made there, or else the last without companions,
-    whose twin would find its leftovers. A scenario that has a twin, or no such fix, stays as it is.
+    The control repeats the last fix that shares a group, since most comparisons are made there. Without one it repeats
+    the last fix without sidecars, because sidecars leave data behind that the control would find. The scenario stays as
+    it is when it has a control already, or no such fix.
     """
-    if any(variant.twin for variant in scenario.variants):
+    if any(variant.control_of for variant in scenario.variants):
         return scenario
     fixes = [variant for variant in scenario.variants if variant.role == "fix" and not variant.sidecars]
     candidates = [variant for variant in fixes if _shares(variant, load)] or fixes
     if not candidates:
         return scenario
-    last = candidates[-1]
-    twin = replace(
-        last, name=f"{last.name}_twin", summary=f"{last.summary}, once more", file=last.module, twin=last.name
+    fix = candidates[-1]
+    control = replace(
+        fix,
+        name=f"{fix.name}_control",
+        summary=f"{fix.summary} (A/A control)",
+        same_file_as=fix.module,
+        control_of=fix.name,
     )
-    return replace(scenario, variants=(*scenario.variants, twin))
+    return replace(scenario, variants=(*scenario.variants, control))
 
 
 def predicted_latency_s(variant: Variant, load: Load) -> float | None:
-    """What the variant's law says that a request takes under ``load``, or else what a try did; None where neither."""
-    return variant.latency_s if variant.bound is None else variant.bound.latency_s(load.users)
+    """Latency of a request under ``load``, by the variant's bound or by what a try showed. None without either."""
+    return variant.expected_latency_s if variant.bound is None else variant.bound.min_latency_s(load.users)
 
 
-def _round(scenario: Scenario, load: Load, number: int, measure_s: float, seed: int, together: bool) -> Round:
+def _round(scenario: Scenario, load: Load, number: int, measure_s: float, seed: int) -> Round:
     draw = random.Random(f"{seed}/{scenario.name}/{load.name}/{number}")
-    groups = _groups(scenario, load, together)
-    for group in groups:
-        draw.shuffle(group)
-    draw.shuffle(groups)
-    lineups = [
-        _lineup(scenario, load, number, index, group, measure_s, draw.getrandbits(32))
-        for index, group in enumerate(groups, start=1)
-    ]
-    return Round(scenario.name, load, number, tuple(lineups))
+    shared_out = _shared_out(scenario, load)
+    for variants in shared_out:
+        draw.shuffle(variants)
+    draw.shuffle(shared_out)
+    groups: list[ServerGroup] = []
+    for index, variants in enumerate(shared_out, start=1):
+        names, group_seed = tuple(variant.name for variant in variants), draw.getrandbits(32)
+        turns = _turns(scenario, variants, load, measure_s, group_seed)
+        groups.append(ServerGroup(scenario.name, number, index, names, load, turns, group_seed))
+    return Round(scenario.name, load, number, tuple(groups))
 
 
-def _groups(scenario: Scenario, load: Load, together: bool) -> list[list[Variant]]:
-    sharing = [variant for variant in scenario.variants if together and _shares(variant, load)]
-    alone = [[v] for v in scenario.variants if v not in sharing]
-    return [*alone, sharing] if sharing else alone
+def _shared_out(scenario: Scenario, load: Load) -> list[list[Variant]]:
+    """The variants of each group."""
+    sharing = [variant for variant in scenario.variants if _shares(variant, load)]
+    single = [[variant] for variant in scenario.variants if variant not in sharing]
+    return [*single, sharing] if sharing else single
 
 
 def _shares(variant: Variant, load: Load) -> bool:
     latency_s = predicted_latency_s(variant, load)
     if variant.exclusive or latency_s is None:
         return False
-    return _turn_warmup_s(latency_s) + LATENCIES_MEASURED * latency_s <= LONGEST_TURN_S
+    return _turn_warmup_s(latency_s) + MIN_LATENCIES_MEASURED * latency_s <= MAX_TURN_S
 
 
 def _turn_warmup_s(latency_s: float) -> float:
-    least_s, most_s = TURN_WARMUP_S
-    return max(least_s, min(most_s, 2 * latency_s), latency_s)
+    return max(MIN_TURN_WARMUP_S, min(MAX_TURN_WARMUP_S, 2 * latency_s), latency_s)
 
 
-def _lineup(
-    scenario: Scenario, load: Load, number: int, index: int, group: list[Variant], measure_s: float, seed: int
-) -> ServerGroup:
-    names = tuple(variant.name for variant in group)
-    turns = _one_turn(scenario, group[0], load, measure_s) if len(group) == 1 else _turns(group, load, measure_s, seed)
-    return ServerGroup(scenario.name, number, index, names, load, turns, seed)
+def _turns(scenario: Scenario, variants: list[Variant], load: Load, measure_s: float, seed: int) -> tuple[Turn, ...]:
+    if len(variants) == 1:
+        return (_single_turn(scenario, variants[0], load, measure_s),)
+    return _alternating_turns(variants, load, measure_s, seed)
 
 
-def _one_turn(scenario: Scenario, variant: Variant, load: Load, measure_s: float) -> tuple[Turn, ...]:
+def _single_turn(scenario: Scenario, variant: Variant, load: Load, measure_s: float) -> Turn:
     latency_s = predicted_latency_s(variant, load) or 0.0
-    warmup_s = max(WARMUP_S, scenario.warmup_s, LATENCIES_WARMUP * latency_s)
-    return (Turn(variant.name, 1, warmup_s, max(measure_s, LATENCIES_MEASURED * latency_s), latency_s),)
+    warmup_s = max(MIN_WARMUP_S, scenario.min_warmup_s, LATENCIES_WARMUP * latency_s)
+    return Turn(variant.name, 1, warmup_s, max(measure_s, MIN_LATENCIES_MEASURED * latency_s), latency_s)
 
 
-def _turns(group: list[Variant], load: Load, measure_s: float, seed: int) -> tuple[Turn, ...]:
-    latencies = {variant.name: predicted_latency_s(variant, load) or 0.0 for variant in group}
-    slowest_s = max(latencies.values())
+def _alternating_turns(variants: list[Variant], load: Load, measure_s: float, seed: int) -> tuple[Turn, ...]:
+    latencies_s = {variant.name: predicted_latency_s(variant, load) or 0.0 for variant in variants}
+    slowest_s = max(latencies_s.values())
     warmup_s = _turn_warmup_s(slowest_s)
-    arrivals_s = 0.0 if load.rate_rps is None else ARRIVALS_A_TURN / load.rate_rps
-    longest_s = min(LONGEST_TURN_S - warmup_s, max(TURN_S, LATENCIES_A_TURN * slowest_s, arrivals_s))
-    rotations = math.ceil(measure_s / longest_s - 1e-9)  # 2.4 / 0.4 is a little more than 6
-    turn_s = max(measure_s / rotations, LATENCIES_MEASURED * slowest_s)
+    first_warmup_s = max(MIN_SHARED_WARMUP_S, LATENCIES_WARMUP * slowest_s)
+    arrivals_s = 0.0 if load.rate_rps is None else MIN_ARRIVALS_PER_TURN / load.rate_rps
+    longest_s = min(MAX_TURN_S - warmup_s, max(MIN_TURN_MEASURE_S, LATENCIES_PER_TURN * slowest_s, arrivals_s))
+    passes = math.ceil(measure_s / longest_s - 1e-9)  # 2.4 / 0.4 is a little more than 6
+    turn_s = max(measure_s / passes, MIN_LATENCIES_MEASURED * slowest_s)
+    turns = [Turn(name, 0, first_warmup_s, 0.0, latencies_s[name]) for name in _first_pass(latencies_s)]
     draw = random.Random(seed)
-    names = list(latencies)
-    turns = []
-    for rotation in range(rotations + 1):
-        # Every other rotation is the mirror of the one before: what drifts steadily cancels out.
-        if rotation % 2:
+    names = _first_pass(latencies_s)
+    for number in range(1, passes + 1):
+        # Every other pass is the mirror of the one before, so that a steady drift cancels out.
+        if number % 2:
             draw.shuffle(names)
         else:
             names.reverse()
-        for name in names:
-            first = rotation == 0  # the fresh server's warm-up: thrown away whole
-            turns.append(
-                Turn(
-                    name,
-                    rotation,
-                    max(SHARED_WARMUP_S, LATENCIES_WARMUP * slowest_s) if first else warmup_s,
-                    0.0 if first else turn_s,
-                    latencies[name],
-                )
-            )
+        turns += [Turn(name, number, warmup_s, turn_s, latencies_s[name]) for name in names]
     return tuple(turns)
+
+
+def _first_pass(latencies_s: dict[str, float]) -> list[str]:
+    """Order of the warm-up. The servers were started in the opposite order."""
+    return list(reversed(latencies_s))

@@ -66,7 +66,7 @@ def run_campaign(
     for made in missing:
         _forget(run, plan, made)
         fresh()
-        for lineup in made.lineups:
+        for lineup in made.groups:
             watch.lineup(lineup)
             measured = measure(lineup, watch.phase)
             watch.measured(lineup, measured)
@@ -198,7 +198,7 @@ def entry_of(plan: Plan, profile: str) -> dict[str, Any]:
         "load": load.as_json(),
         **({"sweep": sweep} if sweep else {}),
         "seed": plan.seed,
-        "rounds": plan.repeats,
+        "rounds": plan.rounds_per_load,
         "measure_s": plan.measure_s,
         "profile": profile,
         "variants": [
@@ -210,7 +210,7 @@ def entry_of(plan: Plan, profile: str) -> dict[str, Any]:
                 "source": source_of(scenario, variant.name),
                 "workers": variant.workers,
                 "uvicorn_options": list(variant.uvicorn_options),
-                "twin": variant.twin,
+                "twin": variant.control_of,
                 "law": _law(variant, load),
             }
             for variant in scenario.variants
@@ -227,9 +227,9 @@ def _law(variant: Variant, load: Load) -> dict[str, Any] | None:
         "formula": law.formula,
         "kind": law.kind,
         "service_s": law.service_s,
-        "servers": None if law.servers == float("inf") else law.servers,
-        "ceiling_rps": law.ceiling_rps(load.users, load.rate_rps),
-        "latency_s": law.latency_s(load.users),
+        "servers": None if law.places == float("inf") else law.places,
+        "ceiling_rps": law.max_rps(load.users, load.rate_rps),
+        "latency_s": law.min_latency_s(load.users),
     }
 
 

@@ -270,9 +270,9 @@ def server_environment(scenario: Scenario, variant: Variant, folder: Path) -> di
     target, code = app_of(scenario, variant.name), [app_dir_of(scenario, variant.name)]
     if variant.app is None:
         return probe_setup.environment(clean_environment(), target, folder, code)
-    code += map(Path, variant.app.code)
+    code += map(Path, variant.app.code_folders)
     return probe_setup.environment(
-        clean_environment(), target, folder, code, factory=variant.app.factory, start_up=variant.app.start_up
+        clean_environment(), target, folder, code, factory=variant.app.factory, start_up=variant.app.watch_start_up
     )
 
 
@@ -376,7 +376,7 @@ def _write_lineup(path: Path, lineup: ServerGroup, ready: list[_Server], folders
     turns = [
         {
             "variant": turn.variant,
-            "rotation": turn.rotation,
+            "rotation": turn.pass_number,
             "warmup_s": turn.warmup_s,
             "measure_s": turn.measure_s,
             "stagger_s": turn.stagger_s,

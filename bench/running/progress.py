@@ -83,7 +83,7 @@ class CampaignProgress:
         """Say what will be measured and about how long it takes."""
         self._rounds = max((made.number for made in rounds), default=0)
         self._swept = len({made.load for made in rounds}) > 1
-        self._left = [lineup for made in rounds for lineup in made.lineups]
+        self._left = [lineup for made in rounds for lineup in made.groups]
         if kept:
             self._console.print(f"{self._scenario}: {kept} of {kept + len(rounds)} rounds are there already")
         if rounds:

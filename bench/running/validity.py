@@ -99,10 +99,10 @@ def below_ceiling(evidence: Evidence) -> str | None:
     law, measured_rps = evidence.bound, evidence.main.get("throughput_rps")
     if law is None or law.kind != "waiting" or measured_rps is None:
         return None
-    ceiling_rps = law.ceiling_rps(evidence.load.users, evidence.load.rate_rps)
+    ceiling_rps = law.max_rps(evidence.load.users, evidence.load.rate_rps)
     # A Poisson second may bring more than the mean rate: only the station's own bound cannot be beaten.
     if evidence.load.model == "open":
-        ceiling_rps = law.ceiling_rps()
+        ceiling_rps = law.max_rps()
     if measured_rps <= ABOVE_CEILING_MOST * ceiling_rps:
         return None
     return f"{measured_rps:.0f} req/s is above the ceiling of {ceiling_rps:.0f} req/s: the measurement is wrong"

@@ -89,4 +89,4 @@ class RunRegistry:
 def one_turn(scenario: Scenario, load: Load, place: RunSlot, measure_s: float, seed: int) -> ServerGroup:
     """The lineup of a scenario's one variant, as its round at ``place``."""
     (made,) = make_plan(scenario, load, 1, measure_s, seed).rounds
-    return replace(made.lineups[0], round=place.round)
+    return replace(made.groups[0], round=place.round)

@@ -49,7 +49,7 @@ def starting(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of ``ugly_start``: all of its variants in one lineup."""
     run = tmp_path_factory.mktemp("starting")
     scenario = catalogue.load("ugly_start", UGLY)
-    (made,) = make_plan(scenario, Load(users=4), rounds=1, measure_s=0.3, seed=1).rounds[0].lineups
+    (made,) = make_plan(scenario, Load(users=4), rounds=1, measure_s=0.3, seed=1).rounds[0].groups
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(group, "READY_WITHIN_S", READY_WITHIN_S)
         returned = measured(scenario, made, run)

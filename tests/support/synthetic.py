@@ -274,7 +274,7 @@ def troubled_run(run: Path, reason: str = "the app raised ImportError", log_tail
 
 def simulate_trial(run: Path, name: str, way: Way, number: int, draws: random.Random) -> Path:
     """A warm-up, then a measured part of at least four latencies; a closed loop of users beside a health prober."""
-    latency_s = way.law.latency_s(USERS) if way.law else WAIT_S
+    latency_s = way.law.min_latency_s(USERS) if way.law else WAIT_S
     start_s = 1000.0 * number
     warm_until_s = start_s + max(1.0, 2 * latency_s)
     end_s = warm_until_s + max(3.0, 4 * latency_s)
@@ -384,17 +384,17 @@ def _variant(way: Way) -> dict[str, Any]:
     law = way.law and {
         "formula": way.law.formula,
         "service_s": way.law.service_s,
-        "servers": None if way.law.servers == float("inf") else way.law.servers,
+        "servers": None if way.law.places == float("inf") else way.law.places,
         "kind": way.law.kind,
-        "ceiling_rps": way.law.ceiling_rps(USERS),
-        "latency_s": way.law.latency_s(USERS),
+        "ceiling_rps": way.law.max_rps(USERS),
+        "latency_s": way.law.min_latency_s(USERS),
     }
     described = {"name": way.name, "role": way.role, "summary": way.summary, "law": law, "workers": 1}
     return described | {"file": f"apps/blocking/{way.name}.py", "source": way.source}
 
 
 def _users(way: Way, start_s: float, end_s: float, speed: float, draws: random.Random) -> list[Request]:
-    latency_s = way.law.latency_s(USERS) if way.law else WAIT_S
+    latency_s = way.law.min_latency_s(USERS) if way.law else WAIT_S
     requests = []
     for _ in range(USERS):
         now_s = start_s + draws.random() * latency_s

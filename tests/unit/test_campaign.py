@@ -25,9 +25,9 @@ SCENARIO = Scenario(
     "made_up",
     "?",
     (
-        Variant("trap", "trap", "", blocked_loop(0.05), file="fine"),
-        Variant("fix", "fix", "", awaited(0.05), file="fine"),
-        Variant("other", "fix", "", awaited(0.05), file="fine"),
+        Variant("trap", "trap", "", blocked_loop(0.05), same_file_as="fine"),
+        Variant("fix", "fix", "", awaited(0.05), same_file_as="fine"),
+        Variant("other", "fix", "", awaited(0.05), same_file_as="fine"),
     ),
     path="/",
     folder=str(UGLY / "ugly_run"),
@@ -150,7 +150,7 @@ def test_a_run_is_not_resumed_with_another_sweep(tmp_path: Path) -> None:
 def test_everything_is_measured_in_the_plans_order(tmp_path: Path) -> None:
     plan = plan_of()
     outcome, fake = ran(tmp_path, plan)
-    assert fake.lineups == [lineup for made in plan.rounds for lineup in made.lineups]
+    assert fake.lineups == [lineup for made in plan.rounds for lineup in made.groups]
     assert len(outcome.trials) == 9
     assert outcome.rounds_kept == 0
     assert outcome.troubled == ()
@@ -161,7 +161,7 @@ def test_the_watch_hears_of_everything_in_order(tmp_path: Path) -> None:
     notes = Notes()
     run_campaign(plan, tmp_path, Fake(tmp_path), notes)
     expected: list[tuple[Any, ...]] = [("planned", [1], 0)]
-    for lineup in plan.rounds[0].lineups:
+    for lineup in plan.rounds[0].groups:
         expected += [("lineup", lineup.name), ("phase", "loading"), ("measured", lineup.name, list(lineup.variants))]
     assert notes.said == expected
 
@@ -244,7 +244,7 @@ def test_a_spoilt_trial_has_its_whole_round_measured_again(tmp_path: Path, spoil
         (trial_folder(tmp_path, variant, 2) / "leftover").touch()
     spoil(trial_folder(tmp_path, "fix", 2))
     outcome, fake = ran(tmp_path, plan)
-    assert fake.lineups == list(plan.rounds[1].lineups)
+    assert fake.lineups == list(plan.rounds[1].groups)
     assert outcome.rounds_kept == 2
     assert complete(tmp_path, plan) == [1, 2, 3]
     assert not [v for v in plan.variants if (trial_folder(tmp_path, v, 2) / "leftover").exists()]
@@ -253,14 +253,14 @@ def test_a_spoilt_trial_has_its_whole_round_measured_again(tmp_path: Path, spoil
 @pytest.mark.parametrize("crash", [RuntimeError("a bug"), KeyboardInterrupt()], ids=["a bug", "Ctrl-C"])
 def test_a_crash_passes_through_and_costs_one_round(tmp_path: Path, crash: BaseException) -> None:
     plan = plan_of()
-    last = plan.rounds[1].lineups[-1]  # the round's first lineup has ended well
+    last = plan.rounds[1].groups[-1]  # the round's first lineup has ended well
     fake = Fake(tmp_path, crash=lambda lineup: crash if lineup == last else None)
     with pytest.raises(type(crash)):
         ran(tmp_path, plan, fake)
     assert complete(tmp_path, plan) == [1]
     assert fake.rounds == [1, 2]
     outcome, again = ran(tmp_path, plan)
-    assert again.lineups == [*plan.rounds[1].lineups, *plan.rounds[2].lineups]
+    assert again.lineups == [*plan.rounds[1].groups, *plan.rounds[2].groups]
     assert outcome.rounds_kept == 1
     assert complete(tmp_path, plan) == [1, 2, 3]
 
@@ -296,7 +296,7 @@ def test_a_run_that_cannot_be_read_has_no_seed(tmp_path: Path, content: bytes) -
 
 FEWER = replace(SCENARIO, variants=SCENARIO.variants[:2])
 SLOWER = replace(SCENARIO, variants=(*SCENARIO.variants[:2], replace(SCENARIO.variants[2], bound=awaited(0.06))))
-REWRITTEN = replace(SCENARIO, variants=(*SCENARIO.variants[:2], replace(SCENARIO.variants[2], file="dies")))
+REWRITTEN = replace(SCENARIO, variants=(*SCENARIO.variants[:2], replace(SCENARIO.variants[2], same_file_as="dies")))
 
 
 @pytest.mark.parametrize(

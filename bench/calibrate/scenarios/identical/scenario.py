@@ -14,6 +14,6 @@ SCENARIO = Scenario(
     users=32,
     variants=(
         Variant("first", "baseline", "async def, returns at once", bound=LAW),
-        Variant("second", "baseline", "the same file again", bound=LAW, file="first"),
+        Variant("second", "baseline", "the same file again", bound=LAW, same_file_as="first"),
     ),
 )

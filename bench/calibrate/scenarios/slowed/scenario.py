@@ -16,7 +16,7 @@ SCENARIO = Scenario(
     path="/",
     users=32,
     variants=tuple(
-        Variant(name, "baseline", f"{percent} % slower" if percent else "as it is", bound=LAW, file="work")
+        Variant(name, "baseline", f"{percent} % slower" if percent else "as it is", bound=LAW, same_file_as="work")
         for name, percent in SLOWED_PERCENT.items()
     ),
 )
