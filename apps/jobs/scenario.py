@@ -39,10 +39,10 @@ SCENARIO = Scenario(
     endpoint="job done",
     locustfile="locustfiles/submit_and_poll.py",
     rate_rps=16,
-    warmup_s=1.0,  # with the first job the brokers' clients connect, which takes a second
+    min_warmup_s=1.0,  # with the first job the brokers' clients connect, which takes a second
     parallel=True,
     services=("valkey",),
-    packages="jobs",
+    dependency_group="jobs",
     variants=(
         Variant("inline", "trap", "no queue: done before the answer", bound=ONE, exclusive=True),
         Variant("background_tasks", "baseline", "FastAPI's BackgroundTasks", bound=ONE, exclusive=True),

@@ -16,7 +16,7 @@ def _served(loop: str, parser: str) -> Variant:
         f"{loop}, {parser}",
         bound=gil_bound(CPU_S[name]),
         uvicorn_options=("--loop", loop, "--http", parser),
-        file="" if name == FILE else FILE,
+        same_file_as="" if name == FILE else FILE,
     )
 
 

@@ -14,12 +14,12 @@ SCENARIO = Scenario(
     variants=(
         Variant("async_def", "baseline", "async def", bound=gil_bound(LOOP_S)),
         Variant(
-            "async_def_twin",
+            "async_def_control",
             "baseline",
             "async def, once more",
             bound=gil_bound(LOOP_S),
-            file="async_def",
-            twin="async_def",
+            same_file_as="async_def",
+            control_of="async_def",
         ),
         Variant("plain_def", "baseline", "plain def", bound=gil_bound(THREAD_S)),
         Variant("async_with_sync_dependency", "baseline", "async def, def dependency", bound=gil_bound(THREAD_S)),

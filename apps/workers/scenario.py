@@ -23,7 +23,7 @@ SCENARIO = Scenario(
                 f"blocking, {workers} workers",
                 bound=blocked_workers(WAIT_S, workers),
                 workers=workers,
-                file="trap_1_worker",
+                same_file_as="trap_1_worker",
             )
             for workers in (2, 4)
         ),
