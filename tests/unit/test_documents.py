@@ -69,7 +69,7 @@ def test_every_scenario_is_in_the_readme() -> None:
         rows = [line for line in readme.splitlines() if line.startswith(f"| `{scenario.name}` |")]
         assert len(rows) == 1, scenario.name
         assert scenario.question in rows[0]
-        assert [v.name for v in scenario.variants if not v.twin and f"`{v.name}`" not in rows[0]] == []
+        assert [v.name for v in scenario.variants if not v.control_of and f"`{v.name}`" not in rows[0]] == []
 
 
 def test_the_guide_asks_three_questions() -> None:
