@@ -1,4 +1,5 @@
-"""The harness measures itself on this machine: how much its figures can be trusted here, and where they end.
+"""The harness measures itself on this machine: how far its figures can be trusted here, and what limits them.
 
-Each part writes one tidy CSV into ``results/calibration/``; the page is drawn from those files alone.
+``parts/`` measures and writes one CSV file for each part into ``results/calibration/``. The page is made from those files
+alone: ``calibration_figures.py``, ``targets.py``, ``part_charts/``, ``calibration_page.py``.
 """

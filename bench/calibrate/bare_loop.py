@@ -1,4 +1,4 @@
-"""The machine's own limit: a loop that sleeps to an absolute timetable and does nothing else.
+"""The limit of the machine: a loop that only sleeps to an absolute schedule.
 
 python bench/calibrate/bare_loop.py RATE SECONDS    prints the lag of each wake-up in microseconds, as JSON
 """
@@ -11,15 +11,15 @@ import time
 
 
 def lags_us(rate_rps: float, seconds: float) -> list[int]:
-    """How late each wake-up was."""
+    """Lag of each wake-up."""
     origin_s = time.perf_counter() + 0.1
-    late = []
+    lags = []
     for number in range(int(rate_rps * seconds)):
         due_s = origin_s + number / rate_rps
         while (left_s := due_s - time.perf_counter()) > 0:
             time.sleep(left_s)
-        late.append(int((time.perf_counter() - due_s) * 1e6))
-    return late
+        lags.append(int((time.perf_counter() - due_s) * 1e6))
+    return lags
 
 
 if __name__ == "__main__":

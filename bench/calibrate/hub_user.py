@@ -16,7 +16,7 @@ def _options(parser: Any) -> None:
 
 
 class HubUser(HubHttpUser):
-    """Asks for / as fast as it answers, or at ``--rate``."""
+    """Requests / in a closed loop, or at ``--rate``."""
 
 
 @events.test_start.add_listener

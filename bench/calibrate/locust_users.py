@@ -1,4 +1,4 @@
-"""Locust's own users, for the comparison of generators: ``locust -f bench/calibrate/locust_users.py FastUser``."""
+"""Users of Locust itself, for the comparison of generators: ``locust -f bench/calibrate/locust_users.py FastUser``."""
 
 from __future__ import annotations
 

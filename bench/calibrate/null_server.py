@@ -1,10 +1,10 @@
-"""A server that does next to nothing, for measuring load generators: nginx where it is installed, else one of ours.
+"""A server that does next to nothing, for measuring load generators: nginx if it is installed, otherwise this module.
 
     python -m bench.calibrate.null_server PORT [--freeze-s 1 --every-s 5]
 
 ``GET /`` answers 200 with two bytes; ``GET /count`` answers with the number of requests received so far. With
-``--freeze-s`` the whole server stands still every ``--every-s`` after its first ``GET /``, for so long, as one blocking
-call in an event loop would make it.
+``--freeze-s`` the whole server freezes for that long every ``--every-s`` after its first ``GET /``, like an event loop
+with a blocking call.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ http {{
 
 
 def command(port: int, folder: Path) -> tuple[str, list[str]]:
-    """What the null server is called in the results, and how it is started."""
+    """The null server's name in the results, and its command."""
     if NGINX is None:
         return "uvloop + httptools", [sys.executable, "-m", "bench.calibrate.null_server", str(port)]
     config = folder / "nginx.conf"
@@ -57,7 +57,7 @@ def command(port: int, folder: Path) -> tuple[str, list[str]]:
 
 
 def freezing_command(port: int, freeze_s: float, every_s: float) -> list[str]:
-    """How the server that stands still is started."""
+    """The command of the server that freezes."""
     options = ["--freeze-s", str(freeze_s), "--every-s", str(every_s)]
     return [sys.executable, "-m", "bench.calibrate.null_server", str(port), *options]
 
@@ -74,7 +74,7 @@ class _Protocol(asyncio.Protocol):
     on_first: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class, not one of asyncio's
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's class does not inherit from asyncio's
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
 

@@ -1,4 +1,4 @@
-"""Memory of the recorder: feeds it so many requests, as fast as it folds them, and prints its resident set in MB.
+"""Memory of the recorder: records so many requests and prints the resident memory in MB.
 
 python -m bench.calibrate.recorder_memory REQUESTS
 """
@@ -16,14 +16,14 @@ from bench.load.endpoint_recorder import EndpointRecorder, IntervalStats, fold
 from bench.load.trial_recorder import IntervalReport, TrialRecorder
 
 PER_INTERVAL = 50_000
-"""A second's worth at the generator's own top speed."""
+"""What the generator records in a second at its highest rate."""
 
 
 def resident_mb(requests: int) -> float:
-    """Record ``requests`` latencies of a broad distribution, in intervals, through to the files."""
+    """Resident memory after recording ``requests`` latencies of a broad distribution, in intervals, and writing the files."""
     draw = random.Random(1)
     with tempfile.TemporaryDirectory() as folder:
-        ledger = TrialRecorder({"null": Path(folder)})
+        recorder = TrialRecorder({"null": Path(folder)})
         channel = EndpointRecorder("GET /", 0.0)
         for number in range(-(-requests // PER_INTERVAL)):
             count = min(PER_INTERVAL, requests - number * PER_INTERVAL)
@@ -31,9 +31,9 @@ def resident_mb(requests: int) -> float:
             for _ in range(count):
                 channel.add_service(int(draw.lognormvariate(8, 1)) + 1)
             rows = [row for row in fold(channel.take()) if isinstance(row, IntervalStats)]
-            ledger.interval(IntervalReport(number, 0, "null", True, float(number), number + 1.0, rows))
+            recorder.interval(IntervalReport(number, 0, "null", True, float(number), number + 1.0, rows))
         resident = psutil.Process().memory_info().rss / 1e6
-        ledger.finish()
+        recorder.finish()
     return resident
 
 

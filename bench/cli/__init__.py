@@ -18,6 +18,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from bench.calibrate.rows import PARTS
 from bench.model import PROFILES, Load, Plan, Profile, Scenario
 from bench.model.errors import UsageError
 from bench.planning import catalogue
@@ -90,9 +91,6 @@ PLACE = click.Path(path_type=Path)
 
 TROUBLED = 1
 """Exit status where a trial could not be measured, or not be trusted."""
-
-CALIBRATED = ("generators", "lag", "freeze", "memory", "overhead", "noise", "probe", "verdicts")
-"""The parts of calibration, in order."""
 
 
 @click.group()
@@ -465,21 +463,21 @@ def _report_checkup(run: Path, fail_on: tuple[str, ...]) -> int:
 
 
 @app.command("calibrate")
-@click.option("--part", "parts", multiple=True, type=click.Choice(CALIBRATED), help="Only this one; repeatable.")
+@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Only this one; repeatable.")
 @click.option("--rounds", type=click.IntRange(1, 1000), help="Instead of each part's own.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, help="Of the orders.")
 @click.option("--results", type=click.Path(path_type=Path), default=catalogue.ROOT / "results", hidden=True)
 def calibrate_command(parts: tuple[str, ...], rounds: int | None, seed: int, results: Path) -> None:
     """Measure the harness itself on this machine, into results/calibration/."""
-    from bench.calibrate.measure import calibrate
+    from bench.calibrate.calibration_run import calibrate
     from bench.running.campaign import measurement_lock
 
     folder = results.absolute() / "calibration"
     _make_folder(folder.parent)
     with measurement_lock(folder.parent):
         _make_folder(folder)
-        calibrate(folder, parts or CALIBRATED, rounds, seed, lambda line: console.print(line, highlight=False))
-    sys.exit(_draw(folder))
+        failed = calibrate(folder, parts or PARTS, rounds, seed, lambda line: console.print(line, highlight=False))
+    sys.exit(_draw(folder) or (TROUBLED if failed else 0))
 
 
 @app.command("web")

@@ -15,7 +15,7 @@ from bench.analysis import claims
 from bench.analysis.claims import ClaimVerdict
 from bench.analysis.summary import Summary, to_csv
 from bench.analysis.tables import read_run
-from bench.calibrate.page import draw_calibration, quote
+from bench.calibrate.calibration_page import draw_calibration, quote
 from bench.report.charts.overview import overview
 from bench.report.formats.summary_md import summary_md
 from bench.report.pages.index_page import OVERVIEW, headline, page

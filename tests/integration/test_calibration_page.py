@@ -1,4 +1,4 @@
-"""Calibration's page, charts and quotation: known numbers in, known words out; broken and hostile files do no harm."""
+"""Calibration: its parts, page, charts and quotation. Known numbers give known words; broken and hostile files do no harm."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -21,11 +21,24 @@ from test_charts import text_boxes
 from test_page import HOSTILE, Tags, assert_harmless, without_charts
 
 from bench.analysis.statistics import spread_about_zero, spread_ratio
-from bench.calibrate import charts as charts
-from bench.calibrate import parts
-from bench.calibrate.analysis import PARTS, Tried, VerdictRow, deviations, read_calibration, slowed_by, tried_verdicts
-from bench.calibrate.measure import calibrate
-from bench.calibrate.page import draw_calibration, quote, targets
+from bench.calibrate.calibration_figures import TriedVerdicts, deviations, slowed_by, tried_verdicts
+from bench.calibrate.calibration_files import csv_text, read_calibration
+from bench.calibrate.calibration_page import draw_calibration, quote
+from bench.calibrate.calibration_run import calibrate
+from bench.calibrate.measurements import PART_MEASUREMENTS, CalibrationPart
+from bench.calibrate.part_charts import PART_CHARTS, draw_part_charts
+from bench.calibrate.parts import (
+    measure_freeze,
+    measure_generators,
+    measure_lag,
+    measure_memory,
+    measure_noise,
+    measure_overhead,
+    measure_probe_cost,
+)
+from bench.calibrate.rows import PARTS, ROW_TYPES, CalibrationRow, VerdictRow
+from bench.calibrate.setup import CalibrationFailed, CalibrationSetup
+from bench.calibrate.targets import targets
 from bench.model import ServerGroup, bounds
 from bench.report.charts import canvas
 from bench.report.draw import draw
@@ -163,16 +176,16 @@ TITLES = {
     "generators": "HubHttpUser: 50,000 requests/s on one core, 10 × FastHttpUser, 0.91 × wrk; "  # noqa: RUF001
     "10.4 µs of CPU, a seventeenth",
     "lag": "At 1,000 requests/s HubHttpUser's lag is 0.50 × a bare sleep loop's at p50, 2.0 × at p99",  # noqa: RUF001
-    "freeze": "Response times at most 3.0 ms (0.60 %) off arithmetic; "
-    "at p90 a closed loop claims 0.62 ms where users wait 502 ms",
+    "freeze": "Response times at most 3.0 ms (0.60 %) off the computed value; "
+    "at p90 a closed loop shows 0.62 ms where users wait 502 ms",
     "memory": "Recording 10 million requests takes 3.2 MB more memory than 100 thousand",
-    "overhead": "Starting and stopping a lineup takes 1.8 s with 1 server, 4.2 s with 5",
+    "overhead": "Starting and stopping a group takes 1.8 s with 1 server, 4.2 s with 5",
     "noise": "Identical variants differ by 2.0 % taking turns, 12 % one after another: 0.17 × the noise",  # noqa: RUF001
 }
 
 
 def test_every_chart_says_what_it_found(tmp_path: Path) -> None:
-    drawn = {d.name: d.alt for d in charts.draw(read_calibration(calibration(tmp_path)))}
+    drawn = {d.name: d.alt for d in draw_part_charts(read_calibration(calibration(tmp_path)))}
     assert drawn == TITLES
 
 
@@ -194,12 +207,12 @@ def test_targets_are_judged_by_paired_rounds(tmp_path: Path) -> None:
         ("30 of 30", "met"),
     ]
     page = text_of(draw_calibration(tmp_path))
-    assert "12 of 13 targets met" in page
+    assert "Targets: 12 of 13 met" in page
     assert "median of 3 rounds, 10.00 ×" in page  # noqa: RUF001
 
 
 @pytest.mark.parametrize(("off_ms", "met"), [(9.9, True), (10.1, False), (-9.9, True), (-10.1, False)])
-def test_two_per_cent_of_arithmetic_is_the_limit(tmp_path: Path, off_ms: float, met: bool) -> None:
+def test_two_per_cent_off_the_computed_value_is_the_limit(tmp_path: Path, off_ms: float, met: bool) -> None:
     write_part(tmp_path, "freeze", freeze(off_ms))
     found = read_calibration(tmp_path)
     assert max(d.off_ms for d in deviations(found.freeze)) == pytest.approx(abs(off_ms))
@@ -239,14 +252,14 @@ def test_same_data_same_bytes(tmp_path: Path) -> None:
     assert len(files) == 13
 
 
-def test_page_asks_nobody_for_anything(tmp_path: Path) -> None:
+def test_page_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     html = draw_calibration(calibration(tmp_path)).read_text(encoding="utf-8")
     assert_harmless(html)
     assert html.count("<svg") == 6
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
-    for said in ("nox -s calibrate", "nginx", "A synthetic processor"):
-        assert said in html
+    for text in ("nox -s calibrate", "nginx", "A synthetic processor"):
+        assert text in html
 
 
 def one_round(folder: Path) -> None:
@@ -269,15 +282,13 @@ def a_single_row_each(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [lambda _: None, one_round, many_generators, a_single_row_each])
-@pytest.mark.parametrize("chart", charts.CHARTS, ids=lambda chart: str(chart.__name__))
-def test_no_label_is_clipped_and_none_overlaps(
-    tmp_path: Path, change: Callable[[Path], None], chart: charts.Chart
-) -> None:
+@pytest.mark.parametrize("part", PART_CHARTS)
+def test_no_label_is_clipped_and_none_overlaps(tmp_path: Path, change: Callable[[Path], None], part: str) -> None:
     calibration(tmp_path)
     (tmp_path / "calibration.json").unlink()
     change(tmp_path)
     with canvas.style():
-        figure = chart(read_calibration(tmp_path))
+        figure = PART_CHARTS[part](read_calibration(tmp_path))
         if figure is None:
             assert change is a_single_row_each
             return
@@ -300,7 +311,7 @@ def test_a_part_that_was_not_measured(tmp_path: Path, part: str) -> None:
     (tmp_path / f"{part}.csv").unlink()
     page = draw_calibration(tmp_path)
     assert f"Not measured: {part}." in text_of(page)
-    drawn = {chart.__name__ for chart in charts.CHARTS} - {part}
+    drawn = PART_CHARTS.keys() - {part}
     assert page.read_text(encoding="utf-8").count("<svg") == len(drawn)
     assert not (tmp_path / "charts" / f"{part}.svg").exists()
     assert not (tmp_path / "charts" / f"{part}.png").exists()
@@ -341,20 +352,20 @@ def test_a_broken_part_is_refused_by_name(
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     found = read_calibration(tmp_path)
     if not sized and broken is BREAKS["cut between rows"]:
-        assert found.troubles == ()
+        assert found.problems == ()
         return
-    assert len(found.troubles) == 1
-    assert found.troubles[0].startswith(f"{part}.csv: ")
-    assert getattr(found, part) == ()
+    assert len(found.problems) == 1
+    assert found.problems[0].startswith(f"{part}.csv: ")
+    assert found.rows[part] == ()
     assert any(part in sentence for sentence in quote(tmp_path, MACHINE))
 
 
 def test_a_broken_part_does_not_take_the_page_down(tmp_path: Path) -> None:
     (calibration(tmp_path) / "noise.csv").write_text("round,method\n1", encoding="utf-8")
     page = draw_calibration(tmp_path)
-    assert "Refused: noise.csv: " in text_of(page)
+    assert "Could not be read: noise.csv: " in text_of(page)
     assert "Not measured" not in text_of(page)
-    drawn = {chart.__name__ for chart in charts.CHARTS} - {"noise"}
+    drawn = PART_CHARTS.keys() - {"noise"}
     assert page.read_text(encoding="utf-8").count("<svg") == len(drawn)
 
 
@@ -365,7 +376,7 @@ def test_a_broken_record_does_not_take_the_page_down(tmp_path: Path, content: st
     (calibration(tmp_path) / "calibration.json").write_text(content, encoding="utf-8")
     page = draw_calibration(tmp_path)
     assert page.read_text(encoding="utf-8").count("<svg") == 6
-    assert ("Refused: calibration.json" in text_of(page)) == ("machine" not in content)
+    assert ("Could not be read: calibration.json" in text_of(page)) == ("machine" not in content)
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
@@ -389,7 +400,7 @@ def test_quotation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parts", "said"),
+    ("parts", "sentence"),
     [
         (("lag",), "On this machine the generator sends with a median lag of 50\N{NO-BREAK SPACE}µs at 1,000 req/s."),
         (
@@ -399,8 +410,8 @@ def test_quotation(tmp_path: Path) -> None:
         (("memory", "overhead"), ""),
     ],
 )
-def test_quotation_of_some_parts(tmp_path: Path, parts: tuple[str, ...], said: str) -> None:
-    assert " ".join(quote(calibration(tmp_path, parts), MACHINE)) == said
+def test_quotation_of_some_parts(tmp_path: Path, parts: tuple[str, ...], sentence: str) -> None:
+    assert " ".join(quote(calibration(tmp_path, parts), MACHINE)) == sentence
 
 
 @pytest.mark.parametrize(
@@ -413,12 +424,12 @@ def test_quotation_of_some_parts(tmp_path: Path, parts: tuple[str, ...], said: s
         ({"python": None}, "Python: 3.13.1 there, unknown here"),
     ],
 )
-def test_another_machine_is_said_by_name(tmp_path: Path, change: dict[str, Any], named: str) -> None:
-    said = quote(calibration(tmp_path), MACHINE | change)
-    assert said[0].startswith("On another machine the generator reaches")
-    assert named in said[1]
-    assert len(said) == 2
-    assert said[1].count(" there, ") == 1
+def test_another_machine_is_named(tmp_path: Path, change: dict[str, Any], named: str) -> None:
+    sentences = quote(calibration(tmp_path), MACHINE | change)
+    assert sentences[0].startswith("On another machine the generator reaches")
+    assert named in sentences[1]
+    assert len(sentences) == 2
+    assert sentences[1].count(" there, ") == 1
 
 
 def test_packages_do_not_make_another_machine(tmp_path: Path) -> None:
@@ -441,7 +452,7 @@ def test_a_run_survives_a_broken_calibration(tmp_path: Path) -> None:
         files.write_text(tmp_path / "calibration" / part, "\0<script>")
     html = draw(run).page.read_text(encoding="utf-8")
     assert_harmless(html)
-    assert "Of the calibration was refused: calibration.json: " in html
+    assert "Part of the calibration could not be read: calibration.json: " in html
 
 
 def test_report_draws_a_calibration_and_prints_the_page_last(tmp_path: Path) -> None:
@@ -450,37 +461,88 @@ def test_report_draws_a_calibration_and_prints_the_page_last(tmp_path: Path) -> 
     assert done.stdout.splitlines()[-1] == str(tmp_path / "index.html")
 
 
-def test_what_calibrate_writes_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both halves, which may not import one another, mean the same columns. Only what takes time is replaced."""
-
-    def lineup(_scenario: object, planned: ServerGroup, _folder: Path) -> list[SimpleNamespace]:
-        facts = {"endpoints": {"GET /": {"throughput_rps": 100.0}}}
-        return [SimpleNamespace(variant=variant, facts=facts) for variant in planned.variants]
-
-    late = {"p50_us": 50.0, "p99_us": 100.0, "sent_share": 1.0}
-    froze = [{"kind": kind, "percentile": 90, "value_ms": 500.0} for kind in ("service", "response")]
-    monkeypatch.setattr(parts, "_null_server", lambda _: nullcontext("http://nowhere"))
-    monkeypatch.setattr(parts, "_one_generator", lambda *_: (100.0, 10.0))
-    monkeypatch.setattr(parts, "_hub_lag", lambda *_: late)
-    monkeypatch.setattr(parts, "_bare_lag", lambda *_: late)
-    monkeypatch.setattr(parts, "_freeze_round", lambda *_: iter(froze))
-    monkeypatch.setattr("bench.calibrate.parts.subprocess.run", lambda *_, **__: SimpleNamespace(stdout="60.5"))
-    monkeypatch.setattr(parts, "run_group", lineup)
-    monkeypatch.setitem(parts.PARTS, "verdicts", (lambda _: iter(verdicts()), 24))
-    calibrate(tmp_path, PARTS, 2, 1, lambda _: None)
+def test_what_the_parts_write_is_what_the_page_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what takes time is replaced."""
+    lag_us = (50.0, 100.0, 1.0)
+    freeze_ms = {(kind, 90.0): 500.0 for kind in ("service", "response")}
+    for module in (measure_generators, measure_lag):
+        monkeypatch.setattr(module, "running_null_server", lambda _: nullcontext("http://127.0.0.1:1"))
+    monkeypatch.setattr(measure_generators, "measured_rate", lambda *_: (100.0, 10.0))
+    monkeypatch.setattr(measure_lag, "hub_lag", lambda *_: lag_us)
+    monkeypatch.setattr(measure_lag, "bare_loop_lag", lambda *_: lag_us)
+    monkeypatch.setattr(measure_freeze, "percentiles_ms", lambda *_: freeze_ms)
+    monkeypatch.setattr(measure_memory, "resident_mb", lambda _: 60.5)
+    for module in (measure_overhead, measure_noise, measure_probe_cost):
+        monkeypatch.setattr(module, "run_group", measured_group)
+    rows = [VerdictRow(**row) for row in verdicts()]
+    monkeypatch.setitem(PART_MEASUREMENTS, "verdicts", CalibrationPart(lambda _: iter(rows), 24))
+    assert calibrate(tmp_path, PARTS, 2, 1, lambda _: None) == ()
     found = read_calibration(tmp_path)
-    assert found.troubles == ()
-    assert [part for part in PARTS if not getattr(found, part)] == []
-    assert found.parts["lag"]["rounds"] == 2
-    assert [trial.log_ratio for trial in found.noise] == [0.0] * 4
+    assert found.problems == ()
+    assert [part for part in PARTS if not found.rows[part]] == []
+    assert found.parts["lag"].rounds == 2
+    assert [row.log_ratio for row in found.noise] == [0.0] * 4
+    assert list(found.verdicts) == rows
+
+
+def measured_group(_scenario: object, group: ServerGroup, _folder: Path) -> list[SimpleNamespace]:
+    facts = {"endpoints": {"GET /": {"throughput_rps": 100.0}}}
+    return [SimpleNamespace(variant=name, status="ok", reasons=(), facts=facts) for name in group.variants]
+
+
+def test_every_part_has_a_measurement_and_a_row_type() -> None:
+    assert tuple(PART_MEASUREMENTS) == tuple(ROW_TYPES) == PARTS
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_rows_survive_writing_and_reading(tmp_path: Path, part: str) -> None:
+    rows = tuple(ROW_TYPES[part](**row) for row in MAKERS[part]())
+    files.write_text(tmp_path / f"{part}.csv", csv_text(rows))
+    assert read_calibration(tmp_path).rows[part] == rows
+
+
+@pytest.mark.parametrize("status", ["invalid", "failed"])
+def test_a_round_without_evidence_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str) -> None:
+    """The second of three rounds has a trial without evidence, and without facts."""
+    groups = 0
+
+    def second_is_bad(scenario: object, group: ServerGroup, folder: Path) -> list[SimpleNamespace]:
+        nonlocal groups
+        groups += 1
+        trials = measured_group(scenario, group, folder)
+        if groups == 2:
+            trials[0] = SimpleNamespace(variant=group.variants[0], status=status, reasons=("for a test",), facts={})
+        return trials
+
+    monkeypatch.setattr(measure_probe_cost, "run_group", second_is_bad)
+    lines: list[str] = []
+    assert calibrate(tmp_path, ("probe",), 3, 1, lines.append) == ()
+    assert [row.round for row in read_calibration(tmp_path).probe] == [1, 3]
+    (left_out,) = (line for line in lines if "left out" in line)
+    assert left_out.startswith("probe: round 2/3 is left out: with")
+    assert left_out.endswith(f" was {status}: for a test")
+
+
+def test_a_part_that_fails_keeps_its_rows_and_says_why_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails_in_round_3(_: CalibrationSetup) -> Iterator[CalibrationRow]:
+        yield from (ROW_TYPES["probe"](**row) for row in probe()[:2])
+        raise CalibrationFailed("the machine is too busy")
+
+    monkeypatch.setitem(PART_MEASUREMENTS, "probe", CalibrationPart(fails_in_round_3, 20))
+    lines: list[str] = []
+    assert calibrate(tmp_path, ("probe",), None, 1, lines.append) == ("probe",)
+    assert lines == ["probe failed: the machine is too busy"]
+    assert [row.round for row in read_calibration(tmp_path).probe] == [1, 2]
 
 
 def test_verdicts_are_tried_on_runs_put_together_from_the_rounds() -> None:
     """24 rounds are 4 runs of 5 that share none, and 2 of 12; without noise every verdict is right."""
     rows = [VerdictRow(**row) for row in verdicts()]
     same, ten, five = (tried_verdicts(rows, *wanted) for wanted in ((0, 5), (10, 5), (5, 12)))
-    assert same == Tried(pairs=30, different=0, slower=0, equivalent=30, runs=10, disjoint=4)
-    assert ten == Tried(pairs=30, different=30, slower=30, equivalent=0, runs=10, disjoint=4)
+    assert same == TriedVerdicts(pairs=30, different=0, slower=0, equivalent=30, runs=10, disjoint=4)
+    assert ten == TriedVerdicts(pairs=30, different=30, slower=30, equivalent=0, runs=10, disjoint=4)
     assert five is not None
     assert (five.slower, five.runs, five.disjoint) == (30, 10, 2)
     assert tried_verdicts(rows, 5, 25) is None
@@ -508,8 +570,8 @@ def test_a_round_that_lacks_a_variant_or_a_turn_is_in_no_run() -> None:
 
 def test_a_part_without_evidence_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_part(tmp_path, "noise", noise())
-    monkeypatch.setitem(parts.PARTS, "noise", (lambda _: iter(()), 1))
-    said: list[str] = []
-    calibrate(tmp_path, ("noise",), None, 1, said.append)
-    assert said == ["noise: nothing that could be trusted was measured; what was there is kept"]
+    monkeypatch.setitem(PART_MEASUREMENTS, "noise", CalibrationPart(lambda _: iter(()), 1))
+    lines: list[str] = []
+    assert calibrate(tmp_path, ("noise",), None, 1, lines.append) == ()
+    assert lines == ["noise: nothing valid was measured; the rows of an earlier calibration are kept"]
     assert len(read_calibration(tmp_path).noise) == len(noise())

@@ -31,10 +31,10 @@ CODE_LIMIT = 20_000
 
 
 @cache
-def environment() -> Environment:
-    """Where templates come from: what they are given is escaped, and what they miss is an error."""
+def environment(*folders: Path) -> Environment:
+    """The templates of this package and of ``folders``. Values are escaped, and a missing value is an error."""
     return Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([TEMPLATES, *folders]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
