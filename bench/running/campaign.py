@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 from bench.model import Load, Plan, Round, ServerGroup, Trial, Variant
 from bench.model.errors import UsageError
-from bench.planning.catalogue import file_of, source_of
 from bench.results import files, layout, schema
 from bench.running.fingerprint import SCENARIO_PACKAGES, versions
+from bench.running.serving import resolve_all
 
 
 class CampaignObserver(Protocol):
@@ -187,6 +187,7 @@ def _short(value: Any) -> str:
 def entry_of(plan: Plan, profile: str) -> dict[str, Any]:
     """The plan's scenario as ``run.json`` declares it (schema.py, RUN)."""
     scenario, load = plan.scenario, plan.load
+    apps = resolve_all(scenario)
     sweep = [{**each.as_json(), "laws": {v.name: _law(v, each) for v in scenario.variants}} for each in plan.sweep]
     return {
         "question": scenario.question,
@@ -206,8 +207,8 @@ def entry_of(plan: Plan, profile: str) -> dict[str, Any]:
                 "name": variant.name,
                 "role": variant.role,
                 "summary": variant.summary,
-                "file": file_of(scenario, variant.name),
-                "source": source_of(scenario, variant.name),
+                "file": apps[variant.name].source_file,
+                "source": apps[variant.name].source,
                 "workers": variant.workers,
                 "uvicorn_options": list(variant.uvicorn_options),
                 "twin": variant.control_of,

@@ -29,11 +29,9 @@ from bench.doctor.openapi import SampleRequest, SkippedOperation
 from bench.model import AppSource, Scenario, Variant
 from bench.model.errors import UsageError
 from bench.running.cores import cores_for
-from bench.running.group import APP_READY_WITHIN_S, clean_environment, server_command, server_environment, server_folder
 from bench.running.log_tail import tail
-from bench.running.ports import free_port
 from bench.running.processes import StartError, start
-from bench.running.readiness import wait_until_ready
+from bench.running.serving import clean_environment, resolve, start_server, wait_until_served
 
 INSPECTION = Path(__file__).resolve().with_name("inspect_script.py")
 INSPECTED_WITHIN_S = 120.0
@@ -200,29 +198,20 @@ def scouted(app: AppSource, environment: Mapping[str, str], options: Sequence[st
             yield RunningApp(asking, Path("/nowhere"), 0.0, 0.0)
         return
     variant = Variant("app", "baseline", app.target, app=app, uvicorn_options=tuple(options))
-    scenario = Scenario("scout", "", (variant,), path)
-    port, cores = free_port(), cores_for(parallel=False)
+    served = resolve(Scenario("preflight", "", (variant,), path), variant.name)
+    cores = cores_for(parallel=False)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        log = folder / "server.log"
         begun_s = time.perf_counter()
         try:
-            process = start(
-                server_command(scenario, variant, port),
-                name=app.target,
-                log=log,
-                env={**server_environment(scenario, variant, folder), **environment},
-                cwd=server_folder(variant),
-                cores=cores.server if cores else None,
-            )
+            server = start_server(served, folder, environment, cores.server if cores else None)
         except StartError as error:
             raise UsageError(str(error)) from None
-        url = f"http://127.0.0.1:{port}"
-        with process:
-            reason = wait_until_ready({"app": (process, f"{url}{path}")}, APP_READY_WITHIN_S)["app"]
-            if reason is not None:
-                raise UsageError(f"{app.target} {reason}: {_last_line(log)}")
-            with client(url) as asking:
+        assert server.process is not None
+        with server.process:
+            if reason := wait_until_served([server], path).get(served.name):
+                raise UsageError(f"{app.target} {reason}: {_last_line(server.log)}")
+            with client(server.url) as asking:
                 ready_at_s = time.perf_counter()
                 yield RunningApp(asking, folder, ready_at_s - begun_s, ready_at_s)
 
