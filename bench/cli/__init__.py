@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import secrets
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -25,7 +26,10 @@ from bench.planning import catalogue
 from bench.results import files, layout, schema
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.doctor.scan import ScanRequest
+    from bench.running.run_record import Invocation
 
 console = Console()
 
@@ -178,7 +182,7 @@ def _plan(
     sweep: tuple[int, ...],
 ) -> Plan:
     from bench.planning.schedule import make_plan, with_control
-    from bench.running.campaign import seed_of
+    from bench.running.run_record import seed_of
 
     if profile.controls:
         scenario = with_control(scenario, load)
@@ -192,16 +196,17 @@ def _plan(
 
 def _measure(plan: Plan, folder: Path, profile: str, options: list[str], check: bool) -> int:
     from bench.results.layout import logs_folder
-    from bench.running.campaign import measurement_lock, open_run, run_campaign
+    from bench.running.campaign import measurement_lock, run_campaign
     from bench.running.cores import cores_for
     from bench.running.group import run_group
     from bench.running.progress import CampaignProgress
+    from bench.running.run_record import open_run
     from bench.running.services import Services
 
     _make_folder(folder.parent)
     with measurement_lock(folder.parent):
         _make_folder(folder)
-        open_run(folder, plan, profile, options, _header)
+        open_run(folder, plan, _invocation(profile, options))
         layout.point_latest(folder.parent, folder)
         scenario, cores = plan.scenario, cores_for(plan.scenario.parallel)
         services = Services(scenario.services, logs_folder(folder, scenario.name), cores.server if cores else None)
@@ -216,7 +221,7 @@ def _measure(plan: Plan, folder: Path, profile: str, options: list[str], check: 
     drawn = _draw(folder, "--scenario", scenario.name, *(["--check"] if check else []))
     if drawn == TROUBLED and not check:
         drawn = 0  # the report speaks of earlier rounds, too; this command's own trials decide its status
-    return TROUBLED if outcome.troubled else drawn
+    return TROUBLED if outcome.not_ok else drawn
 
 
 def _draw(folder: Path, *options: str) -> int:
@@ -236,13 +241,33 @@ def _make_folder(folder: Path) -> None:
         raise UsageError(f"the results cannot be written to {folder}: {error.strerror or error}") from None
 
 
-def _header() -> dict[str, Any]:
+def _invocation(profile: str, options: list[str]) -> Invocation:
     from bench.running.fingerprint import fingerprint, git_state
+    from bench.running.run_record import Invocation
 
-    return {
-        "machine": fingerprint(),
-        "git": git_state(catalogue.ROOT),
-    }
+    def command(scenarios: Sequence[str], seed: int) -> str:
+        sessions = [f"bench({name})" for name in scenarios]
+        return shlex.join(["nox", "-s", *sessions, "--", *options, "--seed", str(seed)])
+
+    return Invocation(profile, command, fingerprint(), git_state(catalogue.ROOT))
+
+
+def _web_invocation(scenarios: tuple[str, ...]) -> Invocation:
+    from bench.running.fingerprint import fingerprint, git_state
+    from bench.running.run_record import Invocation
+    from bench.web.run_registry import PROFILE
+
+    command = shlex.join(["nox", "-s", "web", *(["--", *scenarios] if scenarios else [])])
+    return Invocation(PROFILE, lambda *_: command, fingerprint(), git_state(catalogue.ROOT))
+
+
+def _doctor_command(request: ScanRequest, seed: int) -> str:
+    """Measures again; what only the user knows (files, headers) is left to the user."""
+    app = ["--url", request.app.url] if request.app.url else [request.app.target]
+    factory = ["--factory"] if request.app.factory else []
+    users = ["--users", str(request.users)] if request.users != ScanRequest.users else []
+    options = ["--", *request.options] if request.options else []
+    return shlex.join(["nox", "-s", "doctor", "--", *app, *factory, *users, "--seed", str(seed), *options])
 
 
 @app.command("own")
@@ -294,12 +319,12 @@ def own_command(
 ) -> None:
     """Measure an endpoint of your own apps, or of one app at several git revisions, against each other."""
     from bench.cli import app_options
-    from bench.compare import own_apps
+    from bench.compare import app_scenario
     from bench.running.campaign import measurement_lock
 
     base = invoked_from.absolute()
     apps = [app_options.served(each, app_dir=app_dir, python=python, factory=factory, base=base) for each in targets]
-    asked = own_apps.EndpointLoad(
+    asked = app_scenario.EndpointUnderTest(
         app_options.paths([path])[0],
         method.upper(),
         body,
@@ -313,9 +338,9 @@ def own_command(
     words = ["--profile", profile, *(word for each in targets for word in ("--app", each)), "--path", path]
     words += [word for each in revisions for word in ("--rev", each)]
     _make_folder(folder.parent)
-    with own_apps.variants_of(apps, revisions) as named:
+    with app_scenario.apps_to_compare(apps, revisions) as named:
         with measurement_lock(folder.parent):
-            scenario = own_apps.own_scenario(named, asked)
+            scenario = app_scenario.app_scenario(named, asked)
         plan = _plan(scenario, scenario.default_load, PROFILES[profile], rounds, measure_s, seed, folder, ())
         sys.exit(_measure(plan, folder, profile, words, check))
 
@@ -393,17 +418,19 @@ def doctor_command(
 
 
 def _examine(asked: ScanRequest, folder: Path, seed: int, fail_on: tuple[str, ...]) -> int:
-    from bench.doctor.scan import examine, take_history
+    from bench.doctor.scan import ScanRun, discover, scan
     from bench.doctor.scan_progress import ScanProgress
     from bench.running.campaign import measurement_lock
+    from bench.running.fingerprint import fingerprint, git_state
 
     _make_folder(folder.parent)
     with measurement_lock(folder.parent):
-        history = take_history(asked)
+        discovery = discover(asked)
         _make_folder(folder)
         layout.point_latest(folder.parent, folder)
         with ScanProgress(console) as show:
-            well = examine(asked, history, folder, seed, _header(), show.begin)
+            run = ScanRun(folder, seed, fingerprint(), git_state(catalogue.ROOT), _doctor_command(asked, seed))
+            well = scan(asked, discovery, run, show.begin)
     drawn = _draw(folder, *(("--fail-on", ",".join(fail_on)) if fail_on else ()))
     return drawn or (0 if well else TROUBLED)
 
@@ -448,15 +475,15 @@ def report_command(
 
 
 def _report_checkup(run: Path, fail_on: tuple[str, ...]) -> int:
-    from bench.doctor.page import draw_checkup
+    from bench.doctor.findings_page import draw_doctor_run
 
     try:
-        drawn = draw_checkup(run, fail_on)
+        drawn = draw_doctor_run(run, fail_on)
     except files.BrokenFile as error:
         raise UsageError(str(error)) from None
     console.print(drawn.table)
     console.print(str(drawn.page), soft_wrap=True, highlight=False)
-    failing = drawn.checkup.failing(fail_on)
+    failing = drawn.report.failing(fail_on)
     for line in failing:
         console.print(f"fails: {escape(line)}", soft_wrap=True, highlight=False)
     return TROUBLED if failing else 0
@@ -499,7 +526,14 @@ def web_command(
     settings = WebSettings(web_host, web_port, processes, apps.absolute(), results.absolute(), scenarios)
     _make_folder(settings.results)
     folder = settings.results / _run_name(None)
-    sys.exit(serve(settings, folder, _header, lambda line: console.print(line, soft_wrap=True, highlight=False)))
+    sys.exit(
+        serve(
+            settings,
+            folder,
+            _web_invocation(scenarios),
+            lambda line: console.print(line, soft_wrap=True, highlight=False),
+        )
+    )
 
 
 def main() -> NoReturn:

@@ -1,1 +1,1 @@
-"""What is known about a server from inside: the probe that runs in uvicorn, and what is made of what it saw."""
+"""Comparing a user's own apps: several apps, or several git revisions of one app, as the variants of a scenario."""

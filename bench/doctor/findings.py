@@ -1,57 +1,55 @@
-"""What the doctor's run says of an app: a verdict for every endpoint, and a finding for every line that holds it up.
+"""The doctor's run judged: a verdict for each endpoint, and a finding for each line that holds the app.
 
-    checkup = examine(read_run(folder))
-    checkup.verdicts      # one an endpoint, in the document's order
-    checkup.findings      # one a line (or an endpoint, where no line of the app's own is to blame), the worst first
+    report = doctor_report(read_run(folder))
+    report.verdicts      # one for each endpoint, in the document's order
+    report.findings      # one for each line (or endpoint, where no line of the app is to blame), the worst first
 
-A line is blamed once, however many endpoints it holds up: one in a middleware that blocks is in all of them, and they
-are not accused of it. Pure functions over the run's files.
+A line is blamed once, however many endpoints it holds. A line of a middleware that blocks is in all of them, and the
+endpoints are not blamed for it. Pure functions over the run's files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from bench.analysis.diagnosis import diagnosis, sums_of
 from bench.analysis.server_state import EXHAUSTED_LEAST, STALLED_LEAST
 from bench.analysis.summary import Figure, Summary, summarise
-from bench.analysis.tables import Run, ScenarioTables, read_scenario
+from bench.analysis.tables import Run, ScenarioInfo, ScenarioTables, read_scenario
 from bench.analysis.telemetry import LOOP_KINDS, Blame, blame
-from bench.doctor.remedies import remedies, stand_in
+from bench.doctor.remedies import Cause, async_replacement, remedies
+from bench.doctor.scenarios import ALONE, HEALTH_PROBE, VARIANT
 from bench.model import bounds
-from bench.results import files
+from bench.results.files import BrokenFile, read_record
+from bench.results.schema import DoctorRecord, EndpointRecord, RunRecord, SkippedRecord
 
-VARIANT, ALONE, PROBER = "app", "alone", "GET prober"
-"""As bench/doctor/plan.py names them."""
+BLAMED_KINDS = {"loop blocked": ("loop",), "GIL-bound": ("gil",), "threadpool exhausted": ("threadpool",)}
+"""Categories that somebody causes, and the kinds of stall that show who."""
 
-ILL = {"loop blocked": ("loop",), "GIL-bound": ("gil",), "threadpool exhausted": ("threadpool",)}
-"""Categories that are somebody's fault, and the kinds of stall that show whose."""
+EVERYWHERE_SHARE, MIN_EVERYWHERE = 0.8, 3
+"""A line that holds this share of the endpoints, and at least this many, belongs to none of them."""
 
-EVERYWHERE_SHARE, EVERYWHERE_LEAST = 0.8, 3
-"""A line that holds up so many of the endpoints belongs to none of them."""
-
-COMPUTES_SHARE = 0.5
+MIN_COMPUTING_SHARE = 0.5
 """A loop that used CPU for more than half of the time that it was held was computing; else it waited in a call."""
 
 ONE_REQUEST_MS = 25.0
-"""The probe's threshold of a stall. A request that computes for less holds nobody up for that long; many at once, each
-in its turn, do: such a server is busy, not blocked."""
+"""The probe's threshold of a stall. A request that computes for less delays nobody for that long. Many of them at once
+do, each in its turn: such a server is busy, not blocked."""
 
-START_UP_LEAST_S = 0.5
-"""A start that is held up for less is nobody's concern."""
+MIN_START_UP_S = 0.5
+"""Shorter stalls at start-up are not worth a line."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """A function of the app's own code, and the line in it that was held most."""
+class AppLocation:
+    """A function of the app's own code, and the line in it that was held longest."""
 
     file: str
     line: int
     function: str
     callee: str
-    """The call that the line is in, such as ``time.sleep``; empty where it computes by itself."""
+    """The call that the line is in, such as ``time.sleep``; empty where the line computes."""
     role: str
     """endpoint, dependency, middleware or start-up; empty for a function that one of them calls."""
     awaits: bool | None
@@ -66,33 +64,33 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Waits:
-    """What the prober waited; None where it cannot be told."""
+class ProbeLatencies:
+    """Response times of the health probe, in ms; None where one is not known."""
 
     p50: Figure | None
     p90: Figure | None
-    longest: Figure | None
+    max: Figure | None
 
 
 @dataclass(frozen=True)
-class Verdict:
+class EndpointVerdict:
     """One endpoint."""
 
     endpoint: str
     path: str
     category: str
-    """One of schema.CATEGORIES; empty where it could not be measured, or nothing watched the server."""
+    """One of schema.CATEGORIES; empty where the endpoint could not be measured or the server had no probe."""
     evidence: str
-    troubles: tuple[str, ...]
+    problems: tuple[str, ...]
     """Why it could not be measured."""
     alone_ms: float | None
     throughput: Figure | None
     latency: Figure | None
-    prober: Waits
-    held: tuple[tuple[Place, float], ...] = ()
-    """Who holds it up, with the share of the time."""
-    top: str = ""
-    """Where its loop was held most, if in nobody's code: ``fastapi.encoders.jsonable_encoder``."""
+    health: ProbeLatencies
+    held: tuple[tuple[AppLocation, float], ...] = ()
+    """The functions that hold it, each with its share of the time."""
+    top_callee: str = ""
+    """Where the loop was held longest, outside the app's code: ``fastapi.encoders.jsonable_encoder``."""
     computes: bool = False
 
     @property
@@ -102,258 +100,251 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Gain:
+class PossibleGain:
     """What a fix can bring at most."""
 
     formula: str
-    ceiling_rps: float
+    max_rps: float
     capped: bool
-    """The law allows more, but no endpoint of this app was faster here."""
+    """The bound allows more, but no endpoint of this app was faster on this machine."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One cause, with what it costs."""
+    """One cause, and what it costs."""
 
     category: str
-    place: Place | None
+    location: AppLocation | None
     endpoints: tuple[str, ...]
-    """Where it was seen, the worst first."""
+    """Where it was found, the worst first."""
     everywhere: bool
     share: float
-    """Of the time, in the worst."""
-    worst: Verdict
-    gain: Gain | None
-    remedies: tuple[str, ...]
+    """Share of the time, in the worst endpoint."""
+    worst: EndpointVerdict
+    gain: PossibleGain | None = None
+    remedies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class DoctorReport:
     """All that is known of the app."""
 
-    app: str
-    users: int
-    declared: dict[str, Any]
-    """The doctor's part of run.json."""
-    idle: Waits
-    verdicts: tuple[Verdict, ...]
+    record: DoctorRecord
+    idle: ProbeLatencies
+    """The health probe while no endpoint is under load."""
+    verdicts: tuple[EndpointVerdict, ...]
     findings: tuple[Finding, ...]
-    left_out: tuple[tuple[str, str], ...]
-    """Operations that were not asked, with the reason."""
-    start_up: tuple[tuple[Place, float], ...]
-    """Who held up the start, with the seconds."""
+    start_up: tuple[tuple[AppLocation, float], ...]
+    """The lines that held the start, with the seconds."""
+
+    @property
+    def app(self) -> str:
+        """The app as the user named it."""
+        return self.record.app
+
+    @property
+    def users(self) -> int:
+        """Users at each endpoint."""
+        return self.record.users
 
     @property
     def watched(self) -> bool:
-        """Whether the probe was in its servers."""
-        return bool(self.declared.get("watched", True))
+        """Whether the probe was in the servers."""
+        return self.record.watched
 
     @property
-    def costliest(self) -> Verdict | None:
-        """The endpoint beside which the prober waits longest at the median; None where no median is known."""
-        known = [verdict for verdict in self.verdicts if verdict.prober.p50]
-        return max(known, key=lambda verdict: verdict.prober.p50.value if verdict.prober.p50 else 0.0, default=None)
+    def skipped(self) -> tuple[SkippedRecord, ...]:
+        """Operations that were not measured."""
+        return self.record.skipped
+
+    @property
+    def costliest(self) -> EndpointVerdict | None:
+        """The endpoint that costs the health probe most at the median; None where no median is known."""
+        known = [verdict for verdict in self.verdicts if verdict.health.p50]
+        return max(known, key=lambda verdict: verdict.health.p50.value if verdict.health.p50 else 0.0, default=None)
 
     def failing(self, categories: Iterable[str]) -> tuple[str, ...]:
-        """A line for each finding, and for each endpoint, of one of the ``categories`` (named with hyphens)."""
+        """A line for each finding and each endpoint of one of the ``categories`` (named with hyphens)."""
         wanted = set(categories)
-        found = [f"{f.category}: {said_where(f)}" for f in self.findings if hyphened(f.category) in wanted]
+        found = [f"{each.category}: {location_of(each)}" for each in self.findings if hyphened(each.category) in wanted]
         blamed = {name for finding in self.findings for name in finding.endpoints}
         others = [v for v in self.verdicts if hyphened(v.category) in wanted and v.endpoint not in blamed]
         return (*found, *(f"{verdict.category}: {verdict.endpoint}" for verdict in others))
 
 
 def hyphened(category: str) -> str:
-    """A category as the command line has it: ``loop-blocked``."""
+    """A category as the command line names it: ``loop-blocked``."""
     return category.lower().replace(" ", "-")
 
 
-def said_where(finding: Finding) -> str:
-    """``shop/db.py:12``, or the endpoint where no line of the app's own is to blame."""
-    return finding.place.where if finding.place else finding.worst.endpoint
+def location_of(finding: Finding) -> str:
+    """``shop/db.py:12``, or the endpoint where no line of the app is to blame."""
+    return finding.location.where if finding.location else finding.worst.endpoint
 
 
-def examine(run: Run) -> DoctorReport:
-    """Read and judge the doctor's run. BrokenFile where run.json lacks what it must say."""
-    declared = _declared(run)
-    if declared is None:
-        raise files.BrokenFile(f"{run.folder / 'run.json'}: it is not a run of the doctor's")
-    places = _Places(declared)
+def doctor_report(run: Run) -> DoctorReport:
+    """Read and judge the doctor's run. BrokenFile when it is not one."""
+    whole = read_record(run.folder / "run.json", RunRecord)
+    record = whole.doctor
+    if record is None:
+        raise BrokenFile(f"{run.folder / 'run.json'}: this is not a run of the doctor")
+    functions = _Functions(record)
     scenarios = {scenario.name: scenario for scenario in run.scenarios}
-    alone = _read(run, scenarios[ALONE])
-    endpoints = [(each, scenarios[each["scenario"]]) for each in declared["endpoints"]]
-    verdicts = tuple(_verdict(each, *_read(run, scenario), alone[1], places) for each, scenario in endpoints)
+    alone = _read(run, scenarios[ALONE])[1]
+    verdicts = tuple(
+        _verdict(each, *_read(run, scenarios[each.scenario]), alone, functions) for each in record.endpoints
+    )
     return DoctorReport(
-        app=str(declared["app"]),
-        users=int(declared["users"]),
-        declared=declared,
-        idle=_waits(alone[1]),
+        record=record,
+        idle=_health_latencies(alone),
         verdicts=verdicts,
-        findings=tuple(_findings(verdicts, int(declared["users"]), _cores(run))),
-        left_out=tuple((str(each["name"]), str(each["reason"])) for each in declared["left_out"]),
-        start_up=tuple(_start_up(declared, places)),
+        findings=tuple(_findings(verdicts, record.users, whole.machine.cpu.cores_usable or 1)),
+        start_up=tuple(_start_up(record, functions)),
     )
 
 
-def _declared(run: Run) -> dict[str, Any] | None:
-    declared = files.read_json(run.folder / "run.json").get("doctor")
-    return declared if isinstance(declared, dict) else None
+def _read(run: Run, scenario: ScenarioInfo) -> tuple[ScenarioTables, Summary]:
+    tables = read_scenario(run, scenario)
+    return tables, summarise(tables)
 
 
-def _read(run: Run, scenario: Any) -> tuple[ScenarioTables, Summary]:
-    frames = read_scenario(run, scenario)
-    return frames, summarise(frames)
-
-
-def _cores(run: Run) -> int:
-    cores = (run.machine.get("cpu") or {}).get("cores_usable")
-    return int(cores) if cores else 1
-
-
-class _Places:
+class _Functions:
     """What is known of the app's functions: their roles, and the lines around those that were held."""
 
-    def __init__(self, declared: dict[str, Any]) -> None:
-        self._functions = declared.get("places") or []
-        self._excerpts = {(each["file"], int(each["line"])): each for each in declared.get("excerpts") or []}
+    def __init__(self, record: DoctorRecord) -> None:
+        self._functions = record.functions
+        self._excerpts = {(each.file, each.line): each for each in record.excerpts}
 
-    def named(self, file: str, line: int, function: str, callee: str) -> Place:
-        known = next((f for f in self._functions if f["file"] == file and f["first"] <= line <= f["last"]), None)
-        excerpt = self._excerpts.get((file, line), {"first": 0, "text": ()})
-        return Place(
-            file,
-            line,
-            function,
-            callee,
-            role=str(known["role"]) if known else "",
-            awaits=bool(known["awaits"]) if known else None,
-            first=int(excerpt["first"]),
-            excerpt=tuple(map(str, excerpt["text"])),
+    def locate(self, file: str, line: int, function: str, callee: str) -> AppLocation:
+        known = next((f for f in self._functions if f.file == file and f.first <= line <= f.last), None)
+        location = AppLocation(
+            file, line, function, callee, role=known.role if known else "", awaits=known.awaits if known else None
         )
+        excerpt = self._excerpts.get((file, line))
+        return replace(location, first=excerpt.first, excerpt=excerpt.text) if excerpt else location
 
 
 def _verdict(
-    declared: dict[str, Any], frames: ScenarioTables, summary: Summary, alone: Summary, places: _Places
-) -> Verdict:
-    name = str(declared["endpoint"])
-    found = diagnosis(frames, summary, VARIANT)
-    alone_ms = alone.value(VARIANT, name, "latency_p50_ms") or 1e3 * float(declared["alone_s"])
-    troubles = tuple(reason for trouble in frames.troubles for reason in trouble.reasons)
+    record: EndpointRecord, tables: ScenarioTables, summary: Summary, alone: Summary, functions: _Functions
+) -> EndpointVerdict:
+    name = record.endpoint
+    found = diagnosis(tables, summary, VARIANT)
     category = found.category if found else ""
-    if category == "CPU-bound" and _is_long(summary, name) and _loop_stalled(frames, summary) >= STALLED_LEAST:
+    if category == "CPU-bound" and _is_long(summary, name) and _loop_stalled(tables, summary) >= STALLED_LEAST:
         category = "loop blocked"  # by what the framework computes for one request, such as a large answer
-    charged = [place for place in blame(frames.stalls) if place.kind in ILL.get(category, ())]
-    strangers = [place for place in charged if not place.file]
-    held = tuple(_held(frames, charged, places))
-    computes = found is not None and _computes(frames, summary)
-    waits_there = any(stand_in(place.callee) for place, _ in held)
-    if category == "GIL-bound" or (category == "loop blocked" and computes and not waits_there):
-        category, held = (category, held) if _is_long(summary, name) else ("CPU-bound", ())
-    return Verdict(
+    charged = [each for each in blame(tables.stalls) if each.kind in BLAMED_KINDS.get(category, ())]
+    outside = [each for each in charged if not each.file]
+    held = tuple(_held(tables, charged, functions))
+    computes = found is not None and _computes(tables, summary)
+    waits = any(async_replacement(location.callee) for location, _ in held)
+    if (category == "GIL-bound" or (category == "loop blocked" and computes and not waits)) and not _is_long(
+        summary, name
+    ):
+        category, held = "CPU-bound", ()
+    return EndpointVerdict(
         endpoint=name,
-        path=str(declared["path"]),
+        path=record.path,
         category=category,
         evidence=found.evidence if found else "",
-        troubles=troubles,
-        alone_ms=alone_ms,
+        problems=tuple(reason for trial in tables.troubles for reason in trial.reasons),
+        alone_ms=alone.value(VARIANT, name, "latency_p50_ms") or 1e3 * record.alone_s,
         throughput=summary.get(VARIANT, name, "throughput_rps"),
         latency=summary.get(VARIANT, name, "latency_p50_ms"),
-        prober=_waits(summary),
+        health=_health_latencies(summary),
         held=held,
-        top=strangers[0].callee if strangers else "",
+        top_callee=outside[0].callee if outside else "",
         computes=computes,
     )
 
 
-def _held(frames: ScenarioTables, charged: Sequence[Blame], places: _Places) -> Iterator[tuple[Place, float]]:
-    """The app's own functions that were charged with enough of the time, the worst first.
+def _held(
+    tables: ScenarioTables, charged: Sequence[Blame], functions: _Functions
+) -> Iterator[tuple[AppLocation, float]]:
+    """The app's own functions that are charged with enough of the time, the worst first.
 
-    By function, since what computes does so on several lines; the worst of them, and the call it is in, stand for it.
+    Lines are added up by function, since a function that computes does so on several lines. The worst line stands for
+    the function.
     """
-    measured_ms = 1e3 * float((frames.trials["measured_s"] * frames.trials["workers"]).sum())
-    functions: dict[tuple[str, str], list[Blame]] = {}
-    for place in charged:
-        if place.file and place.line is not None:
-            functions.setdefault((place.file, place.function), []).append(place)
-    shares = [(sum(each.stalled_ms for each in lines) / measured_ms, lines) for lines in functions.values()]
+    measured_ms = 1e3 * float((tables.trials["measured_s"] * tables.trials["workers"]).sum())
+    by_function: dict[tuple[str, str], list[Blame]] = {}
+    for each in charged:
+        if each.file and each.line is not None:
+            by_function.setdefault((each.file, each.function), []).append(each)
+    shares = [(sum(each.stalled_ms for each in lines) / measured_ms, lines) for lines in by_function.values()]
     for share, lines in sorted(shares, key=lambda item: -item[0]):
-        least = STALLED_LEAST if lines[0].kind in LOOP_KINDS else EXHAUSTED_LEAST
-        if share >= least:
+        if share >= (STALLED_LEAST if lines[0].kind in LOOP_KINDS else EXHAUSTED_LEAST):
             worst = max(lines, key=lambda each: each.stalled_ms)
-            yield places.named(worst.file, worst.line or 0, worst.function, worst.callee), min(1.0, share)
+            yield functions.locate(worst.file, worst.line or 0, worst.function, worst.callee), min(1.0, share)
 
 
-def _loop_stalled(frames: ScenarioTables, summary: Summary) -> float:
-    return sums_of(frames, summary, VARIANT).loop_stalled
+def _loop_stalled(tables: ScenarioTables, summary: Summary) -> float:
+    return sums_of(tables, summary, VARIANT).loop_stalled
 
 
-def _computes(frames: ScenarioTables, summary: Summary) -> bool:
-    sums = sums_of(frames, summary, VARIANT)
-    return bool(sums.loop_stalled and (sums.loop_cpu_cores or 0.0) > COMPUTES_SHARE * sums.loop_stalled)
+def _computes(tables: ScenarioTables, summary: Summary) -> bool:
+    sums = sums_of(tables, summary, VARIANT)
+    return bool(sums.loop_stalled and (sums.loop_cpu_cores or 0.0) > MIN_COMPUTING_SHARE * sums.loop_stalled)
 
 
 def _is_long(summary: Summary, endpoint: str) -> bool:
-    """Whether one request computes for so long that it holds everybody up by itself."""
+    """Whether one request computes long enough to stall the loop by itself."""
     rps, cores = summary.value(VARIANT, endpoint, "throughput_rps"), summary.value(VARIANT, "", "server_cpu_cores")
     return not rps or cores is None or 1e3 * cores / rps >= ONE_REQUEST_MS
 
 
-def _waits(summary: Summary) -> Waits:
-    p50, p90, longest = (summary.get(VARIANT, PROBER, f"latency_{name}_ms") for name in ("p50", "p90", "max"))
-    return Waits(p50, p90, longest)
+def _health_latencies(summary: Summary) -> ProbeLatencies:
+    return ProbeLatencies(*(summary.get(VARIANT, HEALTH_PROBE, f"latency_{name}_ms") for name in ("p50", "p90", "max")))
 
 
 # Findings
 
 
-def _findings(verdicts: Sequence[Verdict], users: int, cores: int) -> Iterator[Finding]:
+def _findings(verdicts: Sequence[EndpointVerdict], users: int, cores: int) -> Iterator[Finding]:
     measured = [verdict for verdict in verdicts if verdict.category]
-    held: dict[tuple[str, str, int], list[tuple[float, Place, Verdict]]] = {}
+    held: dict[tuple[str, str, int], list[tuple[float, AppLocation, EndpointVerdict]]] = {}
     for verdict in measured:
-        for place, share in verdict.held:
-            held.setdefault((verdict.category, place.file, place.line), []).append((share, place, verdict))
-    fastest = max((v.throughput.value for v in measured if v.throughput), default=0.0)
+        for location, share in verdict.held:
+            held.setdefault((verdict.category, location.file, location.line), []).append((share, location, verdict))
+    fastest_rps = max((v.throughput.value for v in measured if v.throughput), default=0.0)
     found = [_of_line(category, seen, len(measured)) for (category, _, _), seen in held.items()]
     found += [
-        Finding(verdict.category, None, (verdict.endpoint,), False, 0.0, verdict, None, ())
+        Finding(verdict.category, None, (verdict.endpoint,), False, 0.0, verdict)
         for verdict in measured
-        if verdict.category in ILL and not verdict.held
+        if verdict.category in BLAMED_KINDS and not verdict.held
     ]
     for finding in sorted(found, key=lambda each: (not each.everywhere, -each.share)):
-        yield _with_fix(finding, users, cores, fastest)
+        yield replace(finding, gain=_gain(finding, users, cores, fastest_rps), remedies=remedies(_cause(finding)))
 
 
-def _of_line(category: str, seen: list[tuple[float, Place, Verdict]], measured: int) -> Finding:
+def _of_line(category: str, seen: list[tuple[float, AppLocation, EndpointVerdict]], measured: int) -> Finding:
     seen = sorted(seen, key=lambda item: -item[0])
-    share, place, worst = seen[0]
-    many = len(seen) >= max(EVERYWHERE_LEAST, EVERYWHERE_SHARE * measured)
+    share, location, worst = seen[0]
+    everywhere = len(seen) >= max(MIN_EVERYWHERE, EVERYWHERE_SHARE * measured)
     endpoints = tuple(verdict.endpoint for _, _, verdict in seen)
-    return Finding(category, place, endpoints, many, share, worst, None, ())
+    return Finding(category, location, endpoints, everywhere, share, worst)
 
 
-def _with_fix(finding: Finding, users: int, cores: int, fastest_rps: float) -> Finding:
-    place, worst = finding.place, finding.worst
-    callee = place.callee if place else worst.top
-    fixes = remedies(
-        finding.category,
-        callee=callee,
-        role=place.role if place else "",
-        function=place.function if place else worst.endpoint,
-        awaits=place.awaits if place else None,
-        computes=worst.computes,
+def _cause(finding: Finding) -> Cause:
+    location, worst = finding.location, finding.worst
+    if location is None:
+        return Cause(finding.category, worst.top_callee, function=worst.endpoint, computes=worst.computes)
+    return Cause(
+        finding.category, location.callee, location.role, location.function, location.awaits, computes=worst.computes
     )
-    law = _law(finding.category, worst, users, cores)
-    gain = None
-    if law is not None and worst.throughput is not None:
-        ceiling = law.max_rps(users)
-        gain = Gain(law.formula, min(ceiling, fastest_rps), ceiling > fastest_rps)
-        if gain.ceiling_rps <= worst.throughput.value:
-            gain = None
-    return Finding(**{**vars(finding), "gain": gain, "remedies": fixes})
 
 
-def _law(category: str, verdict: Verdict, users: int, cores: int) -> bounds.UpperBound | None:
-    """What the endpoint could reach with the fix, S being what it takes alone."""
+def _gain(finding: Finding, users: int, cores: int, fastest_rps: float) -> PossibleGain | None:
+    """What the fix can bring at most; None where no bound is known or the endpoint is there already."""
+    bound, throughput = _bound(finding.category, finding.worst, users, cores), finding.worst.throughput
+    if bound is None or throughput is None:
+        return None
+    max_rps = bound.max_rps(users)
+    gain = PossibleGain(bound.formula, min(max_rps, fastest_rps), max_rps > fastest_rps)
+    return gain if gain.max_rps > throughput.value else None
+
+
+def _bound(category: str, verdict: EndpointVerdict, users: int, cores: int) -> bounds.UpperBound | None:
+    """The endpoint's bound with the fix, where S is its answer time alone."""
     if not verdict.alone_ms:
         return None
     alone_s = verdict.alone_ms / 1e3
@@ -364,8 +355,7 @@ def _law(category: str, verdict: Verdict, users: int, cores: int) -> bounds.Uppe
     return bounds.threadpool(alone_s)
 
 
-def _start_up(declared: dict[str, Any], places: _Places) -> Iterator[tuple[Place, float]]:
-    for stall in declared["start_up"]["stalls"]:
-        if stall["stalled_s"] >= START_UP_LEAST_S:
-            place = places.named(stall["file"], int(stall["line"]), stall["function"], stall["callee"])
-            yield place, float(stall["stalled_s"])
+def _start_up(record: DoctorRecord, functions: _Functions) -> Iterator[tuple[AppLocation, float]]:
+    for stall in record.start_up.stalls:
+        if stall.stalled_s >= MIN_START_UP_S:
+            yield functions.locate(stall.file, stall.line, stall.function, stall.callee), stall.stalled_s

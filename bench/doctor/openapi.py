@@ -1,12 +1,12 @@
-"""Reads an OpenAPI document (3.0 or 3.1): which operations can be asked, filled with what the document itself offers.
+"""Reads an OpenAPI document (3.0 or 3.1): which operations can be measured, and with which requests.
 
     found = operations(document, Selection())
-    found.checks      # requests that are complete and safe to repeat
-    found.left_out    # the others, each with the reason in one line
+    found.requests     # requests that are complete and safe to repeat
+    found.skipped      # the other operations, each with the reason in one line
 
-Pure. Parameters come from what the user gave, then from ``example``, ``examples``, ``default``, ``const`` and ``enum``,
-in this order; nothing is guessed. Optional parameters are left to the app's own defaults. Source: OpenAPI Specification
-3.1.0, sections 4.8.10 (Operation Object), 4.8.12 (Parameter Object) and 4.8.14 (Media Type Object).
+Pure. The value of a parameter is the user's, or else the document's ``example``, ``examples``, ``default``, ``const``
+or ``enum``, in this order; nothing is guessed. Optional parameters are left out. Source: OpenAPI Specification 3.1.0,
+sections 4.8.10 (Operation Object), 4.8.12 (Parameter Object) and 4.8.14 (Media Type Object).
 """
 
 from __future__ import annotations
@@ -18,45 +18,28 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from bench.model.requests import SampleRequest, SkippedOperation
+
 SAFE = ("GET", "HEAD")
-"""Safe by RFC 9110, section 9.2.1: they are asked unbidden."""
+"""Safe methods (RFC 9110, section 9.2.1). Only these are measured unless the user names an operation."""
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
-DEEPEST_REFERENCE = 20
-"""References that lead to references: a document's own loop ends there."""
-DEEPEST_SCHEMA = 8
+MAX_REFERENCES = 20
+"""References that lead to references. The limit ends a loop in a document."""
+MAX_SCHEMA_DEPTH = 8
+"""Nested schemas that are followed. The limit ends a schema that contains itself."""
 JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json\b")
 
 MISSING = object()
 
 
 @dataclass(frozen=True)
-class SampleRequest:
-    """One request that stands for an operation of the app."""
-
-    name: str
-    """The operation as its document has it: ``GET /items/{item_id}``."""
-    method: str
-    path: str
-    """Ready for the wire: ``/items/5?full=1``."""
-    headers: tuple[tuple[str, str], ...] = ()
-    body: str = ""
-
-
-@dataclass(frozen=True)
-class SkippedOperation:
-    """An operation that is not asked, and why."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Selection:
-    """What the user said: further operations to ask, some to leave alone, and values for their parameters."""
+    """What the user selected: more operations, operations to skip, values and headers."""
 
     include: tuple[str, ...] = ()
-    """Names of operations that are not safe, and are asked all the same: ``POST /search``."""
+    """Operations that are measured although their method is not safe: ``POST /search``."""
     exclude: tuple[str, ...] = ()
+    """Operations that are skipped."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """``{"item_id": 5}`` for every operation, ``{"GET /items/{item_id}": {"item_id": 5}}`` for one; there ``body``."""
     headers: tuple[tuple[str, str], ...] = ()
@@ -67,57 +50,57 @@ class Selection:
 class Operations:
     """All operations of a document, in its order."""
 
-    checks: tuple[SampleRequest, ...]
-    left_out: tuple[SkippedOperation, ...]
+    requests: tuple[SampleRequest, ...]
+    skipped: tuple[SkippedOperation, ...]
 
 
 class MissingValue(Exception):
-    """A request lacks a value; the message says which."""
+    """A request needs a value that is not known; the message says which."""
 
 
-def operations(document: Mapping[str, Any], wishes: Selection) -> Operations:
-    """Every operation of ``document``, as a request or with the reason why it is none.
+def operations(document: Mapping[str, Any], selection: Selection) -> Operations:
+    """Every operation of ``document``, as a request or with the reason why it is skipped.
 
-    ValueError when it is no OpenAPI document, or when ``wishes`` name an operation that it does not have.
+    ValueError when it is not an OpenAPI document, or when ``selection`` names an operation that it does not have.
     """
     if not isinstance(document.get("openapi"), str) or not isinstance(document.get("paths", {}), dict):
-        raise ValueError("it is not an OpenAPI 3 document: it has no 'openapi' with a version, or no 'paths'")
-    reader = _Reader(document, wishes)
-    checks: list[SampleRequest] = []
-    left_out: list[SkippedOperation] = []
+        raise ValueError("this is not an OpenAPI 3 document: it has no 'openapi' with a version, or no 'paths'")
+    reader = _Reader(document, selection)
+    requests: list[SampleRequest] = []
+    skipped: list[SkippedOperation] = []
     names = []
     for name, method, path, operation in reader.operations():
         names.append(name)
-        reason = _unwanted(name, method, wishes)
+        reason = _skip_reason(name, method, selection)
         try:
             if not reason:
-                checks.append(reader.check(name, method, path, operation))
+                requests.append(reader.request(name, method, path, operation))
         except MissingValue as unfilled:
             reason = str(unfilled)
         if reason:
-            left_out.append(SkippedOperation(name, reason))
-    for wish in (*wishes.include, *wishes.exclude, *(key for key in wishes.params if " " in key)):
-        if wish not in names:
-            raise ValueError(f"the app has no operation {wish!r}; it has: {', '.join(names) or 'none'}")
-    return Operations(tuple(checks), tuple(left_out))
+            skipped.append(SkippedOperation(name, reason))
+    for wanted in (*selection.include, *selection.exclude, *(key for key in selection.params if " " in key)):
+        if wanted not in names:
+            raise ValueError(f"the app has no operation {wanted!r}; it has: {', '.join(names) or 'none'}")
+    return Operations(tuple(requests), tuple(skipped))
 
 
-def _unwanted(name: str, method: str, wishes: Selection) -> str:
-    if name in wishes.exclude:
-        return "left out as asked"
+def _skip_reason(name: str, method: str, selection: Selection) -> str:
+    if name in selection.exclude:
+        return "excluded with --exclude"
     if method == "HEAD":
-        return "the load generator cannot ask HEAD"
-    if method not in SAFE and name not in wishes.include:
-        return f'{method} may change something: ask for it with --include "{name}"'
+        return "the load generator does not support HEAD"
+    if method not in SAFE and name not in selection.include:
+        return f'{method} may change data: include it with --include "{name}"'
     return ""
 
 
 class _Reader:
-    """One document with its references, and what the user gave."""
+    """A document with its references, and the user's selection."""
 
-    def __init__(self, document: Mapping[str, Any], wishes: Selection) -> None:
+    def __init__(self, document: Mapping[str, Any], selection: Selection) -> None:
         self._document = document
-        self._wishes = wishes
+        self._selection = selection
 
     def operations(self) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
         for path, shared in self._document.get("paths", {}).items():
@@ -125,20 +108,20 @@ class _Reader:
             for method in METHODS:
                 operation = item.get(method.lower())
                 if isinstance(operation, dict):
-                    parameters = [*item.get("parameters", ()), *operation.get("parameters", ())]
+                    parameters = [*_listed(item.get("parameters")), *_listed(operation.get("parameters"))]
                     yield f"{method} {path}", method, str(path), {**operation, "parameters": parameters}
 
-    def check(self, name: str, method: str, path: str, operation: dict[str, Any]) -> SampleRequest:
-        """The operation's request; MissingValue says what it lacks."""
+    def request(self, name: str, method: str, path: str, operation: dict[str, Any]) -> SampleRequest:
+        """The operation's request. MissingValue when it needs a value that is not known."""
         if not path.startswith("/"):
-            raise MissingValue("its path does not begin with '/', so it may lead to another server")
-        own = self._wishes.params.get(name)
-        given = {key: value for key, value in self._wishes.params.items() if " " not in key}
-        given |= own if isinstance(own, dict) else {}
+            raise MissingValue("its path does not start with '/', so it may lead to another server")
+        for_operation = self._selection.params.get(name)
+        given = {key: value for key, value in self._selection.params.items() if " " not in key}
+        given |= for_operation if isinstance(for_operation, dict) else {}
         values = self._values(operation["parameters"], given)
         for key in re.findall(r"{([^}]*)}", path):
             if ("path", key) not in values:
-                raise MissingValue(_lacking(key, "path", "it has no example"))
+                raise MissingValue(_missing(key, "path", "it has no example"))
             path = path.replace(f"{{{key}}}", quote(_text(values["path", key]), safe=""))
         query = [(key, item) for (where, key), value in values.items() if where == "query" for item in _items(value)]
         headers = [(key, _text(value)) for (where, key), value in values.items() if where == "header"]
@@ -147,18 +130,18 @@ class _Reader:
         for key, text in headers:
             if not text.isascii() or not text.isprintable():
                 raise MissingValue(
-                    f"the header {key} would have characters that cannot stand there: give it with --params"
+                    f"the header {key} would have characters that a header cannot have: give its value with --params"
                 )
         body = self._body(operation, given)
         headers += [("Content-Type", "application/json")] if body else []
         path = quote(path, safe="/%:@!$&'()*+,;=-._~")
         asked = f"{path}?{urlencode(query)}" if query else path
-        return SampleRequest(name, method, asked, (*headers, *self._wishes.headers), body)
+        return SampleRequest(name, method, asked, (*headers, *self._selection.headers), body)
 
     def _values(self, parameters: list[Any], given: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
-        """Values by (where, name); an operation's own parameter replaces the one of its path."""
+        """Values by (place, name). A parameter of the operation replaces the one of its path."""
         values: dict[tuple[str, str], Any] = {}
-        sent = {key.lower() for key, _ in self._wishes.headers}
+        sent = {key.lower() for key, _ in self._selection.headers}
         for parameter in map(self._resolved, parameters):
             where, key = str(parameter.get("in")), str(parameter.get("name"))
             if where == "header" and key.lower() in sent:
@@ -166,10 +149,10 @@ class _Reader:
             if key in given:
                 values[where, key] = given[key]
             elif parameter.get("required"):
-                value = self._offered(parameter)
+                value = self._document_value(parameter)
                 if value is MISSING:
                     kind = self._resolved(parameter.get("schema", {})).get("type", "any type")
-                    raise MissingValue(_lacking(key, where, f"{kind}, without an example or a default"))
+                    raise MissingValue(_missing(key, where, f"{kind}, without an example or a default"))
                 values[where, key] = value
         return values
 
@@ -182,23 +165,25 @@ class _Reader:
         content = next((media for kind, media in body.get("content", {}).items() if JSON_TYPE.match(kind)), None)
         if content is None:
             raise MissingValue(f"needs a body of {', '.join(body.get('content', {})) or 'unknown type'}, not JSON")
-        value = self._offered(self._resolved(content))
+        value = self._document_value(self._resolved(content))
         if value is MISSING:
-            raise MissingValue("needs a body, which has no example or default: give it as body with --params")
+            raise MissingValue(
+                "needs a body, and the document has no example or default: give it as 'body' with --params"
+            )
         return json.dumps(value)
 
-    def _offered(self, holder: dict[str, Any]) -> Any:
-        """What a parameter or a media type offers as a value of its own, or of its schema."""
+    def _document_value(self, holder: dict[str, Any]) -> Any:
+        """The value that a parameter or media type, or else its schema, has in the document; MISSING when there is none."""
         if "example" in holder:
             return holder["example"]
         for example in (holder.get("examples") or {}).values() if isinstance(holder.get("examples"), dict) else ():
             if "value" in (resolved := self._resolved(example)):
                 return resolved["value"]
-        return self._of_schema(holder.get("schema", {}))
+        return self._schema_value(holder.get("schema", {}))
 
-    def _of_schema(self, schema: Any, depth: int = 0) -> Any:
+    def _schema_value(self, schema: Any, depth: int = 0) -> Any:
         schema = self._resolved(schema)
-        if depth > DEEPEST_SCHEMA:
+        if depth > MAX_SCHEMA_DEPTH:
             return MISSING
         for key in ("example", "default", "const"):
             if key in schema:
@@ -206,26 +191,42 @@ class _Reader:
         for key in ("examples", "enum"):
             if isinstance(schema.get(key), list) and schema[key]:
                 return schema[key][0]
-        for key in ("anyOf", "oneOf", "allOf"):
-            for part in schema.get(key) or ():
-                if (value := self._of_schema(part, depth + 1)) is not MISSING:
+        for key in ("anyOf", "oneOf"):
+            for part in _listed(schema.get(key)):
+                if (value := self._schema_value(part, depth + 1)) is not MISSING:
                     return value
+        if "allOf" in schema:
+            return self._schema_value(self._merged(schema), depth + 1)
         if "properties" in schema:
-            return self._of_object(schema, depth)
+            return self._object_value(schema, depth)
         return MISSING
 
-    def _of_object(self, schema: dict[str, Any], depth: int) -> Any:
+    def _merged(self, schema: dict[str, Any], depth: int = 0) -> dict[str, Any]:
+        """A schema with ``allOf`` as one schema: a value has to fit all parts, so their properties add up."""
+        merged: dict[str, Any] = {key: value for key, value in schema.items() if key != "allOf"}
+        for part in map(self._resolved, _listed(schema.get("allOf"))):
+            whole = self._merged(part, depth + 1) if "allOf" in part and depth < MAX_SCHEMA_DEPTH else part
+            for key, value in whole.items():
+                if key == "properties" and isinstance(value, dict):
+                    merged[key] = {**value, **merged.get(key, {})}
+                elif key == "required":
+                    merged[key] = list(dict.fromkeys([*_listed(value), *_listed(merged.get(key))]))
+                else:
+                    merged.setdefault(key, value)
+        return merged
+
+    def _object_value(self, schema: dict[str, Any], depth: int) -> Any:
         made = {}
-        for key in schema.get("required", ()):
-            value = self._of_schema(schema["properties"].get(key, {}), depth + 1)
+        for key in _listed(schema.get("required")):
+            value = self._schema_value(schema["properties"].get(key, {}), depth + 1)
             if value is MISSING:
                 return MISSING
             made[key] = value
         return made
 
     def _resolved(self, value: Any) -> dict[str, Any]:
-        """What a reference within the document stands for; empty where it leads nowhere."""
-        for _ in range(DEEPEST_REFERENCE):
+        """The target of a reference within the document; empty when there is none."""
+        for _ in range(MAX_REFERENCES):
             if not isinstance(value, dict):
                 return {}
             reference = value.get("$ref")
@@ -243,8 +244,13 @@ class _Reader:
         return found
 
 
-def _lacking(key: str, where: str, why: str) -> str:
-    return f"needs {key} ({where}, {why}): give it with --params"
+def _missing(key: str, where: str, why: str) -> str:
+    return f"needs a value for {key} ({where}, {why}): give it with --params"
+
+
+def _listed(value: Any) -> list[Any]:
+    """A list of the document; empty where there is none, or something else."""
+    return value if isinstance(value, list) else []
 
 
 def _text(value: Any) -> str:

@@ -1,14 +1,16 @@
-"""Which fix fits a line that holds a server up: pure rules over what the probe saw of it. Standard library only.
+"""Which fix fits a line that holds a server. Pure rules over what the probe recorded of the line.
 
-    remedies("loop blocked", callee="requests.api.get", role="endpoint", function="report", awaits=True, computes=False)
+    remedies(Cause("loop blocked", callee="requests.api.get", role="endpoint", function="report", awaits=True))
     # ("Await an async client in place of `requests.api.get`: httpx.AsyncClient.", "Or drop `async` from ...")
 
-What a category means in general is the advice's to say (diagnosis.advice).
+Standard library only. The texts that explain a category are in bench/report/text/advice/.
 """
 
 from __future__ import annotations
 
-STAND_INS = {
+from dataclasses import dataclass
+
+ASYNC_REPLACEMENTS = {
     "time.sleep": "asyncio.sleep",
     "requests": "httpx.AsyncClient",
     "httpx": "httpx.AsyncClient",
@@ -34,62 +36,74 @@ STAND_INS = {
     "confluent_kafka": "aiokafka",
     "socket": "asyncio.open_connection",
 }
-"""What is awaited in place of a library's blocking calls, by the beginning of their names."""
+"""The asynchronous replacement of each blocking library, by the first part of the name of a call."""
 
-POOL = (
+PROCESS_POOL = (
     "Hand the computation to a process pool, `await loop.run_in_executor(ProcessPoolExecutor(), ...)`, or to a queue "
-    "when nobody waits for the result. Neither `async` nor threads make it faster."
+    "when the client does not need the result. Neither `async` nor threads make it faster."
 )
 
 
-def remedies(
-    category: str, *, callee: str, role: str, function: str, awaits: bool | None, computes: bool
-) -> tuple[str, ...]:
-    """Fixes in Markdown, the one that fits best first.
+@dataclass(frozen=True)
+class Cause:
+    """What is known of a line that holds the server."""
 
-    ``role``: endpoint, dependency, middleware or start-up, or empty for a function that one of them calls. ``awaits``:
-    whether it is ``async`` (None: not known). ``computes``: whether the loop's thread used CPU while it was held.
-    """
-    if category == "GIL-bound" or computes:
-        return (POOL,)
-    if category == "threadpool exhausted":
+    category: str
+    """One of schema.CATEGORIES."""
+    callee: str = ""
+    """The call that the line is in."""
+    role: str = ""
+    """endpoint, dependency, middleware or start-up; empty for a function that one of them calls."""
+    function: str = ""
+    awaits: bool | None = None
+    """Whether the function is ``async``; None when it is not known."""
+    computes: bool = False
+    """Whether the loop's thread used CPU while it was held."""
+
+
+def remedies(cause: Cause) -> tuple[str, ...]:
+    """Fixes in Markdown, the best one first."""
+    if cause.category == "GIL-bound" or cause.computes:
+        return (PROCESS_POOL,)
+    if cause.category == "threadpool exhausted":
         return (
-            *_awaited(callee),
+            _await_instead(cause.callee),
             "Or raise the limiter at start-up, `anyio.to_thread.current_default_thread_limiter().total_tokens = 100`, "
-            "as far as the other side takes so many calls at once.",
+            "as far as the other side takes that many calls at once.",
         )
-    return (*_awaited(callee), _off_the_loop(callee, role, function, awaits))
+    return (_await_instead(cause.callee), _off_the_loop(cause))
 
 
-def stand_in(callee: str) -> str:
-    """What to await in place of a call; empty where none is known, or where it is awaited already."""
+def async_replacement(callee: str) -> str:
+    """What to await in place of a call; empty when none is known, or when the call is asynchronous."""
     if "async" in callee.lower():
         return ""
-    found = [name for name in STAND_INS if callee == name or callee.startswith(f"{name}.")]
-    return STAND_INS[max(found, key=len)] if found else ""
+    found = [name for name in ASYNC_REPLACEMENTS if callee == name or callee.startswith(f"{name}.")]
+    return ASYNC_REPLACEMENTS[max(found, key=len)] if found else ""
 
 
-def _awaited(callee: str) -> tuple[str, ...]:
-    known = stand_in(callee)
-    if known == "asyncio.sleep":
-        return ("`await asyncio.sleep(...)` in place of `time.sleep`.",)
-    if known:
-        return (f"Await an async client in place of `{callee}`: {known}.",)
-    return ("Await an async client, if there is one.",)
+def _await_instead(callee: str) -> str:
+    replacement = async_replacement(callee)
+    if replacement == "asyncio.sleep":
+        return "`await asyncio.sleep(...)` in place of `time.sleep`."
+    if replacement:
+        return f"Await an async client in place of `{callee}`: {replacement}."
+    return "Await an async client, if there is one."
 
 
-def _off_the_loop(callee: str, role: str, function: str, awaits: bool | None) -> str:
-    call = f"`await run_in_threadpool({callee or function}, ...)`"
-    if role in ("endpoint", "dependency") and awaits:
+def _off_the_loop(cause: Cause) -> str:
+    role, function = cause.role, cause.function
+    call = f"`await run_in_threadpool({cause.callee or function}, ...)`"
+    if role in ("endpoint", "dependency") and cause.awaits:
         return (
-            f"Or drop `async` from the {role} `{function}`, and FastAPI runs it in its threadpool; or wrap the call, "
+            f"Or drop `async` from the {role} `{function}`, so that FastAPI runs it in its threadpool; or wrap the call, "
             f"{call}."
         )
     if role == "middleware":
-        return f"Or keep it off the loop: middleware has to stay `async`, so wrap the call, {call}."
+        return f"Or run it off the loop. Middleware has to stay `async`, so wrap the call, {call}."
     if role:
         return f"Or wrap the call, {call}."
     return (
-        f"Or keep it off the loop where `{function}` is called, {call}; if FastAPI itself calls it, as a background "
-        "task, drop `async` from it."
+        f"Or run it off the loop where `{function}` is called, {call}. If FastAPI itself calls it, as a background task, "
+        "drop `async` from it."
     )

@@ -1,252 +1,284 @@
-"""The doctor's visit: looks at the app once, makes scenarios of what it offers, and has them measured."""
+"""The doctor's measurement: find out what the app offers, make scenarios of it, and measure them.
+
+discovery = discover(request)
+complete = measure(discovery, ScanRun(folder, seed, header), progress)
+"""
 
 from __future__ import annotations
 
 import csv
-import shlex
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from bench.doctor.openapi import Operations, SampleRequest, Selection, SkippedOperation, operations
+from bench.doctor.openapi import Operations, Selection, operations
 from bench.doctor.scenarios import (
-    ALONE,
-    LOADED_MOST_S,
     LOADED_S,
-    alone_s,
+    MAX_LOADED_S,
+    DoctorTarget,
+    alone_measure_s,
     alone_scenario,
-    loaded_s,
+    health_request,
+    loaded_measure_s,
     loaded_scenarios,
-    prober_of,
 )
-from bench.model import AppSource, Plan, Scenario
+from bench.model import AppSource, Plan, Status
 from bench.model.errors import UsageError
+from bench.model.requests import AnsweredRequest, SampleRequest, SkippedOperation
 from bench.planning.schedule import make_plan
 from bench.results import files, schema
-from bench.running.campaign import CampaignObserver, entry_of, run_campaign
+from bench.results.schema import (
+    DoctorRecord,
+    EndpointRecord,
+    ExcerptRecord,
+    FunctionRecord,
+    GitRecord,
+    MachineRecord,
+    RunRecord,
+    SkippedRecord,
+    StartUpRecord,
+)
+from bench.running.campaign import CampaignObserver, run_campaign
 from bench.running.group import run_group
-from bench.running.preflight import AnsweredRequest, RunningApp, inspect, scouted
+from bench.running.preflight import AppFacts, RunningApp, inspect_app, started_app
+from bench.running.run_record import declare_scenario
 
-DOCUMENT = "/openapi.json"
-"""Where FastAPI has it, unless the app says otherwise."""
-EXCERPT_LEAST_MS = 100.0
-"""Who held a server for less, over all trials, is not shown."""
-EXCERPT_AROUND = 3
-"""Lines shown before and after one."""
-REASONS_SAID = 3
-"""Operations that a refusal names, with why they cannot be asked."""
-TRIES = 2
-"""An endpoint whose figures are not to be trusted is measured once more, and longer: mostly something else ran
-meanwhile, or it is quick alone and so slow for many that none of them was answered."""
+MIN_EXCERPT_MS = 100.0
+"""A line that held the server for less, over all trials, is not shown."""
+EXCERPT_LINES = 3
+"""Lines shown before and after a blamed line."""
+MAX_REASONS = 3
+"""Operations that an error message names, with the reason why they cannot be measured."""
+MAX_MEASUREMENTS = 2
+"""An endpoint with an invalid trial is measured once more, and longer. The usual causes: another program ran, or the
+endpoint is so slow under load that it answered nothing."""
 
 
 @dataclass(frozen=True)
 class ScanRequest:
-    """What the user asked to be looked at."""
+    """What the user asked the doctor to measure."""
 
     app: AppSource
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables that its server gets besides: of an env file."""
+    """More environment variables of the app's server, from an env file."""
     options: tuple[str, ...] = ()
     """uvicorn's."""
-    wishes: Selection = field(default_factory=Selection)
+    selection: Selection = field(default_factory=Selection)
     document: str | None = None
-    """Path of its OpenAPI document, where the app does not tell."""
+    """Path of the OpenAPI document; None for the one that the app names."""
     paths: tuple[str, ...] = ()
-    """Ask these in place of what the document has."""
-    prober: str | None = None
-    """Path that the prober asks; by default the cheapest."""
+    """Endpoints to measure in place of those in the document."""
+    health_path: str | None = None
+    """What the health probe requests; None for the fastest endpoint."""
     users: int = 32
     measure_s: float = LOADED_S
-    """At every endpoint, under load; longer where one is slow."""
+    """Seconds at each endpoint under load; slow endpoints get more."""
 
 
 @dataclass(frozen=True)
 class Discovery:
-    """What was found out before anything was measured."""
+    """What was found out before the measurement."""
 
-    facts: dict[str, Any]
+    facts: AppFacts
     answered: tuple[AnsweredRequest, ...]
-    left_out: tuple[SkippedOperation, ...]
-    prober: AnsweredRequest
-    start_up: dict[str, Any]
+    skipped: tuple[SkippedOperation, ...]
+    health: AnsweredRequest
+    start_up: StartUpRecord
 
 
-def take_history(patient: ScanRequest) -> Discovery:
-    """Look at the app and try what it offers; UsageError where it cannot be served, or offers nothing to measure."""
-    facts = inspect(patient.app, patient.environment)
-    app = replace(patient.app, code_folders=tuple(filter(None, (facts["package"],))), watch_start_up=True)
-    document = patient.document or facts.get("openapi_url", DOCUMENT)
-    if document is None and not patient.paths:
+@dataclass(frozen=True)
+class ScanRun:
+    """Where a scan is recorded."""
+
+    folder: Path
+    seed: int
+    machine: MachineRecord
+    git: GitRecord | None
+    command: str
+    """Command line that measures the same again."""
+
+
+# Before the measurement
+
+
+def discover(request: ScanRequest) -> Discovery:
+    """Start the app and try what it offers. UsageError when it cannot be served, or nothing can be measured."""
+    app = request.app
+    facts = inspect_app(app, request.environment)
+    document = request.document or facts.openapi_url
+    if document is None and not request.paths:
         raise UsageError(
-            f"{app.target} has its OpenAPI document switched off (openapi_url is None): name its endpoints with --path"
+            f"{app.target} has switched its OpenAPI document off (openapi_url is None): name its endpoints with --path"
         )
     if document is not None and not document.startswith("/"):
-        raise UsageError(f"{app.target} has its OpenAPI document at {document}: name a path here with --openapi")
-    with scouted(app, patient.environment, patient.options, document or patient.paths[0]) as seen:
-        found = _found(patient, seen, document)
-        answered, silent = seen.ask(found.checks)
-        start_up = {"ready_s": seen.ready_s, "stalls": [asdict(stall) for stall in seen.start_up_stalls()]}
-    left_out = (*found.left_out, *silent)
+        raise UsageError(f"{app.target} has its OpenAPI document at {document}: name its path with --openapi")
+    watched = replace(app, code_folders=tuple(filter(None, (facts.package,))), watch_start_up=True)
+    first_path = document or request.paths[0]
+    with started_app(watched, request.environment, request.options, first_path) as running:
+        found = _operations(request, running, document)
+        answered, unanswered = running.try_all(found.requests)
+        start_up = StartUpRecord(running.ready_s, running.start_up_stalls())
+    skipped = (*found.skipped, *unanswered)
     if not answered:
-        reasons = "; ".join(f"{each.name}: {each.reason}" for each in left_out[:REASONS_SAID]) or "it has no operations"
-        reasons += f"; and {len(left_out) - REASONS_SAID} more" if len(left_out) > REASONS_SAID else ""
-        raise UsageError(f"{app.target} offers nothing that could be measured: {reasons}")
-    return Discovery(facts, tuple(answered), left_out, prober_of(answered, patient.prober), start_up)
+        raise UsageError(f"{app.target} has no operation that can be measured: {_reasons(skipped)}")
+    return Discovery(facts, answered, skipped, health_request(answered, request.health_path), start_up)
 
 
-def _found(patient: ScanRequest, seen: RunningApp, document: str | None) -> Operations:
-    if patient.paths:
-        headers = patient.wishes.headers
-        return Operations(tuple(SampleRequest(f"GET {path}", "GET", path, headers) for path in patient.paths), ())
+def _operations(request: ScanRequest, running: RunningApp, document: str | None) -> Operations:
+    if request.paths:
+        headers = request.selection.headers
+        return Operations(tuple(SampleRequest(f"GET {path}", "GET", path, headers) for path in request.paths), ())
     assert document is not None
     try:
-        return operations(seen.document(document), patient.wishes)
+        return operations(running.document(document), request.selection)
     except ValueError as error:
-        raise UsageError(f"{patient.app.target}: {error}") from None
+        raise UsageError(f"{request.app.target}: {error}") from None
 
 
-def examine(
-    patient: ScanRequest,
-    history: Discovery,
-    run: Path,
-    seed: int,
-    header: Mapping[str, Any],
-    watched: Callable[[Sequence[Plan]], CampaignObserver],
+def _reasons(skipped: Sequence[SkippedOperation]) -> str:
+    if not skipped:
+        return "its document lists none"
+    more = f"; and {len(skipped) - MAX_REASONS} more" if len(skipped) > MAX_REASONS else ""
+    return "; ".join(f"{each.name}: {each.reason}" for each in skipped[:MAX_REASONS]) + more
+
+
+# The measurement
+
+
+def scan(
+    request: ScanRequest,
+    discovery: Discovery,
+    run: ScanRun,
+    observe: Callable[[Sequence[Plan]], CampaignObserver],
 ) -> bool:
-    """Measure every endpoint into ``run``; whether all of them could be."""
-    with tempfile.TemporaryDirectory() as temporary:  # the checks may hold secrets, so they are no results
-        checks = Path(temporary) / "checks.json"
-        files.write_json(checks, _checks(history))
-        plans = _plans(patient, history, seed, str(checks))
-        record = {**header, **_record(run, patient, history, plans)}
-        files.write_json(run / "run.json", record)
-        watch = watched(plans)
-        measured = [_measured(plan, run, watch) for plan in plans]
-    record["doctor"]["excerpts"] = list(excerpts(run, _code_folders(patient, history)))
-    files.write_json(run / "run.json", record)
-    return all(measured)
+    """Measure every endpoint. Whether all of them could be measured."""
+    with tempfile.TemporaryDirectory(prefix="async-bench-") as temporary:  # requests may hold secrets: no results
+        requests_file = Path(temporary) / "requests.json"
+        files.write_json(requests_file, _requests(discovery))
+        plans = _plans(request, discovery, run.seed, requests_file)
+        record = _record(request, discovery, run, plans)
+        files.write_record(run.folder / "run.json", record)
+        observer = observe(plans)
+        complete = [_measure(plan, run.folder, observer) for plan in plans]
+    assert record.doctor is not None
+    found = tuple(excerpts(run.folder, _code_folders(request, discovery.facts)))
+    files.write_record(run.folder / "run.json", replace(record, doctor=replace(record.doctor, excerpts=found)))
+    return all(complete)
 
 
-def _plans(patient: ScanRequest, history: Discovery, seed: int, checks: str) -> list[Plan]:
-    app = replace(patient.app, code_folders=tuple(filter(None, (history.facts["package"],))))
-    answered, prober, users = history.answered, history.prober, patient.users
-    alone = alone_scenario(app, patient.options, answered, checks)
-    loaded = loaded_scenarios(app, patient.options, answered, prober, users, checks)
-    lengths = {ALONE: alone_s(answered, prober)} | {
-        scenario.name: loaded_s(each, patient.measure_s) for scenario, each in zip(loaded, answered, strict=True)
+def _requests(discovery: Discovery) -> dict[str, object]:
+    return {
+        "schema": schema.SCHEMA,
+        "prober": asdict(discovery.health.request),
+        "requests": [asdict(each.request) for each in discovery.answered],
     }
-    environment = tuple(patient.environment.items())
-    return [
-        make_plan(_with(scenario, environment), scenario.default_load, 1, lengths[scenario.name], seed)
-        for scenario in (alone, *loaded)
-    ]
 
 
-def _with(scenario: Scenario, environment: tuple[tuple[str, str], ...]) -> Scenario:
-    return replace(scenario, variants=tuple(replace(each, environment=environment) for each in scenario.variants))
+def _plans(request: ScanRequest, discovery: Discovery, seed: int, requests_file: Path) -> list[Plan]:
+    target = DoctorTarget(
+        replace(request.app, code_folders=tuple(filter(None, (discovery.facts.package,)))),
+        request.options,
+        discovery.answered,
+        discovery.health,
+        request.users,
+        str(requests_file),
+        tuple(request.environment.items()),
+    )
+    alone = alone_scenario(target)
+    plans = [make_plan(alone, alone.default_load, 1, alone_measure_s(target), seed)]
+    for scenario, each in zip(loaded_scenarios(target), discovery.answered, strict=True):
+        plans.append(make_plan(scenario, scenario.default_load, 1, loaded_measure_s(each, request.measure_s), seed))
+    return plans
 
 
-def _measured(plan: Plan, run: Path, watch: CampaignObserver) -> bool:
-    scenario = plan.scenario
-    for tries_left in reversed(range(TRIES)):
-        outcome = run_campaign(plan, run, lambda lineup, said: run_group(scenario, lineup, run, said), watch)
-        statuses = {trial.status for trial in outcome.troubled}
+def _measure(plan: Plan, folder: Path, observer: CampaignObserver) -> bool:
+    """Measure one scenario. Whether its trial is evidence."""
+    for left in reversed(range(MAX_MEASUREMENTS)):
+        statuses = _statuses(plan, folder, observer)
         if "invalid" not in statuses:
-            return not statuses
-        if tries_left:
-            shutil.rmtree(run / plan.scenario.name)
-            plan = make_plan(plan.scenario, plan.load, 1, max(plan.measure_s, LOADED_MOST_S), plan.seed)
+            return "failed" not in statuses
+        if left:
+            shutil.rmtree(folder / plan.scenario.name)
+            plan = make_plan(plan.scenario, plan.load, 1, max(plan.measure_s, MAX_LOADED_S), plan.seed)
     return False
 
 
-def _checks(history: Discovery) -> dict[str, Any]:
-    return {
-        "schema": schema.SCHEMA,
-        "prober": asdict(history.prober.check),
-        "requests": [asdict(each.check) for each in history.answered],
-    }
+def _statuses(plan: Plan, folder: Path, observer: CampaignObserver) -> set[Status]:
+    outcome = run_campaign(plan, folder, lambda group, phase: run_group(plan.scenario, group, folder, phase), observer)
+    return {trial.status for trial in outcome.trials}
 
 
-def _record(run: Path, patient: ScanRequest, history: Discovery, plans: Sequence[Plan]) -> dict[str, Any]:
-    alone, *loaded = plans
-    endpoints = [
-        {
-            "scenario": plan.scenario.name,
-            "endpoint": each.check.name,
-            "path": each.check.path,
-            "alone_s": each.alone_s,
-        }
-        for plan, each in zip(loaded, history.answered, strict=True)
-    ]
-    return {
-        "schema": schema.SCHEMA,
-        "name": run.name,
-        "created_unix_s": time.time(),
-        "command": shlex.join(_command(patient, alone.seed)),
-        "scenarios": {plan.scenario.name: entry_of(plan, "doctor") for plan in plans},
-        "doctor": {
-            "app": patient.app.target,
-            "python": history.facts["python"],
-            "uvicorn": history.facts["uvicorn"],
-            "watched": not patient.app.url,
-            "users": patient.users,
-            "prober": history.prober.check.name,
-            "endpoints": endpoints,
-            "left_out": [asdict(each) for each in history.left_out],
-            "places": list(_own(history.facts["places"], _code_folders(patient, history))),
-            "start_up": history.start_up,
-        },
-    }
+# Records
 
 
-def _command(patient: ScanRequest, seed: int) -> list[str]:
-    """Near enough to look again; what only the user knows (files, headers) is left to the user."""
-    app = ["--url", patient.app.url] if patient.app.url else [patient.app.target]
-    factory = ["--factory"] if patient.app.factory else []
-    users = ["--users", str(patient.users)] if patient.users != ScanRequest.users else []
-    options = ["--", *patient.options] if patient.options else []
-    return ["nox", "-s", "doctor", "--", *app, *factory, *users, "--seed", str(seed), *options]
+def _record(request: ScanRequest, discovery: Discovery, run: ScanRun, plans: Sequence[Plan]) -> RunRecord:
+    return RunRecord(
+        schema=schema.SCHEMA,
+        name=run.folder.name,
+        created_unix_s=time.time(),
+        command=run.command,
+        machine=run.machine,
+        git=run.git,
+        scenarios={plan.scenario.name: declare_scenario(plan, "doctor") for plan in plans},
+        doctor=_doctor_record(request, discovery, plans[1:]),
+    )
 
 
-def _own(places: Iterable[dict[str, Any]], folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
+def _doctor_record(request: ScanRequest, discovery: Discovery, loaded: Sequence[Plan]) -> DoctorRecord:
+    facts = discovery.facts
+    return DoctorRecord(
+        app=request.app.target,
+        python=facts.python,
+        uvicorn=facts.uvicorn,
+        watched=not request.app.url,
+        users=request.users,
+        health_probe=discovery.health.name,
+        endpoints=tuple(
+            EndpointRecord(plan.scenario.name, each.name, each.request.path, each.alone_s)
+            for plan, each in zip(loaded, discovery.answered, strict=True)
+        ),
+        skipped=tuple(SkippedRecord(each.name, each.reason) for each in discovery.skipped),
+        functions=tuple(_functions_of_app(facts.functions, _code_folders(request, facts))),
+        start_up=discovery.start_up,
+    )
+
+
+def _functions_of_app(functions: Iterable[FunctionRecord], folders: Sequence[Path]) -> Iterator[FunctionRecord]:
     """Functions of the app's own code, each once, with its file as the probe names it."""
     seen = set()
-    for place in places:
-        path = Path(place["file"])
+    for function in functions:
+        path = Path(function.file)
         inside = next((path.relative_to(folder) for folder in folders if path.is_relative_to(folder)), None)
-        if inside is not None and (place["file"], place["first"]) not in seen:
-            seen.add((place["file"], place["first"]))
-            yield {**place, "file": str(inside)}
+        if inside is not None and (function.file, function.first) not in seen:
+            seen.add((function.file, function.first))
+            yield replace(function, file=str(inside))
 
 
-def _code_folders(patient: ScanRequest, history: Discovery) -> tuple[Path, ...]:
-    """What the probe's file names are relative to."""
-    if patient.app.url:
+def _code_folders(request: ScanRequest, facts: AppFacts) -> tuple[Path, ...]:
+    """The folders that the probe's file names are relative to."""
+    if request.app.url:
         return ()
-    folders = [Path(patient.app.folder)]
-    if history.facts["package"]:
-        folders.append(Path(history.facts["package"]).parent)
+    folders = [Path(request.app.folder)]
+    if facts.package:
+        folders.append(Path(facts.package).parent)
     return tuple(folder.resolve() for folder in folders)
 
 
-def excerpts(run: Path, folders: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    """The lines around whatever held a server up, as they are now: [{file, line, first, text}]."""
+def excerpts(run: Path, folders: Sequence[Path]) -> Iterator[ExcerptRecord]:
+    """The source lines around each line that held a server, as they are now."""
     held: dict[tuple[str, int], float] = {}
     for path in run.glob("*/*/*/*/stalls-*.csv"):
         with path.open(encoding="utf-8", newline="") as lines:
             for row in csv.DictReader(lines):
                 if row["file"] and (row["line"] or "").isdecimal():
-                    place = (row["file"], int(row["line"]))
-                    held[place] = held.get(place, 0.0) + float(row["stalled_ms"] or 0)
-    for file, line in (place for place, stalled_ms in held.items() if stalled_ms >= EXCERPT_LEAST_MS):
+                    location = (row["file"], int(row["line"]))
+                    held[location] = held.get(location, 0.0) + float(row["stalled_ms"] or 0)
+    for file, line in (location for location, stalled_ms in held.items() if stalled_ms >= MIN_EXCERPT_MS):
         found = next((folder / file for folder in folders if (folder / file).is_file()), None)
-        if found is None:
-            continue
-        text = found.read_text(encoding="utf-8", errors="replace").splitlines()
-        first = max(1, line - EXCERPT_AROUND)
-        yield {"file": file, "line": line, "first": first, "text": text[first - 1 : line + EXCERPT_AROUND]}
+        if found is not None:
+            text = found.read_text(encoding="utf-8", errors="replace").splitlines()
+            first = max(1, line - EXCERPT_LINES)
+            yield ExcerptRecord(file, line, first, tuple(text[first - 1 : line + EXCERPT_LINES]))

@@ -1,109 +1,127 @@
 """Makes scenarios of an app's endpoints. Pure.
 
-``alone``: one user walks over all endpoints, one request at a time, on a server of its own. Then, for every endpoint,
-on a fresh server: many users loop on it, while the prober looks at the cheapest endpoint of all. What the prober waits
-is what the endpoint costs the others.
+``alone``: one user sends one request at a time, to each endpoint in turn, on a server of its own. Then, for each
+endpoint, on a fresh server: many users loop on it while the health probe requests the cheapest endpoint of all. The
+health probe's response time is what the endpoint costs the others.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from bench.model import AppSource, Scenario, Variant
 from bench.model.errors import UsageError
-from bench.running.preflight import AnsweredRequest
+from bench.model.requests import AnsweredRequest
 
 VARIANT = "app"
-"""The one variant of every scenario: the app as it is."""
+"""The one variant of each scenario: the app as it is."""
 ALONE = "alone"
-PROBER = "GET prober"
-"""What the prober's requests are called, lest they be counted among the users' where both ask for the same."""
+"""Name of the scenario without load."""
+HEALTH_PROBE = "GET prober"
+"""Name under which the health probe's requests are counted, so that they are told apart from the users'."""
 LOCUSTFILE = "locustfiles/checks.py"
 
 LOADED_S = 3.0
-"""With a start of about two seconds and a second of warm-up, an endpoint is through in less than ten."""
-LOADED_MOST_S = 6.0
-ANSWERS_LEAST = 3
-"""A slow endpoint is measured for so many of its answers, one after the other, as far as that bound allows."""
+"""With a start of about two seconds and a second of warm-up, an endpoint takes less than ten."""
+MAX_LOADED_S = 6.0
+MIN_ANSWERS = 3
+"""A slow endpoint is measured for this many answers, one after the other, within MAX_LOADED_S."""
 ALONE_EACH_S = 0.4
-"""Seconds of the walk for each endpoint, on average; one that takes longer is asked at least a few times."""
-ALONE_LEAST_S, ALONE_MOST_S = 3.0, 60.0
+"""Seconds for each endpoint without load, on average; a slow endpoint gets at least MIN_ANSWERS."""
+MIN_ALONE_S, MAX_ALONE_S = 3.0, 60.0
 
 
-def prober_of(answered: Sequence[AnsweredRequest], wished: str | None) -> AnsweredRequest:
-    """The endpoint that stands for all the others: the fastest one without a body, or the one that was asked for."""
-    candidates = [each for each in answered if each.check.method == "GET"]
-    if wished is not None:
-        candidates = [each for each in candidates if each.check.path == wished]
+@dataclass(frozen=True)
+class DoctorTarget:
+    """The app with its endpoints, and how it is measured."""
+
+    app: AppSource
+    options: tuple[str, ...]
+    """uvicorn's."""
+    answered: tuple[AnsweredRequest, ...]
+    """Endpoints that answered before the measurement, in the document's order."""
+    health: AnsweredRequest
+    """What the health probe requests."""
+    users: int
+    requests_file: str
+    """Where the locustfile reads the requests. It may hold secrets, so it is no result."""
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+def health_request(answered: Sequence[AnsweredRequest], path: str | None) -> AnsweredRequest:
+    """The request that stands for all others: the user's ``path``, or else the fastest GET. UsageError for none."""
+    candidates = [each for each in answered if each.request.method == "GET"]
+    if path is not None:
+        candidates = [each for each in candidates if each.request.path == path]
     if not candidates:
-        known = ", ".join(each.check.path for each in answered if each.check.method == "GET")
-        raise UsageError(f"no endpoint can be probed{f' at {wished}' if wished else ''}; these can: {known or 'none'}")
+        known = ", ".join(each.request.path for each in answered if each.request.method == "GET")
+        raise UsageError(f"--prober: no endpoint answers GET{f' {path}' if path else ''}; these do: {known or 'none'}")
     return min(candidates, key=lambda each: each.alone_s)
 
 
-def alone_scenario(
-    app: AppSource, options: Sequence[str], answered: Sequence[AnsweredRequest], checks_file: str
-) -> Scenario:
-    """The walk over all endpoints."""
-    names = tuple(each.check.name for each in answered)
+def alone_scenario(target: DoctorTarget) -> Scenario:
+    """One user, each endpoint in turn."""
+    first = target.answered[0].request
     return Scenario(
         ALONE,
-        "How long does every endpoint take when nobody else asks?",
-        (_variant(app, options),),
-        answered[0].check.path,
+        "How long does each endpoint take without other requests?",
+        (_variant(target),),
+        first.path,
         users=1,
         locustfile=LOCUSTFILE,
-        endpoint=PROBER,
-        secondary_endpoints=names,
-        health_path=answered[0].check.path,
-        locust_args=("--checks", checks_file),
+        endpoint=HEALTH_PROBE,
+        secondary_endpoints=tuple(each.request.name for each in target.answered),
+        health_path=first.path,
+        locust_args=("--checks", target.requests_file),
     )
 
 
-def alone_s(answered: Sequence[AnsweredRequest], prober: AnsweredRequest) -> float:
-    """How long the walk is measured."""
-    once_s = sum(each.alone_s + prober.alone_s for each in answered)
-    return min(ALONE_MOST_S, max(ALONE_LEAST_S, ALONE_EACH_S * len(answered), ANSWERS_LEAST * once_s))
+def alone_measure_s(target: DoctorTarget) -> float:
+    """How long the scenario without load is measured."""
+    once_s = sum(each.alone_s + target.health.alone_s for each in target.answered)
+    return min(MAX_ALONE_S, max(MIN_ALONE_S, ALONE_EACH_S * len(target.answered), MIN_ANSWERS * once_s))
 
 
-def loaded_scenarios(
-    app: AppSource,
-    options: Sequence[str],
-    answered: Sequence[AnsweredRequest],
-    prober: AnsweredRequest,
-    users: int,
-    checks_file: str,
-) -> tuple[Scenario, ...]:
+def loaded_scenarios(target: DoctorTarget) -> tuple[Scenario, ...]:
     """One for each endpoint, in the document's order."""
-    walk = alone_scenario(app, options, answered, checks_file)
+    alone = alone_scenario(target)
     return tuple(
         replace(
-            walk,
-            name=f"{number + 1:02d}-{slug(each.check.name)}",
-            question=f"What does {each.check.name} cost, itself and everybody else?",
-            path=each.check.path,
-            method=each.check.method,
-            users=users,
-            endpoint=each.check.name,
+            alone,
+            name=f"{number + 1:02d}-{folder_name(each.request.name)}",
+            question=f"What does {each.request.name} cost its callers and all other requests?",
+            path=each.request.path,
+            method=each.request.method,
+            users=target.users,
+            endpoint=each.request.name,
             secondary_endpoints=(),
-            health_path=prober.check.path,
-            locust_args=("--checks", checks_file, "--check", str(number)),
+            health_path=target.health.request.path,
+            locust_args=("--checks", target.requests_file, "--check", str(number)),
         )
-        for number, each in enumerate(answered)
+        for number, each in enumerate(target.answered)
     )
 
 
-def loaded_s(each: AnsweredRequest, usual_s: float = LOADED_S) -> float:
-    """How long an endpoint is measured under load: ``usual_s``, or longer where it is slow."""
-    return max(usual_s, min(LOADED_MOST_S, ANSWERS_LEAST * each.alone_s))
+def loaded_measure_s(each: AnsweredRequest, usual_s: float = LOADED_S) -> float:
+    """How long an endpoint is measured under load: ``usual_s``, or longer when it is slow."""
+    return max(usual_s, min(MAX_LOADED_S, MIN_ANSWERS * each.alone_s))
 
 
-def slug(name: str) -> str:
+def folder_name(operation: str) -> str:
     """An operation's name as a folder: ``GET /items/{item_id}`` becomes ``get-items-item_id``."""
-    return re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-")[:60] or "root"
+    return re.sub(r"[^a-z0-9_]+", "-", operation.lower()).strip("-")[:60] or "root"
 
 
-def _variant(app: AppSource, options: Sequence[str]) -> Variant:
-    return Variant(VARIANT, "baseline", app.target, app=app, uvicorn_options=tuple(options), probed=not app.url)
+def _variant(target: DoctorTarget) -> Variant:
+    app = target.app
+    return Variant(
+        VARIANT,
+        "baseline",
+        app.target,
+        app=app,
+        uvicorn_options=target.options,
+        environment=target.environment,
+        probed=not app.url,
+    )

@@ -64,3 +64,41 @@ def check_variants(wanted: tuple[str, ...], apps: Path = APPS) -> None:
     for name in wanted:
         if name not in known:
             raise UsageError(f"unknown variant {name!r}; there are: {', '.join(sorted(known))}")
+
+
+def app_of(scenario: Scenario, variant: str) -> str:
+    """What uvicorn is given: ``apps.blocking.awaited:app``."""
+    if app := scenario.variant(variant).app:
+        return app.target
+    folder = Path(scenario.folder)
+    return f"{folder.parent.name}.{folder.name}.{scenario.variant(variant).module}:app"
+
+
+def app_dir_of(scenario: Scenario, variant: str) -> Path:
+    """The folder that must be on the app's path for that: the one that holds ``apps``."""
+    app = scenario.variant(variant).app
+    return Path(app.folder) if app else Path(scenario.folder).parent.parent
+
+
+def file_of(scenario: Scenario, variant: str) -> str:
+    """The variant's source, relative to the folder on the app's path: ``apps/blocking/awaited.py``.
+
+    Empty for a server that runs already.
+    """
+    app = scenario.variant(variant).app
+    if app and app.url:
+        return ""
+    module = app_of(scenario, variant).partition(":")[0].replace(".", "/")
+    package = f"{module}/__init__.py"
+    return package if (app_dir_of(scenario, variant) / package).is_file() else f"{module}.py"
+
+
+def source_of(scenario: Scenario, variant: str) -> str:
+    """The variant's source as it is now: a run keeps it, so that its page stays true when the file changes.
+
+    Empty for an app that is not a file of its folder, but of an installed package.
+    """
+    path = app_dir_of(scenario, variant) / file_of(scenario, variant)
+    if scenario.variant(variant).app and not path.is_file():
+        return ""
+    return path.read_text(encoding="utf-8")

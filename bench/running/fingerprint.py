@@ -14,9 +14,11 @@ from collections.abc import Callable
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psutil
+
+from bench.results.schema import CgroupRecord, CpuRecord, GitRecord, MachineRecord, PythonRecord
 
 PACKAGES = (
     "anyio",
@@ -72,37 +74,37 @@ CPUS = Path("/sys/devices/system/cpu")
 T = TypeVar("T")
 
 
-def fingerprint() -> dict[str, Any]:
-    """CPU, memory, kernel, limits, Python and package versions; JSON-able. Packages not installed are left out."""
-    return {
-        "cpu": {
-            "model": _or_none(_cpu_model),
-            "architecture": _or_none(platform.machine),
-            "cores_logical": _or_none(os.cpu_count),
-            "cores_physical": _or_none(lambda: psutil.cpu_count(logical=False)),
-            "cores_usable": _or_none(_cores_usable),
-            "smt": _or_none(lambda: (CPUS / "smt/active").read_text().strip() == "1"),
-            "governor": _or_none(_governor),
-            "virtual_machine": _or_none(_is_virtual),
-        },
-        "memory_bytes": _or_none(lambda: int(psutil.virtual_memory().total)),
-        "kernel": _or_none(lambda: f"{os.uname().sysname} {os.uname().release}"),
-        "cgroup": {"cpu_cores": _or_none(_cgroup_cpu_cores), "memory_bytes": _or_none(_cgroup_memory_bytes)},
-        "python": {
-            "implementation": _or_none(platform.python_implementation),
-            "version": _or_none(platform.python_version),
-            "build": _or_none(lambda: " ".join(platform.python_build())),
-            "compiler": _or_none(platform.python_compiler),
-            "debug": hasattr(sys, "gettotalrefcount"),
-            "gil_enabled": _or_none(_gil_enabled),
-            "free_threaded_build": _or_none(lambda: bool(sysconfig.get_config_var("Py_GIL_DISABLED"))),
-        },
-        "packages": versions(PACKAGES),
-    }
+def fingerprint() -> MachineRecord:
+    """The machine's fingerprint. A fact that cannot be had is None; packages that are not installed are left out."""
+    return MachineRecord(
+        cpu=CpuRecord(
+            model=_or_none(_cpu_model),
+            architecture=_or_none(platform.machine),
+            cores_logical=_or_none(os.cpu_count),
+            cores_physical=_or_none(lambda: psutil.cpu_count(logical=False)),
+            cores_usable=_or_none(_cores_usable),
+            smt=_or_none(lambda: (CPUS / "smt/active").read_text().strip() == "1"),
+            governor=_or_none(_governor),
+            virtual_machine=_or_none(_is_virtual),
+        ),
+        memory_bytes=_or_none(lambda: int(psutil.virtual_memory().total)),
+        kernel=_or_none(lambda: f"{os.uname().sysname} {os.uname().release}"),
+        cgroup=CgroupRecord(cpu_cores=_or_none(_cgroup_cpu_cores), memory_bytes=_or_none(_cgroup_memory_bytes)),
+        python=PythonRecord(
+            implementation=_or_none(platform.python_implementation),
+            version=_or_none(platform.python_version),
+            build=_or_none(lambda: " ".join(platform.python_build())),
+            compiler=_or_none(platform.python_compiler),
+            debug=hasattr(sys, "gettotalrefcount"),
+            gil_enabled=_or_none(_gil_enabled),
+            free_threaded_build=_or_none(lambda: bool(sysconfig.get_config_var("Py_GIL_DISABLED"))),
+        ),
+        packages=versions(PACKAGES),
+    )
 
 
-def git_state(root: Path) -> dict[str, Any] | None:
-    """{"revision": str, "dirty": bool} of the repository at ``root``; None where there is none, no commit, or no git.
+def git_state(root: Path) -> GitRecord | None:
+    """The repository's revision; None where there is no repository, no commit, or no git.
 
     Dirty counts files not yet added too: an app among them is measured all the same.
     """
@@ -119,7 +121,7 @@ def git_state(root: Path) -> dict[str, Any] | None:
     revision = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), None)
     if revision is None or revision == "(initial)":
         return None
-    return {"revision": revision, "dirty": any(not line.startswith("#") for line in lines)}
+    return GitRecord(revision, dirty=any(not line.startswith("#") for line in lines))
 
 
 def _or_none(ask: Callable[[], T]) -> T | None:

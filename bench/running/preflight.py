@@ -1,11 +1,10 @@
-"""Looks at an app once before it is measured: can it be served, what does it offer, who answers, and how fast?
+"""Tries an app once before it is measured: can it be served, what does it offer, and how fast does it answer?
 
-    facts = inspect(app, environment)             # UsageError where the app cannot be served
-    with scouted(app, environment, folder) as seen:
-        seen.document("/openapi.json")
-        seen.ask(checks)
+    facts = inspect_app(app, environment)                  # UsageError where the app cannot be served
+    with started_app(app, environment, options, "/openapi.json") as running:
+        answered, skipped = running.try_all(requests)
 
-The server is the same as later, with the probe in it, so that blocking while it starts is seen, too.
+The server is the one that is measured later, with the probe in it, so that blocking at start-up is recorded, too.
 """
 
 from __future__ import annotations
@@ -25,208 +24,225 @@ from typing import Any
 
 import httpx
 
-from bench.doctor.openapi import SampleRequest, SkippedOperation
 from bench.model import AppSource, Scenario, Variant
 from bench.model.errors import UsageError
+from bench.model.requests import AnsweredRequest, SampleRequest, SkippedOperation
+from bench.results.files import adapter_of
+from bench.results.schema import FunctionRecord, StartUpStallRecord
 from bench.running.cores import cores_for
+from bench.running.group import APP_READY_WITHIN_S, clean_environment, server_command, server_environment, server_folder
 from bench.running.log_tail import tail
+from bench.running.ports import free_port
 from bench.running.processes import StartError, start
-from bench.running.serving import clean_environment, resolve, start_server, wait_until_served
+from bench.running.readiness import wait_until_ready
 
-INSPECTION = Path(__file__).resolve().with_name("inspect_script.py")
-INSPECTED_WITHIN_S = 120.0
-"""Importing an app takes a second, one with half of PyPI in it twenty on a busy machine."""
+INSPECT_SCRIPT = Path(__file__).resolve().with_name("inspect_script.py")
+INSPECT_WITHIN_S = 120.0
+"""Importing an app takes a second; one with many packages takes twenty on a busy machine."""
 ANSWER_WITHIN_S = 10.0
 """An endpoint that takes longer cannot be measured in the seconds that it gets; one that never ends is a stream."""
-ASKED_TIMES = 3
-"""The first answer pays for what is imported and connected lazily."""
-BURST_MOST = 100
-"""Threads that ask at once, and connections of the client."""
+TRIES = 3
+"""Requests to each operation. The first one also pays for lazy imports and connections, so it does not count."""
+MAX_BURST = 100
+"""Threads that send at once, and connections of the client."""
 LOG_LINES = 200
-"""Of a server that did not come up: where the exception is looked for."""
+"""Lines of a failed server's log in which the exception is looked for."""
+SUCCESS = range(200, 400)
+"""Statuses that count as an answer."""
 
 
 @dataclass(frozen=True)
-class AnsweredRequest:
-    """A check that was answered well, and how fast."""
+class AppFacts:
+    """What the app's own interpreter says of the app (inspect_script.py)."""
 
-    check: SampleRequest
-    alone_s: float
-    """Median of the answers after the first."""
+    error: str = ""
+    """Why the app cannot be served; empty when it can."""
+    python: str = ""
+    """Version of the interpreter."""
+    uvicorn: str = ""
+    """Version of uvicorn there."""
+    package: str = ""
+    """Folder of the target's package where that lies outside the app's folder; empty otherwise."""
+    openapi_url: str | None = "/openapi.json"
+    """Path of the OpenAPI document; None where the app has switched it off. By default FastAPI's usual path."""
+    functions: tuple[FunctionRecord, ...] = ()
+    """Functions whose role is known: endpoints, dependencies, middleware, start-up."""
 
 
 @dataclass(frozen=True)
-class Stall:
-    """Where the loop was held while the app started, as the probe charges it."""
-
-    file: str
-    line: int
-    function: str
-    callee: str
-    stalled_s: float
-
-
-@dataclass
 class RunningApp:
-    """A server that is up."""
+    """A server that answers."""
 
     client: httpx.Client
-    folder: Path
-    """Where the probe writes, if there is one."""
+    probe_folder: Path | None
+    """Where the probe writes; None without a probe."""
     ready_s: float
-    """Seconds from its start until it answered."""
+    """Seconds from its start to its first answer."""
     ready_at_s: float
     """When that was, on the probe's clock."""
 
-    def start_up_stalls(self) -> list[Stall]:
-        """Where the loop was held until the app was ready, the longest first."""
+    def start_up_stalls(self) -> tuple[StartUpStallRecord, ...]:
+        """The lines that held the event loop before the app was ready, the longest first."""
         held: dict[tuple[str, int, str, str], float] = {}
-        for path in self.folder.glob("stalls-*.csv"):
-            with path.open(encoding="utf-8", newline="") as lines:
-                for row in csv.DictReader(lines):
-                    if (
-                        row["kind"] == "loop"
-                        and row["file"]
-                        and row["samples"]
-                        and float(row["at_s"]) < self.ready_at_s
-                    ):
-                        place = (row["file"], int(row["line"]), row["function"], row["callee"])
-                        held[place] = held.get(place, 0.0) + float(row["stalled_ms"]) / 1000
-        return [Stall(*place, stalled_s) for place, stalled_s in sorted(held.items(), key=lambda item: -item[1])]
+        for row in self._stall_rows():
+            if row["kind"] == "loop" and row["file"] and row["samples"] and float(row["at_s"]) < self.ready_at_s:
+                location = (row["file"], int(row["line"]), row["function"], row["callee"])
+                held[location] = held.get(location, 0.0) + float(row["stalled_ms"]) / 1000
+        longest_first = sorted(held.items(), key=lambda item: -item[1])
+        return tuple(StartUpStallRecord(*location, stalled_s) for location, stalled_s in longest_first)
 
-    def document(self, path: str) -> dict[str, Any]:
-        """The app's OpenAPI document; UsageError where there is none."""
+    def document(self, path: str) -> Mapping[str, Any]:
+        """The app's OpenAPI document. UsageError where there is none."""
         try:
             answer = self.client.get(path)
         except httpx.HTTPError as error:
-            raise UsageError(f"the app's OpenAPI document at {path} cannot be read: {_said(error)}") from None
+            raise UsageError(f"the app's OpenAPI document at {path} cannot be read: {_one_line(error)}") from None
         try:
-            document = answer.json() if answer.status_code == 200 else None
+            document = answer.json() if answer.status_code == httpx.codes.OK else None
         except ValueError:
             document = None
         if not isinstance(document, dict):
             raise UsageError(
                 f"the app has no OpenAPI document at {path} (status {answer.status_code}): "
-                "name it with --openapi PATH, or name its endpoints with --path"
+                "name its path with --openapi, or name the endpoints with --path"
             )
         return document
 
-    def ask(self, checks: Iterable[SampleRequest]) -> tuple[list[AnsweredRequest], list[SkippedOperation]]:
-        """Ask each a few times: those that answer, and the others with what they did instead."""
+    def try_all(
+        self, requests: Iterable[SampleRequest]
+    ) -> tuple[tuple[AnsweredRequest, ...], tuple[SkippedOperation, ...]]:
+        """Send each request TRIES times: those that were answered well, and the others with the reason."""
         answered: list[AnsweredRequest] = []
-        left_out: list[SkippedOperation] = []
-        for check in checks:
-            outcome = self._ask(check)
+        skipped: list[SkippedOperation] = []
+        for request in requests:
+            outcome = self._try(request)
             if isinstance(outcome, str):
-                left_out.append(SkippedOperation(check.name, outcome))
+                skipped.append(SkippedOperation(request.name, outcome))
             else:
-                answered.append(AnsweredRequest(check, outcome))
-        return answered, left_out
+                answered.append(AnsweredRequest(request, outcome))
+        return tuple(answered), tuple(skipped)
 
     def answers(self, path: str) -> bool:
         """Whether a GET of ``path`` is answered well."""
-        return not isinstance(self._ask(SampleRequest(path, "GET", path)), str)
+        return not isinstance(self._try(SampleRequest(path, "GET", path)), str)
 
-    def burst_s(self, check: SampleRequest, users: int) -> float:
-        """Seconds until the last of ``users`` requests that were sent at once is answered, or given up."""
-        begun_s = time.perf_counter()
-        with ThreadPoolExecutor(min(users, BURST_MOST)) as pool:
-            list(pool.map(self._ask_once, [check] * users))
-        return time.perf_counter() - begun_s
+    def burst_s(self, request: SampleRequest, users: int) -> float:
+        """Seconds until the last of ``users`` requests that were sent at once is answered or given up."""
+        start_s = time.perf_counter()
+        with ThreadPoolExecutor(min(users, MAX_BURST)) as pool:
+            list(pool.map(self._send, [request] * users))
+        return time.perf_counter() - start_s
 
-    def _ask(self, check: SampleRequest) -> float | str:
-        """The median of a few answers' seconds, the first left out; or why there is none."""
+    def _try(self, request: SampleRequest) -> float | str:
+        """Median answer time in seconds, the first left out; or why there is none."""
         times: list[float] = []
-        for _ in range(ASKED_TIMES):
-            outcome = self._ask_once(check)
+        for _ in range(TRIES):
+            outcome = self._send(request)
             if isinstance(outcome, str):
                 return outcome
             times.append(outcome)
         return median(times[1:])
 
-    def _ask_once(self, check: SampleRequest) -> float | str:
-        begun_s = time.perf_counter()
+    def _send(self, request: SampleRequest) -> float | str:
+        """Seconds until the answer has ended; or why there is no good one."""
+        start_s = time.perf_counter()
         try:
             with self.client.stream(
-                check.method, check.path, headers=list(check.headers), content=check.body or None
+                request.method, request.path, headers=list(request.headers), content=request.body or None
             ) as answer:
                 for _ in answer.iter_raw():
-                    if time.perf_counter() > begun_s + ANSWER_WITHIN_S:
+                    if time.perf_counter() > start_s + ANSWER_WITHIN_S:
                         return f"its answer had not ended after {ANSWER_WITHIN_S:g} s"
         except httpx.TimeoutException:
             return f"no answer within {ANSWER_WITHIN_S:g} s"
         except httpx.HTTPError as error:
-            return f"no answer: {_said(error)}"
-        if not 200 <= answer.status_code < 400:
+            return f"no answer: {_one_line(error)}"
+        if answer.status_code not in SUCCESS:
             return f"answered with status {answer.status_code}"
-        return time.perf_counter() - begun_s
+        return time.perf_counter() - start_s
+
+    def _stall_rows(self) -> Iterator[dict[str, str]]:
+        for path in self.probe_folder.glob("stalls-*.csv") if self.probe_folder else ():
+            with path.open(encoding="utf-8", newline="") as lines:
+                yield from csv.DictReader(lines)
 
 
-def inspect(app: AppSource, environment: Mapping[str, str]) -> dict[str, Any]:
-    """What inspect_script.py finds, see there; UsageError with the reason where the app cannot be served.
+def inspect_app(app: AppSource, environment: Mapping[str, str]) -> AppFacts:
+    """What the app's interpreter says of it. UsageError with the reason where it cannot be served.
 
-    Of a server that runs already, next to nothing.
+    Of a server that runs already nothing is known.
     """
     if app.url:
-        return {"python": "", "uvicorn": "", "package": "", "places": []}
-    with tempfile.TemporaryDirectory() as temporary:
+        return AppFacts()
+    with tempfile.TemporaryDirectory(prefix="async-bench-") as temporary:
         out, log = Path(temporary) / "facts.json", Path(temporary) / "log"
-        words = [app.python or sys.executable, str(INSPECTION), app.target, "--app-dir", app.folder, "--out", str(out)]
-        words += ["--factory"] if app.factory else []
+        command = [app.python or sys.executable, str(INSPECT_SCRIPT), app.target, "--app-dir", app.folder]
+        command += ["--out", str(out), *(["--factory"] if app.factory else [])]
         try:
             with start(
-                words, name="inspection", log=log, env={**clean_environment(), **environment}, cwd=Path(app.folder)
+                command, name="inspection", log=log, env={**clean_environment(), **environment}, cwd=Path(app.folder)
             ) as process:
-                if process.wait(INSPECTED_WITHIN_S) is None:
-                    raise UsageError(f"{app.target} cannot be imported within {INSPECTED_WITHIN_S:g} s")
+                if process.wait(INSPECT_WITHIN_S) is None:
+                    raise UsageError(f"{app.target} cannot be imported within {INSPECT_WITHIN_S:g} s")
         except StartError as error:
             raise UsageError(str(error)) from None
         try:
-            facts: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+            facts = adapter_of(AppFacts).validate_python(json.loads(out.read_text(encoding="utf-8")))
         except (OSError, ValueError):
-            raise UsageError(f"{app.target} cannot be imported: {_last_line(log)}") from None
-    if facts["error"]:
-        raise UsageError(facts["error"])
+            raise UsageError(f"{app.target} cannot be imported: {_last_exception(log)}") from None
+    if facts.error:
+        raise UsageError(facts.error)
     return facts
 
 
 @contextmanager
-def scouted(app: AppSource, environment: Mapping[str, str], options: Sequence[str], path: str) -> Iterator[RunningApp]:
-    """A server of ``app`` that answers ``path``; UsageError says why it does not."""
+def started_app(
+    app: AppSource, environment: Mapping[str, str], options: Sequence[str], path: str
+) -> Iterator[RunningApp]:
+    """A server of ``app`` that answers ``path``. UsageError with the reason where it does not."""
     if app.url:
-        with client(app.url) as asking:
-            yield RunningApp(asking, Path("/nowhere"), 0.0, 0.0)
+        with client(app.url) as http:
+            yield RunningApp(http, None, 0.0, 0.0)
         return
     variant = Variant("app", "baseline", app.target, app=app, uvicorn_options=tuple(options))
-    served = resolve(Scenario("preflight", "", (variant,), path), variant.name)
-    cores = cores_for(parallel=False)
-    with tempfile.TemporaryDirectory() as temporary:
+    scenario = Scenario("preflight", "", (variant,), path)
+    port, cores = free_port(), cores_for(parallel=False)
+    with tempfile.TemporaryDirectory(prefix="async-bench-") as temporary:
         folder = Path(temporary)
-        begun_s = time.perf_counter()
+        log = folder / "server.log"
+        start_s = time.perf_counter()
         try:
-            server = start_server(served, folder, environment, cores.server if cores else None)
+            process = start(
+                server_command(scenario, variant, port),
+                name=app.target,
+                log=log,
+                env={**server_environment(scenario, variant, folder), **environment},
+                cwd=server_folder(variant),
+                cores=cores.server if cores else None,
+            )
         except StartError as error:
             raise UsageError(str(error)) from None
-        assert server.process is not None
-        with server.process:
-            if reason := wait_until_served([server], path).get(served.name):
-                raise UsageError(f"{app.target} {reason}: {_last_line(server.log)}")
-            with client(server.url) as asking:
+        url = f"http://127.0.0.1:{port}"
+        with process:
+            reason = wait_until_ready({"app": (process, f"{url}{path}")}, APP_READY_WITHIN_S)["app"]
+            if reason is not None:
+                raise UsageError(f"{app.target} {reason}: {_last_exception(log)}")
+            with client(url) as http:
                 ready_at_s = time.perf_counter()
-                yield RunningApp(asking, folder, ready_at_s - begun_s, ready_at_s)
+                yield RunningApp(http, folder, ready_at_s - start_s, ready_at_s)
 
 
 def client(url: str) -> httpx.Client:
-    """Asks one server and nobody else: no proxy, no redirect."""
+    """A client that reaches one server and no other: no proxy, no redirect."""
     return httpx.Client(base_url=url, timeout=ANSWER_WITHIN_S, trust_env=False, follow_redirects=False)
 
 
-def _last_line(log: Path) -> str:
-    """What a log says last of an exception, else its last line."""
+def _last_exception(log: Path) -> str:
+    """The last exception in a log, else its last line."""
     lines = [line.strip() for line in tail(log, LOG_LINES).splitlines() if line.strip()]
-    telling = [line for line in lines if line.partition(":")[0].rpartition(".")[2].endswith(("Error", "Exception"))]
-    return " ".join((telling or lines or ["its log says nothing"])[-1].split())
+    exceptions = [line for line in lines if line.partition(":")[0].rpartition(".")[2].endswith(("Error", "Exception"))]
+    return " ".join((exceptions or lines or ["its log is empty"])[-1].split())
 
 
-def _said(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__

@@ -7,16 +7,13 @@ measurement of a variant is its next round, and replaces one that is no evidence
 from __future__ import annotations
 
 import shutil
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from bench.model import Load, Scenario, ServerGroup, Trial
 from bench.planning.catalogue import narrowed
 from bench.planning.schedule import make_plan
-from bench.results import files, schema
-from bench.running.campaign import entry_of
+from bench.running.run_record import Invocation, update_run
 
 PROFILE = "web"
 
@@ -38,14 +35,13 @@ class _Recorded:
 
 
 class RunRegistry:
-    """Gives every measurement its place, and enters what was measured. ``header`` is what ``run.json`` begins with."""
+    """Gives every measurement its place, and enters what was measured. ``invocation`` goes into run.json."""
 
-    def __init__(self, first: Path, seed: int, measure_s: float, header: dict[str, Any], command: str) -> None:
+    def __init__(self, first: Path, seed: int, measure_s: float, invocation: Invocation) -> None:
         self._first = first
         self._seed = seed
         self._measure_s = measure_s
-        self._header = header
-        self._command = command
+        self._invocation = invocation
         self._runs: dict[Path, dict[str, _Recorded]] = {first: {}}
 
     def place(self, scenario: str, load: Load, variant: str) -> RunSlot:
@@ -73,17 +69,10 @@ class RunRegistry:
         self._declare(place.run, scenario, kept)
 
     def _declare(self, run: Path, scenario: Scenario, kept: _Recorded) -> None:
-        path = run / "run.json"
-        if path.is_file():
-            content = files.read_json(path)
-        else:
-            content = {"schema": schema.SCHEMA, "name": run.name, "created_unix_s": time.time(), **self._header}
         measured = narrowed(scenario, tuple(kept.rounds))
         assert measured is not None
         rounds = max(len(statuses) for statuses in kept.rounds.values())
-        plan = make_plan(measured, kept.load, rounds, self._measure_s, self._seed)
-        scenarios = {**content.get("scenarios", {}), scenario.name: entry_of(plan, PROFILE)}
-        files.write_json(path, {**content, "command": self._command, "scenarios": scenarios})
+        update_run(run, make_plan(measured, kept.load, rounds, self._measure_s, self._seed), self._invocation)
 
 
 def one_turn(scenario: Scenario, load: Load, place: RunSlot, measure_s: float, seed: int) -> ServerGroup:

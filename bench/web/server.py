@@ -19,11 +19,12 @@ from bench.model import Scenario
 from bench.model.errors import UsageError
 from bench.planning import catalogue
 from bench.running.cores import cores_for
+from bench.running.group import clean_environment
 from bench.running.log_tail import tail
 from bench.running.ports import free_port
 from bench.running.processes import Process, StartError, start
 from bench.running.readiness import wait_until_ready
-from bench.running.serving import clean_environment
+from bench.running.run_record import Invocation
 from bench.web.background_report import BackgroundReport
 from bench.web.harness_channel import HarnessChannel
 from bench.web.measurement import LEAST_S, InteractiveGenerator, MeasurementRunner
@@ -55,7 +56,7 @@ class WebSettings:
     """Only these; empty: all."""
 
 
-def serve(settings: WebSettings, folder: Path, header: Callable[[], dict[str, Any]], say: Callable[[str], None]) -> int:
+def serve(settings: WebSettings, folder: Path, invocation: Invocation, say: Callable[[str], None]) -> int:
     """Serve the web UI until Ctrl-C, recording into ``folder``; the command's exit status.
 
     UsageError for what is not allowed, before anything is started. ``say`` prints a line.
@@ -64,8 +65,7 @@ def serve(settings: WebSettings, folder: Path, header: Callable[[], dict[str, An
     scenarios = [catalogue.load(name, settings.apps) for name in settings.scenarios or catalogue.names(settings.apps)]
     port = _port(settings.host, settings.port)
     seed = secrets.randbelow(1_000_000)
-    command = " ".join(["nox", "-s", "web", *(["--", *settings.scenarios] if settings.scenarios else [])])
-    book = RunRegistry(folder, seed, LEAST_S, header(), command)
+    book = RunRegistry(folder, seed, LEAST_S, invocation)
     measuring = MeasurementRunner(settings.results, settings.apps, book, seed)
     desk = _Session(_greeting(scenarios, settings, login))
     log = folder / "locust.log"

@@ -18,8 +18,10 @@ from bench.model.bounds import awaited, blocked_loop
 from bench.model.errors import UsageError
 from bench.planning.schedule import make_plan
 from bench.results import files, layout, schema
-from bench.running import campaign
-from bench.running.campaign import Outcome, measurement_lock, open_run, round_is_complete, run_campaign, seed_of
+from bench.results.schema import MachineRecord
+from bench.running import run_record
+from bench.running.campaign import Outcome, measurement_lock, round_is_complete, run_campaign
+from bench.running.run_record import Invocation, open_run, seed_of
 
 SCENARIO = Scenario(
     "made_up",
@@ -42,7 +44,8 @@ def plan_of(
 
 
 def opened(run: Path, plan: Plan) -> None:
-    open_run(run, plan, "standard", ["--profile", "standard"], lambda: {"machine": {"cpu": "made up"}, "git": None})
+    machine = MachineRecord(packages={"uvicorn": "0.1"})
+    open_run(run, plan, Invocation("standard", lambda names, seed: f"{' '.join(names)} --seed {seed}", machine, None))
 
 
 @dataclass
@@ -132,7 +135,7 @@ def test_a_sweep_has_folders_and_laws_of_its_own_and_resumes(tmp_path: Path) -> 
     entry = files.read_json(tmp_path / "run.json")["scenarios"]["made_up"]
     assert entry["rounds"] == 2
     assert entry["load"]["name"] == "users-32"
-    ceilings = {load["name"]: load["laws"]["fix"]["ceiling_rps"] for load in entry["sweep"]}
+    ceilings = {each["load"]["name"]: each["bounds"]["fix"]["max_rps"] for each in entry["sweep"]}
     assert ceilings == {"users-1": pytest.approx(20), "users-64": pytest.approx(1280)}
 
 
@@ -153,7 +156,7 @@ def test_everything_is_measured_in_the_plans_order(tmp_path: Path) -> None:
     assert fake.lineups == [lineup for made in plan.rounds for lineup in made.groups]
     assert len(outcome.trials) == 9
     assert outcome.rounds_kept == 0
-    assert outcome.troubled == ()
+    assert outcome.not_ok == ()
 
 
 def test_the_watch_hears_of_everything_in_order(tmp_path: Path) -> None:
@@ -169,8 +172,8 @@ def test_the_watch_hears_of_everything_in_order(tmp_path: Path) -> None:
 def test_trouble_in_one_trial_stops_no_other(tmp_path: Path) -> None:
     outcome, fake = ran(tmp_path, plan_of(), Fake(tmp_path, {"trap": "failed", "other": "invalid"}))
     assert fake.rounds == [1, 2, 3]
-    assert [trial.variant for trial in outcome.troubled].count("trap") == 3
-    assert {(trial.variant, trial.status) for trial in outcome.troubled} == {("trap", "failed"), ("other", "invalid")}
+    assert [trial.variant for trial in outcome.not_ok].count("trap") == 3
+    assert {(trial.variant, trial.status) for trial in outcome.not_ok} == {("trap", "failed"), ("other", "invalid")}
 
 
 # Resuming
@@ -308,8 +311,10 @@ REWRITTEN = replace(SCENARIO, variants=(*SCENARIO.variants[:2], replace(SCENARIO
         pytest.param(plan_of(load=Load(rate_rps=8)), "another load (users-32, now rate-8)", id="rate"),
         pytest.param(plan_of(scenario=replace(SCENARIO, path="/x")), "another path (/, now /x)", id="path"),
         pytest.param(plan_of(scenario=FEWER), "other variants (trap, fix, other; now trap, fix)", id="fewer variants"),
-        pytest.param(plan_of(scenario=SLOWER), "another law of other", id="the same variants, one of another law"),
-        pytest.param(plan_of(scenario=REWRITTEN), "another source of other", id="the same variants, one rewritten"),
+        pytest.param(
+            plan_of(scenario=SLOWER), "another bound of other", id="the same variants, one with another bound"
+        ),
+        pytest.param(plan_of(scenario=REWRITTEN), "another file of other", id="the same variants, one rewritten"),
     ],
 )
 def test_another_plan_under_the_same_name_is_refused(tmp_path: Path, plan: Plan, differing: str) -> None:
@@ -328,7 +333,7 @@ def test_a_run_is_resumed_with_other_drivers(tmp_path: Path, monkeypatch: pytest
     opened(tmp_path, plan_of())
     entry = files.read_json(tmp_path / "run.json")["scenarios"]["made_up"]
     assert entry["packages"]["redis"] == metadata.version("redis")
-    monkeypatch.setattr(campaign, "SCENARIO_PACKAGES", ())
+    monkeypatch.setattr(run_record, "SCENARIO_PACKAGES", ())
     opened(tmp_path, plan_of(rounds=4))
     assert files.read_json(tmp_path / "run.json")["scenarios"]["made_up"]["packages"] == {}
 
@@ -346,8 +351,8 @@ def test_scenarios_of_one_run_lie_side_by_side(tmp_path: Path) -> None:
     ran(tmp_path, plan_of(seed=2, scenario=replace(SCENARIO, name="second")))
     content = files.read_json(tmp_path / "run.json")
     assert {name: entry["seed"] for name, entry in content["scenarios"].items()} == {"made_up": 1, "second": 2}
-    assert content["machine"] == {"cpu": "made up"}
-    assert content["command"].startswith("nox -s 'bench(made_up)' 'bench(second)' -- --profile standard --seed ")
+    assert content["machine"]["packages"] == {"uvicorn": "0.1"}
+    assert content["command"] == "made_up second --seed 2"
 
 
 def test_run_json_is_as_documented(tmp_path: Path) -> None:
@@ -360,8 +365,8 @@ def test_run_json_is_as_documented(tmp_path: Path) -> None:
     trap, fix, _ = entry["variants"]
     assert (trap["name"], trap["role"], trap["file"]) == ("trap", "trap", "ugly/ugly_run/fine.py")
     assert trap["source"] == (UGLY / "ugly_run" / "fine.py").read_text()
-    assert (trap["law"]["ceiling_rps"], trap["law"]["latency_s"]) == (pytest.approx(20), pytest.approx(1.6))
-    assert fix["law"]["servers"] is None  # no limit; infinity is not JSON
+    assert (trap["bound"]["max_rps"], trap["bound"]["min_latency_s"]) == (pytest.approx(20), pytest.approx(1.6))
+    assert fix["bound"]["places"] is None  # no limit; infinity is not JSON
 
 
 # One at a time

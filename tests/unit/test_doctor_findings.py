@@ -11,12 +11,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from bench.doctor.page import draw_checkup
 from rich.console import Console
 from synthetic import Histogram, beats, scenario, turn, write_run, write_trial
 
 from bench.analysis.tables import read_run
 from bench.doctor.findings import DoctorReport, examine
-from bench.doctor.page import draw_checkup
 from bench.doctor.remedies import remedies, stand_in
 from bench.results import files
 

@@ -1,4 +1,4 @@
-"""Which operations of an OpenAPI document are asked, with which values, and what is said of the others."""
+"""Which operations of an OpenAPI document are asked, with which values, and what is found of the others."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def parameter(name: str = "q", where: str = "query", **more: Any) -> dict[str, A
     return {"name": name, "in": where, "required": True, **more}
 
 
-def found(operation: dict[str, Any], path: str = "/x", method: str = "get", **wishes: Any) -> Operations:
-    return operations(document({path: {method: operation}}), Selection(**wishes))
+def found(operation: dict[str, Any], path: str = "/x", method: str = "get", **selection: Any) -> Operations:
+    return operations(document({path: {method: operation}}), Selection(**selection))
 
 
-def asked(operation: dict[str, Any], path: str = "/x", method: str = "get", **wishes: Any) -> SampleRequest:
-    (check,) = found(operation, path, method, **wishes).checks
+def asked(operation: dict[str, Any], path: str = "/x", method: str = "get", **selection: Any) -> SampleRequest:
+    (check,) = found(operation, path, method, **selection).requests
     return check
 
 
-def reason(operation: dict[str, Any], path: str = "/x", method: str = "get", **wishes: Any) -> str:
-    (left_out,) = found(operation, path, method, **wishes).left_out
+def reason(operation: dict[str, Any], path: str = "/x", method: str = "get", **selection: Any) -> str:
+    (left_out,) = found(operation, path, method, **selection).skipped
     return left_out.reason
 
 
@@ -47,6 +47,7 @@ def reason(operation: dict[str, Any], path: str = "/x", method: str = "get", **w
         ({"schema": {"const": "only"}}, "only"),
         ({"schema": {"enum": ["red", "blue"]}}, "red"),
         ({"schema": {"anyOf": [{"type": "null"}, {"type": "string", "default": "d"}]}}, "d"),
+        ({"schema": {"allOf": [{"enum": ["red"]}]}}, "red"),
         ({"schema": {"default": 1, "enum": [2]}, "example": 3}, "3"),
     ],
 )
@@ -83,7 +84,7 @@ def test_what_the_user_gives_comes_first_and_by_operation_before_by_name() -> No
 
 def test_a_path_own_parameters_hold_for_its_operations() -> None:
     item = {"parameters": [parameter("id", "path", example=4)], "get": {}}
-    (check,) = operations(document({"/items/{id}": item}), Selection()).checks
+    (check,) = operations(document({"/items/{id}": item}), Selection()).requests
     assert (check.name, check.path) == ("GET /items/{id}", "/items/4")
 
 
@@ -93,27 +94,31 @@ def test_references_are_followed_and_loops_end() -> None:
         parameters={"Q": parameter(schema={"$ref": "#/components/schemas/a~1b"})},
         schemas={"a/b": {"default": 9}, "Loop": {"$ref": "#/components/schemas/Loop"}},
     )
-    (check,) = operations(content, Selection()).checks
+    (check,) = operations(content, Selection()).requests
     assert check.path == "/x?q=9"
     content["components"]["schemas"]["a/b"] = {"$ref": "#/components/schemas/Loop"}
-    (left_out,) = operations(content, Selection()).left_out
-    assert "needs q" in left_out.reason
+    (skipped,) = operations(content, Selection()).skipped
+    assert "needs a value for q" in skipped.reason
     content["components"]["schemas"]["a/b"] = {"anyOf": [{"$ref": "#/components/schemas/a~1b"}]}
-    assert operations(content, Selection()).left_out
+    assert operations(content, Selection()).skipped
 
 
 @pytest.mark.parametrize(
     ("operation", "path", "says"),
     [
-        ({"parameters": [parameter("id", "path", schema={"type": "integer"})]}, "/x/{id}", "needs id (path, integer"),
-        ({"parameters": [parameter(schema={})]}, "/x", "needs q (query, any type"),
-        ({}, "/x/{id}", "needs id (path"),
+        (
+            {"parameters": [parameter("id", "path", schema={"type": "integer"})]},
+            "/x/{id}",
+            "needs a value for id (path, integer",
+        ),
+        ({"parameters": [parameter(schema={})]}, "/x", "needs a value for q (query, any type"),
+        ({}, "/x/{id}", "needs a value for id (path"),
     ],
 )
-def test_what_lacks_a_value_is_left_out_and_named(operation: dict[str, Any], path: str, says: str) -> None:
-    said = reason(operation, path)
-    assert says in said
-    assert "--params" in said
+def test_what_lacks_a_value_is_skipped_with_a_reason(operation: dict[str, Any], path: str, says: str) -> None:
+    found = reason(operation, path)
+    assert says in found
+    assert "--params" in found
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete", "options"])
@@ -132,9 +137,9 @@ def test_a_header_that_cannot_be_sent_is_left_out(text: str) -> None:
     assert "X-Key" in reason({"parameters": [parameter("X-Key", "header", example=text)]})
 
 
-def test_head_is_left_out_and_what_the_user_excludes() -> None:
+def test_head_is_skipped_and_what_the_user_excludes() -> None:
     assert "HEAD" in reason({}, method="head")
-    assert reason({}, exclude=("GET /x",)) == "left out as asked"
+    assert reason({}, exclude=("GET /x",)) == "excluded with --exclude"
 
 
 class Address(BaseModel):
@@ -154,7 +159,7 @@ def test_fastapis_own_document_fills_a_body_from_examples() -> None:
     async def add(order: Order, dry: bool = Query(examples=[True])) -> None:
         pass
 
-    (check,) = operations(app.openapi(), Selection(include=("POST /orders",))).checks
+    (check,) = operations(app.openapi(), Selection(include=("POST /orders",))).requests
     assert json.loads(check.body) == {"number": 7, "address": {"street": "Main Street"}}
     assert check.path == "/orders?dry=true"
     assert ("Content-Type", "application/json") in check.headers
@@ -162,12 +167,12 @@ def test_fastapis_own_document_fills_a_body_from_examples() -> None:
 
 def test_a_body_without_examples_must_be_given() -> None:
     body = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
-    wishes = {"include": ("POST /x",)}
-    assert "body" in reason({"requestBody": body}, method="post", **wishes)
+    selection = {"include": ("POST /x",)}
+    assert "body" in reason({"requestBody": body}, method="post", **selection)
     given = {"POST /x": {"body": {"a": 1}}}
-    assert asked({"requestBody": body}, method="post", params=given, **wishes).body == '{"a": 1}'
+    assert asked({"requestBody": body}, method="post", params=given, **selection).body == '{"a": 1}'
     other = {"required": True, "content": {"multipart/form-data": {}}}
-    assert "multipart/form-data" in reason({"requestBody": other}, method="post", **wishes)
+    assert "multipart/form-data" in reason({"requestBody": other}, method="post", **selection)
 
 
 @pytest.mark.parametrize("content", [{}, {"swagger": "2.0"}, {"openapi": 3}, {"openapi": "3.1.0", "paths": []}])
@@ -176,7 +181,19 @@ def test_what_is_no_openapi_document_is_refused(content: dict[str, Any]) -> None
         operations(content, Selection())
 
 
-@pytest.mark.parametrize("wishes", [{"include": ("POST /y",)}, {"exclude": ("GET /y",)}, {"params": {"GET /y": {}}}])
-def test_a_wish_for_an_operation_that_is_not_there_is_refused(wishes: dict[str, Any]) -> None:
+@pytest.mark.parametrize("selection", [{"include": ("POST /y",)}, {"exclude": ("GET /y",)}, {"params": {"GET /y": {}}}])
+def test_a_wish_for_an_operation_that_is_not_there_is_refused(selection: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="it has: GET /x"):
-        found({}, **wishes)
+        found({}, **selection)
+
+
+def test_a_body_of_several_schemas_fits_all_of_them() -> None:
+    named = {"properties": {"name": {"default": "Ada"}}, "required": ["name"]}
+    aged = {"allOf": [{"properties": {"age": {"example": 36}}, "required": ["age"]}, named]}
+    body = {"required": True, "content": {"application/json": {"schema": {"allOf": [named, aged]}}}}
+    request = asked({"requestBody": body}, method="post", include=("POST /x",))
+    assert json.loads(request.body) == {"name": "Ada", "age": 36}
+
+
+def test_parameters_that_are_null_are_none() -> None:
+    assert asked({"parameters": None}).path == "/x"

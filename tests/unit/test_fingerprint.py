@@ -7,12 +7,14 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
 import psutil
 import pytest
 
+from bench.results.schema import CgroupRecord, GitRecord
 from bench.running import fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,13 +36,14 @@ def repository(tmp_path: Path) -> Path:
 
 def test_fingerprint_is_json_and_says_what_matters() -> None:
     found = fingerprint.fingerprint()
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert found["cpu"]["cores_logical"] == os.cpu_count()
-    assert found["memory_bytes"] > 0
-    assert found["python"]["version"] == ".".join(map(str, sys.version_info[:3]))
-    assert found["python"]["gil_enabled"] in (True, False)
-    assert {"uvicorn", "fastapi", "starlette", "httpx", "locust"} <= set(found["packages"])
-    assert None not in found["packages"].values()
+    as_data = asdict(found)
+    assert json.loads(json.dumps(as_data, allow_nan=False)) == as_data
+    assert found.cpu.cores_logical == os.cpu_count()
+    assert (found.memory_bytes or 0) > 0
+    assert found.python.version == ".".join(map(str, sys.version_info[:3]))
+    assert found.python.gil_enabled in (True, False)
+    assert {"uvicorn", "fastapi", "starlette", "httpx", "locust"} <= set(found.packages)
+    assert None not in found.packages.values()
 
 
 def test_fingerprint_is_the_same_each_time() -> None:
@@ -48,7 +51,7 @@ def test_fingerprint_is_the_same_each_time() -> None:
 
 
 def test_fingerprint_tells_neither_host_nor_paths() -> None:
-    text = json.dumps(fingerprint.fingerprint())
+    text = json.dumps(asdict(fingerprint.fingerprint()))
     for secret in (sys.prefix, sys.base_prefix, str(Path.home()), str(ROOT)):
         assert secret not in text
     # A host name such as "vm" may be part of an innocent word, so it is looked for as a value.
@@ -74,11 +77,11 @@ def test_facts_that_cannot_be_had_are_none(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(metadata, "version", refuse)
     monkeypatch.setattr(subprocess, "run", refuse)
     found = fingerprint.fingerprint()
-    assert found["memory_bytes"] is None
-    assert found["cpu"]["cores_physical"] is None
-    assert found["cpu"]["model"] is None
-    assert found["cgroup"] == {"cpu_cores": None, "memory_bytes": None}
-    assert found["packages"] == {}
+    assert found.memory_bytes is None
+    assert found.cpu.cores_physical is None
+    assert found.cpu.model is None
+    assert found.cgroup == CgroupRecord()
+    assert found.packages == {}
     assert fingerprint.git_state(ROOT) is None
 
 
@@ -104,8 +107,8 @@ def test_cgroup_limits(
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     monkeypatch.setattr(fingerprint, "_cgroup_folders", lambda controller: [inner, inner.parent, tmp_path])
-    found = fingerprint.fingerprint()["cgroup"]
-    assert found == {"cpu_cores": cpu_cores, "memory_bytes": memory_bytes}
+    found = fingerprint.fingerprint().cgroup
+    assert found == CgroupRecord(cpu_cores, memory_bytes)
 
 
 def test_cgroup_limits_of_version_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +116,7 @@ def test_cgroup_limits_of_version_1(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "cpu.cfs_period_us").write_text("100000\n")
     (tmp_path / "memory.limit_in_bytes").write_text("9223372036854771712\n")
     monkeypatch.setattr(fingerprint, "_cgroup_folders", lambda controller: [tmp_path])
-    assert fingerprint.fingerprint()["cgroup"] == {"cpu_cores": 2.0, "memory_bytes": None}
+    assert fingerprint.fingerprint().cgroup == CgroupRecord(cpu_cores=2.0)
 
 
 def test_git_state(repository: Path) -> None:
@@ -122,12 +125,12 @@ def test_git_state(repository: Path) -> None:
     git(repository, "add", "file")
     git(repository, "commit", "-m", "first")
     revision = git(repository, "rev-parse", "HEAD")
-    assert fingerprint.git_state(repository) == {"revision": revision, "dirty": False}
+    assert fingerprint.git_state(repository) == GitRecord(revision, False)
     (repository / "file").write_text("two")
-    assert fingerprint.git_state(repository) == {"revision": revision, "dirty": True}
+    assert fingerprint.git_state(repository) == GitRecord(revision, True)
     git(repository, "checkout", "file")
     (repository / "new").write_text("")
-    assert fingerprint.git_state(repository) == {"revision": revision, "dirty": True}
+    assert fingerprint.git_state(repository) == GitRecord(revision, True)
 
 
 def test_git_state_asks_only_its_own_repository(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +140,7 @@ def test_git_state_asks_only_its_own_repository(repository: Path, monkeypatch: p
     git(repository, "commit", "--allow-empty", "-m", "first")
     revision = git(repository, "rev-parse", "HEAD")
     monkeypatch.setenv("GIT_DIR", str(repository / "elsewhere"))  # as inside a git hook
-    assert fingerprint.git_state(repository) == {"revision": revision, "dirty": False}
+    assert fingerprint.git_state(repository) == GitRecord(revision, False)
 
 
 def test_no_git(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,9 @@ from bench.calibrate.setup import ENDPOINT, SCENARIOS, USERS, CalibrationFailed,
 from bench.model import PROFILES, Load, Scenario, Variant
 from bench.planning import catalogue
 from bench.planning.schedule import make_plan
-from bench.running.campaign import open_run
+from bench.results.schema import MachineRecord
 from bench.running.group import run_group
+from bench.running.run_record import Invocation, open_run
 
 if TYPE_CHECKING:
     from bench.analysis.tables import ScenarioTables
@@ -88,7 +89,7 @@ def _measured_tables(
     folder = setup.logs / name
     shutil.rmtree(folder, ignore_errors=True)
     plan = make_plan(scenario, Load(users=USERS), rounds, measure_s, setup.seed)
-    open_run(folder, plan, "calibration", [], lambda: {"machine": {}, "git": None})
+    open_run(folder, plan, Invocation("calibration", lambda *_: "", MachineRecord(), None))
     for planned in plan.rounds:
         setup.report(f"{name}: round {planned.number}/{rounds}")
         for group in planned.groups:
