@@ -216,7 +216,7 @@ def _measure(plan: Plan, folder: Path, profile: str, options: list[str], check: 
                 folder,
                 lambda lineup, watch: run_group(scenario, lineup, folder, watch, services),
                 show,
-                services.fresh,
+                services.reset,
             )
     drawn = _draw(folder, "--scenario", scenario.name, *(["--check"] if check else []))
     if drawn == TROUBLED and not check:

@@ -128,7 +128,7 @@ class MeasurementRunner:
 
         logs = layout.logs_folder(place.run, scenario.name)
         with Services(scenario.services, logs, cores.server if cores else None) as services:
-            services.fresh()
+            services.reset()
             if attended.unwanted.is_set():
                 return None
             (trial,) = run_group(scenario, lineup, place.run, watch, services, attended)

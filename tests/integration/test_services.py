@@ -1,8 +1,9 @@
-"""The services: real servers, the same state every round, nothing left behind, and failures that stay failures."""
+"""The services: real servers, the same state every round, nothing left behind, and failures that are reported."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
@@ -19,14 +20,15 @@ import psycopg
 import pytest
 import redis
 from harness import ROOT, Bench, bench, lives, trial, trial_folder, until
+from measuring import undisturbed
 
 from bench.running.log_tail import tail
 from bench.running.services import Services, postgres, valkey
 
 NAMES = ("postgres", "upstream", "valkey")
 SHORT = ("--profile", "quick", "--measure-s", "0.5")
-UPSTREAM_CPU_MOST_S = 0.00025
-"""A FastAPI worker spends more than this on the emptiest request, so one upstream cannot hold several of them up."""
+MAX_UPSTREAM_CPU_S = 0.00025
+"""A FastAPI worker spends more than this on an empty request, so one upstream does not slow several of them down."""
 
 
 def folders() -> set[Path]:
@@ -34,14 +36,14 @@ def folders() -> set[Path]:
 
 
 def below(services: Services) -> set[psutil.Process]:
-    """All processes of the services, guards included."""
-    guards = [psutil.Process(one.process.guard_pid) for one in services._services.values() if one.process is not None]
-    return {process for guard in guards for process in (guard, *guard.children(recursive=True))}
+    """All processes of the services, supervisors included."""
+    supervisors = [psutil.Process(process.supervisor_pid) for process in services.processes]
+    return {process for each in supervisors for process in (each, *each.children(recursive=True))}
 
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # after pytest has made its own
-    """A temporary folder of the test's own, so that others' services are not taken for ours; open to ``nobody``."""
+    """A temporary folder for the test alone, which ``nobody`` can read. Services of other tests are then not counted."""
     with tempfile.TemporaryDirectory(prefix="async-test-") as folder:
         Path(folder).chmod(0o755)
         monkeypatch.setattr(tempfile, "tempdir", folder)
@@ -51,14 +53,14 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 @pytest.fixture(autouse=True)
-def no_servers_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_external_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.delenv("REDIS_URL", raising=False)
 
 
 @pytest.fixture
 def one_postgres(tmp_path: Path) -> Iterator[str]:
-    """The URL of a server that plays the user's own."""
+    """The URL of a server that takes the place of the user's own."""
     server = postgres.Postgres(tmp_path, None)
     server.start()
     yield server._url
@@ -68,8 +70,7 @@ def one_postgres(tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def one_valkey(tmp_path: Path) -> Iterator[str]:
     server = valkey.Valkey(tmp_path, None)
-    server.start()
-    yield server.environment["REDIS_URL"]
+    yield server.start().environment["REDIS_URL"]
     server.stop()
 
 
@@ -79,13 +80,13 @@ def query(url: str, statement: str) -> Any:
         return cursor.fetchall() if cursor.description else None
 
 
-# Started, seeded, fresh, gone
+# Started, seeded, reset, ended
 
 
-def test_services_start_with_the_first_fresh_and_leave_nothing(tmp_path: Path) -> None:
+def test_services_start_with_the_first_reset_and_leave_nothing(tmp_path: Path) -> None:
     with Services(NAMES, tmp_path) as services:
         assert services.environment == {}
-        services.fresh()
+        services.reset()
         assert services.failure() is None
         assert {"DATABASE_URL", "REDIS_URL", "UPSTREAM_URL"} <= set(services.environment)
         made, running = folders(), below(services)
@@ -100,7 +101,7 @@ def test_postgres_is_put_back_to_the_same_rows(tmp_path: Path) -> None:
         "SELECT (SELECT count(*) FROM books), (SELECT sum(book_id * copies) FROM sales), (SELECT count(*) FROM views)"
     )
     with Services(("postgres",), tmp_path) as services:
-        services.fresh()
+        services.reset()
         assert services.failure() is None
         url = services.environment["DATABASE_URL"]
         seeded = query(url, sums)
@@ -109,7 +110,7 @@ def test_postgres_is_put_back_to_the_same_rows(tmp_path: Path) -> None:
             url, "INSERT INTO views (book_id) VALUES (7); UPDATE sales SET copies = 9; DELETE FROM books WHERE id = 0"
         )
         assert query(url, sums) != seeded
-        services.fresh()
+        services.reset()
         assert query(url, sums) == seeded
         (name,) = query(url, "SHOW server_version")
         assert name[0].startswith("18")
@@ -117,7 +118,7 @@ def test_postgres_is_put_back_to_the_same_rows(tmp_path: Path) -> None:
 
 def test_postgres_never_runs_as_root(tmp_path: Path) -> None:
     with Services(("postgres",), tmp_path) as services:
-        services.fresh()
+        services.reset()
         servers = [process for process in below(services) if process.name() == "postgres"]
         assert servers
         assert all(process.uids().effective != 0 for process in servers)
@@ -125,22 +126,22 @@ def test_postgres_never_runs_as_root(tmp_path: Path) -> None:
 
 def test_valkey_is_put_back_to_the_same_books(tmp_path: Path) -> None:
     with Services(("valkey",), tmp_path) as services:
-        services.fresh()
+        services.reset()
         with redis.Redis.from_url(services.environment["REDIS_URL"], decode_responses=True) as client:
             assert (client.dbsize(), client.get("book:7")) == (valkey.BOOKS, "Book 7")
             client.set("book:7", "spoilt")
             client.lpush("celery", "a job of the round before")
-            services.fresh()
+            services.reset()
             assert (client.dbsize(), client.get("book:7")) == (valkey.BOOKS, "Book 7")
 
 
-def test_servers_say_their_versions(tmp_path: Path) -> None:
+def test_servers_report_their_versions(tmp_path: Path) -> None:
     with Services(NAMES, tmp_path) as services:
         assert services.versions == {}
-        services.fresh()
+        services.reset()
         assert services.versions["postgres"].startswith("18")
         assert services.versions["valkey"].startswith("valkey 9")
-        assert "upstream" not in services.versions  # it is this repository's
+        assert "upstream" not in services.versions  # it has no version of its own
 
 
 # The upstream
@@ -148,57 +149,56 @@ def test_servers_say_their_versions(tmp_path: Path) -> None:
 
 def test_the_upstream_answers_a_cover_and_nothing_else(tmp_path: Path) -> None:
     with Services(("upstream",), tmp_path) as services:
-        services.fresh()
+        services.reset()
         with httpx.Client(base_url=services.environment["UPSTREAM_URL"], trust_env=False) as client:
             assert (client.get("/cover").status_code, client.get("/cover").json()) == (200, {"cover": "blue"})
             assert client.get("/nonsense").status_code == 404
 
 
 def test_the_upstream_is_never_the_bottleneck(tmp_path: Path) -> None:
-    """Everybody waits at the same time, and an answer costs less CPU than FastAPI's own part of a request.
+    """Requests wait at the same time, and an answer costs less CPU than FastAPI's part of a request.
 
-    300 requests are on their way before the first answer comes; one after the other they would take 15 s of waiting.
+    300 requests are sent before the first answer comes. One after the other they would take 15 s.
     """
     with Services(("upstream",), tmp_path) as services:
-        services.fresh()
-        server = services._services["upstream"].process
-        assert server is not None
+        services.reset()
+        (server,) = services.processes
         port = int(services.environment["UPSTREAM_URL"].rpartition(":")[2])
         process = psutil.Process(server.pid)
         spent_s = sum(process.cpu_times()[:2])
-        asked, answered = asyncio.run(_ask_at_once(port, connections=300, times=10))
+        sent, answered = asyncio.run(_ask_at_once(port, connections=300, times=10))
         spent_s = sum(process.cpu_times()[:2]) - spent_s
-    assert asked == answered == 3_000
-    assert spent_s / answered < UPSTREAM_CPU_MOST_S
+    assert sent == answered == 3_000
+    assert spent_s / answered < MAX_UPSTREAM_CPU_S
 
 
 async def _ask_at_once(port: int, connections: int, times: int) -> tuple[int, int]:
     streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(connections)]
-    asked = answered = 0
+    sent = answered = 0
     for _ in range(times):
         for _, writer in streams:
             writer.write(b"GET /cover HTTP/1.1\r\nHost: upstream\r\n\r\n")
-            asked += 1
+            sent += 1
         for reader, _ in streams:
             head = await reader.readuntil(b"\r\n\r\n")
             answered += head.startswith(b"HTTP/1.1 200") and await reader.readexactly(16) == b'{"cover":"blue"}'
     for _, writer in streams:
         writer.close()
         await writer.wait_closed()
-    return asked, answered
+    return sent, answered
 
 
-# The user's own servers
+# External servers
 
 
-def test_in_the_users_database_only_our_schema_comes_and_goes(
+def test_in_an_external_database_only_one_schema_comes_and_goes(
     tmp_path: Path, one_postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query(one_postgres, "CREATE TABLE books (id integer); INSERT INTO books VALUES (1), (2)")
     schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = 'async_bench'"
     monkeypatch.setenv("DATABASE_URL", one_postgres)
     with Services(("postgres",), tmp_path / "ours") as services:
-        services.fresh()
+        services.reset()
         assert services.failure() is None
         assert below(services) == set()
         assert query(services.environment["DATABASE_URL"], "SELECT count(*) FROM books") == [(postgres.BOOKS,)]
@@ -207,7 +207,7 @@ def test_in_the_users_database_only_our_schema_comes_and_goes(
     assert query(one_postgres, "SELECT count(*) FROM books") == [(2,)]
 
 
-def test_in_the_users_valkey_only_an_empty_database_is_used(
+def test_in_an_external_valkey_only_an_empty_database_is_used(
     tmp_path: Path, one_valkey: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REDIS_URL", one_valkey)
@@ -215,13 +215,13 @@ def test_in_the_users_valkey_only_an_empty_database_is_used(
     with redis.Redis.from_url(f"{base}/0") as first, redis.Redis.from_url(f"{base}/15") as last:
         first.set("precious", 1)
         with Services(("valkey",), tmp_path / "ours") as services:
-            services.fresh()
+            services.reset()
             assert services.environment["REDIS_URL"].endswith("/15")
             assert last.dbsize() == valkey.BOOKS
         assert (first.get("precious"), last.dbsize()) == (b"1", 0)
         last.set("precious", 2)
         with Services(("valkey",), tmp_path / "ours") as services:
-            services.fresh()
+            services.reset()
             failure = services.failure()
             assert failure is not None
             assert "is not empty" in failure.reason
@@ -231,9 +231,9 @@ def test_in_the_users_valkey_only_an_empty_database_is_used(
 # What goes wrong
 
 
-def test_a_service_that_dies_is_a_failure_until_the_next_fresh(tmp_path: Path) -> None:
+def test_a_service_that_dies_is_a_failure_until_the_next_reset(tmp_path: Path) -> None:
     with Services(("postgres",), tmp_path) as services:
-        services.fresh()
+        services.reset()
         (server,) = (
             p for p in below(services) if p.name() == "postgres" and psutil.Process(p.ppid()).name() != "postgres"
         )
@@ -243,7 +243,7 @@ def test_a_service_that_dies_is_a_failure_until_the_next_fresh(tmp_path: Path) -
         assert failure is not None
         assert "the service postgres ended with status 137" in failure.reason
         assert tail(failure.log)
-        services.fresh()
+        services.reset()
         assert services.failure() is None
         assert query(services.environment["DATABASE_URL"], "SELECT 1") == [(1,)]
     assert folders() == set()
@@ -252,7 +252,7 @@ def test_a_service_that_dies_is_a_failure_until_the_next_fresh(tmp_path: Path) -
 def test_a_service_that_is_not_installed_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "PROGRAMS", "nowhere")
     with Services(("postgres",), tmp_path) as services:
-        services.fresh()
+        services.reset()
         failure = services.failure()
         assert failure is not None
         assert "is not installed" in failure.reason
@@ -263,19 +263,19 @@ def test_a_service_that_does_not_start_is_a_failure_with_its_log(
 ) -> None:
     monkeypatch.setitem(postgres.SETTINGS, "shared_buffers", "plenty")
     with Services(("postgres",), tmp_path) as services:
-        services.fresh()
+        services.reset()
         failure = services.failure()
         assert failure is not None
         assert failure.reason == "the service postgres ended with status 1 while starting"
         assert 'invalid value for parameter "shared_buffers"' in tail(failure.log)
 
 
-def test_the_users_own_that_went_away_is_said_and_nothing_more(
+def test_an_external_server_that_went_away_is_reported(
     tmp_path: Path, one_valkey: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("REDIS_URL", one_valkey)
     with Services(("valkey",), tmp_path / "ours") as services:
-        services.fresh()
+        services.reset()
         with redis.Redis.from_url(one_valkey) as client:
             client.shutdown(nosave=True, now=True)
     assert "the service valkey could not be emptied" in capsys.readouterr().err
@@ -293,8 +293,15 @@ def test_without_the_service_every_trial_fails_and_the_next_scenario_goes_on(
         found = trial(tmp_path / "r", "database", name)
         assert found["status"] == "failed"
         assert "the service postgres could not be prepared" in found["reasons"][0]
-    ran = bench("run", "trivial", "--variant", "plain_def", *SHORT, "--run", "r", "--results", tmp_path)
-    assert trial(tmp_path / "r", "trivial", "plain_def")["status"] != "failed", ran.stderr
+    numbers = itertools.count()
+
+    def measure() -> dict[str, Any]:
+        name = f"trivial-{next(numbers)}"
+        bench("run", "trivial", "--variant", "plain_def", *SHORT, "--run", name, "--results", tmp_path)
+        return trial(tmp_path / name, "trivial", "plain_def")
+
+    measured = undisturbed(measure, lambda found: found["reasons"], "test_services")
+    assert (measured["status"], measured["reasons"]) == ("ok", [])
 
 
 def test_a_service_that_dies_under_load_fails_the_trial_with_its_log(tmp_path: Path) -> None:
@@ -314,7 +321,7 @@ def test_a_service_that_dies_under_load_fails_the_trial_with_its_log(tmp_path: P
         assert found["status"] == "failed"
         assert "the service postgres ended" in found["reasons"][0]
         assert "database system is ready" in found["log_tail"]
-        until(lambda: not started.left(), "nobody is left")
+        until(lambda: not started.left(), "no process is left")
     assert folders() == set()
 
 
@@ -323,23 +330,30 @@ def test_a_run_leaves_no_process_and_no_temporary_folder(tmp_path: Path, chosen:
     """The autouse fixture's folder is the temporary one of everything that is started here."""
     scenario, variant = chosen.split()
     place = Path(tempfile.gettempdir())
-    arguments = ("run", scenario, "--variant", variant, *SHORT, "--run", "r", "--results", tmp_path)
-    with Bench(*arguments) as started:
-        started.wait_for(lambda: any(place.iterdir()) and len(started.descendants()) > 2, "its servers")
-        started.popen.communicate(timeout=90)
-        assert started.popen.returncode in (0, 1)  # 1: a busy machine made the trial invalid
-        assert trial(tmp_path / "r", scenario, variant)["status"] != "failed"
-        until(lambda: not started.left(), "nobody is left")
-    assert list(place.iterdir()) == []
-    assert "Traceback" not in (trial_folder(tmp_path / "r", scenario, variant) / "server.log").read_text()
+    numbers = itertools.count()
+
+    def measure() -> tuple[int, dict[str, Any]]:
+        name = f"run-{next(numbers)}"
+        arguments = ("run", scenario, "--variant", variant, *SHORT, "--run", name, "--results", tmp_path)
+        with Bench(*arguments) as started:
+            started.wait_for(lambda: any(place.iterdir()) and len(started.descendants()) > 2, "its servers")
+            started.popen.communicate(timeout=90)
+            until(lambda: not started.left(), "no process is left")
+        assert list(place.iterdir()) == []
+        log = trial_folder(tmp_path / name, scenario, variant) / "server.log"
+        assert "Traceback" not in log.read_text()
+        return started.popen.returncode, trial(tmp_path / name, scenario, variant)
+
+    status, measured = undisturbed(measure, lambda found: found[1]["reasons"], "test_services")
+    assert (status, measured["status"], measured["reasons"]) == (0, "ok", [])
 
 
 HOLDS = """
 import sys, time
 from pathlib import Path
-from bench.services import Services
+from bench.running.services import Services
 services = Services(("postgres", "upstream", "valkey"), Path(sys.argv[1]))
-services.fresh()
+services.reset()
 print("failed" if services.failure() else "up", flush=True)
 time.sleep(600)
 """
@@ -362,5 +376,5 @@ def test_no_process_and_no_folder_outlives_the_harness(tmp_path: Path, number: s
         assert len(made) == 2
         holder.send_signal(number)
         holder.wait()
-    until(lambda: not any(lives(process) for process in running), "nobody is left")
+    until(lambda: not any(lives(process) for process in running), "no process is left")
     until(lambda: not any(folder.exists() for folder in made), "no folder is left")

@@ -30,7 +30,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The real servers of all scenarios; apps find them in the environment, as in a measurement."""
     names = sorted({name for scenario in SCENARIOS for name in scenario.services})
     with Services(tuple(names), tmp_path_factory.mktemp("services")) as up, pytest.MonkeyPatch.context() as patch:
-        up.fresh()
+        up.reset()
         assert up.failure() is None
         for key, value in up.environment.items():
             patch.setenv(key, value)

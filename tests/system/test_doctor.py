@@ -81,7 +81,7 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Visit:
     """The app with the six sins and three innocents; its database and its upstream are real."""
     folder = tmp_path_factory.mktemp("clinic")
     with Services(("postgres", "upstream"), folder) as services:
-        services.fresh()
+        services.reset()
         assert services.failure() is None
         variables = folder / "variables"
         variables.write_text("".join(f"{key}={value}\n" for key, value in services.environment.items()))

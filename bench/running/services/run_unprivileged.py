@@ -1,20 +1,20 @@
-"""Runs a server in a temporary folder of its own, and removes the folder when the server has ended.
+"""Runs a server in a temporary folder, as an unprivileged user if this is root, and then removes the folder.
 
     python -I -S -E bench/running/services/run_unprivileged.py <folder> <packages> <copied> <program> [argument ...] [-- <program> ...]
 
-``folder`` is made here and must not exist; the programs run one after the other with it as their working folder, and
-the last one is the server. ``copied`` are folders of the folder ``packages``, with ``:`` between them, that are copied
-into it first under the same names; it may be empty.
+``folder`` must not exist; it is created here and is the working folder of the programs. They run one after the other,
+and the last one is the server. ``copied`` lists folders in ``packages``, separated by ``:``, that are first copied into
+``folder`` under the same names. It may be empty.
 
-Started by the harness through its guard, which takes down this process with everything below it. On the first signals
-of the guard's ladder the server shuts down, and this process, which ignores them, waits for that and removes the
-folder: so it is gone, too, when the harness itself was killed. What a SIGKILL of *this* process
-leaves (the guard's last step, on a machine too busy for a shutdown in 0.8 s), the harness removes. Only where both are
-killed does it stay, in the machine's temporary folder, under a name that begins with ``async-bench-``.
+The harness starts this script through its supervisor, which takes down this process and all of its descendants. On the
+supervisor's first signals the server shuts down. This process handles them without ending, waits for the server, and
+removes the folder, also when the harness was killed. If *this* process is killed (the supervisor's last step, when a
+shutdown takes more than 0.8 s), the harness removes the folder. If both are killed, it stays in the machine's temporary
+folder, under a name that begins with ``async-bench-``.
 
-Why another user: PostgreSQL refuses to run as root, as which containers are used. Then the programs run as ``nobody``,
-who owns nothing but this folder. ``nobody`` may not look into a home where the interpreter's packages lie, so what it
-runs is copied here (40 MB, 0.1 s), instead of opening the permissions of somebody's home.
+Why another user: PostgreSQL refuses to run as root, and containers often run as root. Then the programs run as
+``nobody``, which owns only this folder. ``nobody`` may not be able to read the interpreter's packages in a home folder,
+so the programs are copied (40 MB, 0.1 s), and no permissions of a home folder are changed.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ import signal
 import subprocess
 import sys
 
-UNPRIVILEGED = "nobody"
-"""A name is needed: initdb looks its own user up. Every Linux and macOS has this one."""
+UNPRIVILEGED_USER = "nobody"
+"""The user needs a name, since initdb looks it up. Every Linux and macOS has this one."""
 
 
-def own(folder: str) -> dict[str, object]:
-    """Give all in ``folder`` to the unprivileged user, and the arguments that run a program as that user."""
+def unprivileged(folder: str) -> dict[str, object]:
+    """Give ``folder`` and its content to the unprivileged user. Returns subprocess arguments that run as that user."""
     if os.geteuid() != 0:
         return {}
-    user = pwd.getpwnam(UNPRIVILEGED)
+    user = pwd.getpwnam(UNPRIVILEGED_USER)
     for path, folders, files in os.walk(folder):
         for name in (path, *(os.path.join(path, name) for name in (*folders, *files))):
             os.chown(name, user.pw_uid, user.pw_gid, follow_symlinks=False)
@@ -42,7 +42,7 @@ def own(folder: str) -> dict[str, object]:
 
 
 def commands(arguments: list[str]) -> list[list[str]]:
-    """The programs, split where ``--`` stands."""
+    """The programs, which ``--`` separates."""
     found: list[list[str]] = [[]]
     for argument in arguments:
         if argument == "--":
@@ -53,12 +53,12 @@ def commands(arguments: list[str]) -> list[list[str]]:
 
 
 def run(folder: str, packages: str, copied: list[str], programs: list[list[str]]) -> int:
-    """Run the programs until one fails or the server ends; its exit status, as a shell gives it."""
+    """Run the programs until one fails or the server ends. Returns its exit status as a shell does."""
     os.mkdir(folder, 0o700)
     try:
         for name in copied:
             shutil.copytree(os.path.join(packages, name), os.path.join(folder, name), symlinks=True)
-        user = own(folder)
+        user = unprivileged(folder)
         os.chdir(folder)
         status = 0
         for program in programs:
@@ -72,7 +72,7 @@ def run(folder: str, packages: str, copied: list[str], programs: list[list[str]]
 
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # A handler, not SIG_IGN: what is ignored, a program would inherit.
+        # A handler, not SIG_IGN, which the programs would inherit.
         signal.signal(number, lambda *_: None)
         place, source, listed, *words = sys.argv[1:]
     sys.exit(run(place, source, list(filter(None, listed.split(":"))), commands(words)))

@@ -1,9 +1,9 @@
-"""The upstream itself: answers GET /cover after a set delay, on a bare protocol.
+"""The upstream server: answers GET /cover after a fixed delay, on a bare asyncio protocol.
 
     python bench/running/services/upstream_server.py PORT DELAY_S
 
-Plain HTTP/1.1 with httptools on uvloop: one answer costs about 20 us of CPU and any number wait at the same time, many
-times what one FastAPI worker can ask for (tests/test_services.py shows it).
+Plain HTTP/1.1 with httptools on uvloop. An answer costs about 20 us of CPU, and any number of requests wait at the same
+time: many times the load that one FastAPI worker can make (tests/integration/test_services.py checks it).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
 
-class Answering(asyncio.Protocol):
-    """One connection: each request is answered ``delay_s`` after it has come."""
+class UpstreamProtocol(asyncio.Protocol):
+    """One connection. Each request is answered ``delay_s`` after it has arrived."""
 
     def __init__(self, delay_s: float) -> None:
         self._delay_s = delay_s
@@ -31,7 +31,7 @@ class Answering(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's class does not inherit from it
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
@@ -54,7 +54,7 @@ class Answering(asyncio.Protocol):
 async def serve(port: int, delay_s: float) -> None:
     """Serve on the loopback interface until cancelled."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Answering(delay_s), "127.0.0.1", port, backlog=2048)
+    server = await loop.create_server(lambda: UpstreamProtocol(delay_s), "127.0.0.1", port, backlog=2048)
     async with server:
         await server.serve_forever()
 
