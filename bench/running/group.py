@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import sys
 import tempfile
@@ -16,25 +15,29 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bench.model import HEALTH_PATH, Load, Scenario, ServerGroup, Status, Trial, Variant
-from bench.planning.catalogue import ROOT, app_dir_of, app_of
+from bench.planning.catalogue import ROOT
 from bench.results import files, layout, schema
+from bench.results.schema import TurnRecord
 from bench.running import probe_setup
 from bench.running.cores import Cores, cores_for
 from bench.running.log_tail import tail
 from bench.running.ports import free_port
 from bench.running.processes import Process, StartError, exit_text, start, stop_all
-from bench.running.readiness import wait_until_ready
 from bench.running.services import Services
+from bench.running.serving import (
+    SIDECAR_DEADLINE_S,
+    StartedServer,
+    clean_environment,
+    resolve,
+    start_server,
+    start_sidecar,
+    wait_for_text,
+    wait_until_served,
+)
 from bench.running.validity import Evidence, judge
 
-READY_WITHIN_S = 15.0
-"""A server that has not answered by then never will: starting takes 1 s, on a busy machine 3."""
-APP_READY_WITHIN_S = 60.0
-"""Likewise for an app that is not the catalogue's: some import half of PyPI, or wait for a database."""
 SLACK_S = 20.0
 """Locust may take so much longer than its turns, for starting, draining and writing, before it counts as hung."""
-COMPANION_READY_WITHIN_S = 15.0
-"""Likewise for what runs beside a server: Celery takes 3 s."""
 LOOK_EVERY_S = 0.05
 
 
@@ -64,6 +67,7 @@ class _Server:
     variant: Variant
     port: int
     log: Path
+    started: StartedServer | None = None
     process: Process | None = None
     beside: list[Process] = field(default_factory=list)
     failure: str | None = None
@@ -136,7 +140,6 @@ def _go(
         _start_servers(scenario, folders, course, running)
         _start_companions(folders, course, running)
         _wait_ready(course, scenario.health_path)
-        _wait_workers(folders, course)
         _wait_companions(course)
         course.timings["ready_s"] = time.perf_counter() - begun_s
         ready = [server for server in course.servers if server.failure is None]
@@ -169,44 +172,34 @@ def _start_servers(scenario: Scenario, folders: dict[str, Path], course: _Course
     missing = course.services.failure()
     for server in course.servers:
         name = server.variant.name
-        if server.variant.app and server.variant.app.url:
-            continue  # it runs already, and is not ours to stop
-        if missing is not None:
+        if missing is not None and not (server.variant.app and server.variant.app.url):
             server.failure, server.failure_log = missing.reason, missing.log
             continue
         try:
-            server.process = start(
-                server_command(scenario, server.variant, server.port),
-                name=name,
-                log=server.log,
-                env={**server_environment(scenario, server.variant, folders[name]), **_handed_over(server, course)},
-                cwd=server_folder(server.variant),
-            )
-            running.append(server.process)
+            started = start_server(resolve(scenario, name), folders[name], _handed_over(server, course))
         except StartError as error:
             server.failure = str(error)
+            continue
+        server.started, server.process, server.port = started, started.process, started.port
+        if started.process is not None:
+            running.append(started.process)
 
 
 def _handed_over(server: _Server, course: _Course) -> dict[str, str]:
     """Where its services are, where it may put temporary files, and what its variant sets."""
-    return {**course.services.environment, "TMPDIR": course.temporary, **dict(server.variant.environment)}
+    return {**course.services.environment, "TMPDIR": course.temporary}
 
 
 def _start_companions(folders: dict[str, Path], course: _Course, running: list[Process]) -> None:
     for server in course.servers:
         if server.process is None:
             continue
+        assert server.started is not None
         for companion in server.variant.sidecars:
-            program, *arguments = companion.command
             try:
-                process = start(
-                    [interpreter(server.variant) if program == "python" else program, *arguments],
-                    name=companion.name,
-                    log=folders[server.variant.name] / f"{companion.name}.log",
-                    env={**clean_environment(), **_handed_over(server, course)},
-                    cwd=server_folder(server.variant),
-                    cores=course.cores.server if course.cores else None,
-                )
+                cores = course.cores.server if course.cores else None
+                environment = _handed_over(server, course)
+                process = start_sidecar(server.started.app, companion, folders[server.variant.name], environment, cores)
             except StartError as error:
                 server.failure = str(error)
                 break
@@ -215,22 +208,11 @@ def _start_companions(folders: dict[str, Path], course: _Course, running: list[P
 
 
 def _wait_companions(course: _Course) -> None:
-    until_s = time.perf_counter() + COMPANION_READY_WITHIN_S
+    until_s = time.perf_counter() + SIDECAR_DEADLINE_S
     for server in course.servers:
         for process, companion in zip(server.beside, server.variant.sidecars, strict=False):
-            if server.failure is None and (reason := _wait_said(process, companion.ready, until_s)):
+            if server.failure is None and (reason := wait_for_text(process, companion.ready, until_s)):
                 server.failure, server.failure_log = f"{companion.name} {reason}", process.log
-
-
-def _wait_said(process: Process, word: str, until_s: float) -> str | None:
-    """None once ``word`` stands in the log of ``process``, else why it never will."""
-    while word not in process.log.read_text(encoding="utf-8", errors="replace"):
-        if process.poll() is not None:
-            return "ended while starting"
-        if time.perf_counter() > until_s:
-            return f"was not ready within {COMPANION_READY_WITHIN_S:g} s"
-        time.sleep(LOOK_EVERY_S)
-    return None
 
 
 def _pin(servers: list[_Server], course: _Course) -> None:
@@ -238,42 +220,6 @@ def _pin(servers: list[_Server], course: _Course) -> None:
     for server in servers:
         if course.cores is not None and server.process is not None:
             server.process.pin(course.cores.server)
-
-
-def interpreter(variant: Variant) -> str:
-    """What runs a variant's server: the app's own interpreter where it has one."""
-    return (variant.app.python if variant.app else "") or sys.executable
-
-
-def server_folder(variant: Variant) -> Path:
-    """Where a variant's server runs, as its user would start it: an app may open files by their relative names."""
-    return Path(variant.app.folder) if variant.app else ROOT
-
-
-def server_command(scenario: Scenario, variant: Variant, port: int) -> list[str]:
-    """The command that serves a variant, as anybody could type it (with ``server_environment``)."""
-    factory = ("--factory",) if variant.app and variant.app.factory else ()
-    served = probe_setup.FACTORY_WORDS if variant.probed else (*factory, app_of(scenario, variant.name))
-    return [
-        *(interpreter(variant), "-m", "uvicorn", *served),
-        *("--app-dir", str(app_dir_of(scenario, variant.name))),
-        *("--host", "127.0.0.1", "--port", str(port), "--no-access-log"),
-        *(("--workers", str(variant.workers)) if variant.workers > 1 else ()),
-        *variant.uvicorn_options,
-    ]
-
-
-def server_environment(scenario: Scenario, variant: Variant, folder: Path) -> dict[str, str]:
-    """What a variant's server runs with: the probe is in it, and writes into ``folder``."""
-    if not variant.probed:
-        return clean_environment()
-    target, code = app_of(scenario, variant.name), [app_dir_of(scenario, variant.name)]
-    if variant.app is None:
-        return probe_setup.environment(clean_environment(), target, folder, code)
-    code += map(Path, variant.app.code_folders)
-    return probe_setup.environment(
-        clean_environment(), target, folder, code, factory=variant.app.factory, start_up=variant.app.watch_start_up
-    )
 
 
 def lineup_file_of(lineup: ServerGroup, run: Path) -> Path:
@@ -339,35 +285,11 @@ def behaviour_options(scenario: Scenario, load: Load) -> tuple[str, ...]:
     )
 
 
-def clean_environment() -> dict[str, str]:
-    """Our environment without what would change a server or the load behind the harness's back."""
-    skipped = ("LOCUST_", "UVICORN_", "LOOP_PROBE_")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(skipped) and k != "WEB_CONCURRENCY"}
-    return {**kept, "PYTHONUNBUFFERED": "1"}
-
-
 def _wait_ready(course: _Course, path: str) -> None:
-    started = {s.variant.name: (s.process, f"{s.url}{path}") for s in course.servers if s.process is not None}
-    own = all(server.variant.app is None for server in course.servers)
-    reasons = wait_until_ready(started, READY_WITHIN_S if own else APP_READY_WITHIN_S)
+    started = [server.started for server in course.servers if server.started is not None]
+    reasons = wait_until_served(started, path)
     for server in course.servers:
         server.failure = server.failure or reasons.get(server.variant.name)
-
-
-def _wait_workers(folders: dict[str, Path], course: _Course) -> None:
-    """Each worker's probe begins a file as the worker starts; any of them may have answered for the others."""
-    until_s = time.perf_counter() + READY_WITHIN_S
-    for server in course.servers:
-        variant = server.variant
-        while server.failure is None and variant.probed and variant.workers > 1:
-            started = len(list(folders[variant.name].glob("server-*.csv")))
-            if server.process is not None and (status := server.process.poll()) is not None:
-                server.failure = f"{exit_text(status)} while starting"
-            if started >= variant.workers:
-                break
-            if time.perf_counter() > until_s:
-                server.failure = f"{started} of {variant.workers} workers were ready within {READY_WITHIN_S:g} s"
-            time.sleep(LOOK_EVERY_S)
 
 
 def _write_lineup(path: Path, lineup: ServerGroup, ready: list[_Server], folders: dict[str, Path]) -> None:
@@ -482,6 +404,10 @@ def _verdict(
     )
     reasons = judge(evidence)
     if server.variant.probed:
-        missing = probe_setup.missing_telemetry(folder, facts.get("turns", []), server.variant.workers)
+        turns = [
+            TurnRecord(t["rotation"], t["start_s"], t["warm_until_s"], t["end_s"], t["quiet"], t["late_s"])
+            for t in facts.get("turns", [])
+        ]
+        missing = probe_setup.missing_telemetry(folder, turns, server.variant.workers)
         reasons += (missing,) if missing else ()
     return ("invalid", reasons) if reasons else ("ok", ())

@@ -30,11 +30,9 @@ from bench.model.requests import AnsweredRequest, SampleRequest, SkippedOperatio
 from bench.results.files import adapter_of
 from bench.results.schema import FunctionRecord, StartUpStallRecord
 from bench.running.cores import cores_for
-from bench.running.group import APP_READY_WITHIN_S, clean_environment, server_command, server_environment, server_folder
 from bench.running.log_tail import tail
-from bench.running.ports import free_port
 from bench.running.processes import StartError, start
-from bench.running.readiness import wait_until_ready
+from bench.running.serving import clean_environment, resolve, start_server, wait_until_served
 
 INSPECT_SCRIPT = Path(__file__).resolve().with_name("inspect_script.py")
 INSPECT_WITHIN_S = 120.0
@@ -205,29 +203,20 @@ def started_app(
             yield RunningApp(http, None, 0.0, 0.0)
         return
     variant = Variant("app", "baseline", app.target, app=app, uvicorn_options=tuple(options))
-    scenario = Scenario("preflight", "", (variant,), path)
-    port, cores = free_port(), cores_for(parallel=False)
+    served = resolve(Scenario("preflight", "", (variant,), path), variant.name)
+    cores = cores_for(parallel=False)
     with tempfile.TemporaryDirectory(prefix="async-bench-") as temporary:
         folder = Path(temporary)
-        log = folder / "server.log"
         start_s = time.perf_counter()
         try:
-            process = start(
-                server_command(scenario, variant, port),
-                name=app.target,
-                log=log,
-                env={**server_environment(scenario, variant, folder), **environment},
-                cwd=server_folder(variant),
-                cores=cores.server if cores else None,
-            )
+            server = start_server(served, folder, environment, cores.server if cores else None)
         except StartError as error:
             raise UsageError(str(error)) from None
-        url = f"http://127.0.0.1:{port}"
-        with process:
-            reason = wait_until_ready({"app": (process, f"{url}{path}")}, APP_READY_WITHIN_S)["app"]
-            if reason is not None:
-                raise UsageError(f"{app.target} {reason}: {_last_exception(log)}")
-            with client(url) as http:
+        assert server.process is not None
+        with server.process:
+            if reason := wait_until_served([server], path).get(served.name):
+                raise UsageError(f"{app.target} {reason}: {_last_exception(server.log)}")
+            with client(server.url) as http:
                 ready_at_s = time.perf_counter()
                 yield RunningApp(http, folder, ready_at_s - start_s, ready_at_s)
 

@@ -1,78 +1,83 @@
-"""How the harness starts a server with the probe in it, and whether the probe saw what it was to see.
+"""The harness's side of the probe: how a server is started with it, and whether it wrote what it should.
 
-What anybody could type, in the folder that holds ``apps``:
+This is what a user could type, in the folder that holds ``apps``:
 
     PYTHONPATH=bench/probe LOOP_PROBE_APP=apps.blocking.awaited:app LOOP_PROBE_FOLDER=/tmp/seen \\
         uvicorn --factory loop_probe:app --app-dir .
 
-The probe's folder is on the app's path alone: nothing else of this repository is.
+Only the probe's folder is on the app's path, nothing else of this repository.
 """
 
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-ON_PATH = Path(__file__).resolve().parent.parent / "probe"
+from bench.results.schema import TurnRecord
+
+PROBE_FOLDER = Path(__file__).resolve().parent.parent / "probe"
 """The folder that holds the probe and nothing else."""
 
-FACTORY_WORDS = ("--factory", "loop_probe:app")
-"""What uvicorn is given instead of the app."""
+FACTORY_ARGS = ("--factory", "loop_probe:app")
+"""Arguments for uvicorn in place of the app."""
 
-LATEST_S = 2.0
-"""The probe's last row may be so much older than the last turn's end: C code that keeps the interpreter lock (0.5 s
-seen) keeps it from writing, on a machine that also swaps for longer. One that failed is silent from then on."""
+MAX_SILENCE_S = 2.0
+"""How much older than the end of the last turn the probe's last row may be. C code that holds the interpreter lock
+(0.5 s seen) keeps the probe from writing, for longer on a machine that swaps. A probe that failed writes no more."""
 
 
-def environment(
-    base: Mapping[str, str],
-    app: str,
-    folder: Path,
-    code: Iterable[Path],
-    *,
-    factory: bool = False,
-    start_up: bool = False,
-) -> dict[str, str]:
-    """``base`` and what the probe needs: to serve ``app``, write into ``folder``, and blame code below ``code``.
+@dataclass(frozen=True)
+class WatchedApp:
+    """What the probe has to know of the app."""
 
-    ``factory``: the app is a function that makes it. ``start_up``: stalls while it starts are charged, too.
-    """
-    path = os.pathsep.join(filter(None, (str(ON_PATH), base.get("PYTHONPATH", ""))))
+    target: str
+    code_folders: tuple[Path, ...]
+    """Folders whose code is blamed."""
+    factory: bool = False
+    """Whether the target is a function that returns the app."""
+    watch_start_up: bool = False
+    """Whether to record stalls while the app starts, too."""
+
+
+def environment(base: Mapping[str, str], app: WatchedApp, folder: Path) -> dict[str, str]:
+    """``base`` and the variables for the probe to serve ``app`` and to write into ``folder``."""
+    path = os.pathsep.join(filter(None, (str(PROBE_FOLDER), base.get("PYTHONPATH", ""))))
     settings = {
-        "LOOP_PROBE_APP": app,
+        "LOOP_PROBE_APP": app.target,
         "LOOP_PROBE_FOLDER": str(folder),
-        "LOOP_PROBE_CODE": os.pathsep.join(map(str, code)),
-        **({"LOOP_PROBE_FACTORY": "1"} if factory else {}),
-        **({"LOOP_PROBE_START_UP": "1"} if start_up else {}),
+        "LOOP_PROBE_CODE": os.pathsep.join(map(str, app.code_folders)),
+        **({"LOOP_PROBE_FACTORY": "1"} if app.factory else {}),
+        **({"LOOP_PROBE_START_UP": "1"} if app.watch_start_up else {}),
     }
     return {**base, "PYTHONPATH": path, **settings}
 
 
-def missing_telemetry(folder: Path, turns: list[dict[str, Any]], workers: int) -> str | None:
-    """Why what the probe wrote into ``folder`` does not cover the measured ``turns``; None when it does.
+def missing_telemetry(folder: Path, turns: Sequence[TurnRecord], workers: int) -> str | None:
+    """Why the probe's files in ``folder`` do not cover the measured ``turns``. None when they do.
 
-    Each of the server's ``workers`` must have a file with rows within the turns, until their end.
+    Each of the server's ``workers`` must have a file with rows within the turns, up to their end.
     """
-    measured = [(turn["warm_until_s"], turn["end_s"]) for turn in turns if turn["rotation"] > 0]
+    measured = [(turn.warm_until_s, turn.end_s) for turn in turns if turn.pass_number > 0]
     files = sorted(folder.glob("server-*.csv"))
     if not files:
-        return "telemetry missing: the probe wrote no samples; the server's log says why"
+        return "telemetry missing: the probe wrote no samples; see the server's log"
     if not measured:
         return None
-    covering = sum(_covers(_times(file), measured) for file in files)
+    covering = sum(_covers(_row_times_s(file), measured) for file in files)
     if covering >= workers:
         return None
     return f"telemetry missing: the samples of {covering} of {workers} worker(s) cover the turns"
 
 
-def _covers(times: list[float], measured: list[tuple[float, float]]) -> bool:
-    within = any(begin <= at <= end for at in times for begin, end in measured)
-    return within and times[-1] >= measured[-1][1] - LATEST_S
+def _covers(times_s: list[float], measured: list[tuple[float, float]]) -> bool:
+    within = any(begin_s <= at_s <= end_s for at_s in times_s for begin_s, end_s in measured)
+    return within and times_s[-1] >= measured[-1][1] - MAX_SILENCE_S
 
 
-def _times(file: Path) -> list[float]:
+def _row_times_s(file: Path) -> list[float]:
+    """When each complete row was written. A row that was cut short lacks its last columns."""
     with file.open(encoding="utf-8", newline="") as lines:
         return [float(row["at_s"]) for row in csv.DictReader(lines) if row.get("in_flight") is not None]

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from bench.model import Load, Plan, Variant
 from bench.model.errors import UsageError
-from bench.planning.catalogue import file_of, source_of
 from bench.results import files
 from bench.results.schema import (
     SCHEMA,
@@ -24,6 +23,7 @@ from bench.results.schema import (
     VariantRecord,
 )
 from bench.running.fingerprint import SCENARIO_PACKAGES, versions
+from bench.running.serving import resolve_all
 
 COMPARED = ("load", "sweep", "seed", "measure_s", "path", "endpoint")
 """What must be the same for two rounds to be rounds of one measurement; the variants are compared one by one."""
@@ -74,6 +74,7 @@ def _declare(path: Path, record: RunRecord, plan: Plan, invocation: Invocation) 
 def declare_scenario(plan: Plan, profile: str) -> ScenarioRecord:
     """The plan's scenario as run.json has it."""
     scenario, load = plan.scenario, plan.load
+    apps = resolve_all(scenario)
     return ScenarioRecord(
         question=scenario.question,
         path=scenario.path,
@@ -88,8 +89,8 @@ def declare_scenario(plan: Plan, profile: str) -> ScenarioRecord:
                 name=variant.name,
                 role=variant.role,
                 summary=variant.summary,
-                file=file_of(scenario, variant.name),
-                source=source_of(scenario, variant.name),
+                file=apps[variant.name].source_file,
+                source=apps[variant.name].source,
                 workers=variant.workers,
                 uvicorn_options=variant.uvicorn_options,
                 control_of=variant.control_of,

@@ -19,12 +19,12 @@ from bench.model import Scenario
 from bench.model.errors import UsageError
 from bench.planning import catalogue
 from bench.running.cores import cores_for
-from bench.running.group import clean_environment
 from bench.running.log_tail import tail
 from bench.running.ports import free_port
 from bench.running.processes import Process, StartError, start
 from bench.running.readiness import wait_until_ready
 from bench.running.run_record import Invocation
+from bench.running.serving import clean_environment
 from bench.web.background_report import BackgroundReport
 from bench.web.harness_channel import HarnessChannel
 from bench.web.measurement import LEAST_S, InteractiveGenerator, MeasurementRunner

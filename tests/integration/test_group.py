@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -18,7 +16,7 @@ from bench.model import Load, Scenario, ServerGroup, Sidecar, Trial, Turn, Varia
 from bench.planning import catalogue
 from bench.planning.schedule import make_plan
 from bench.results import layout
-from bench.running import group, probe_setup
+from bench.running import group, probe_setup, serving
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -51,7 +49,7 @@ def starting(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scenario = catalogue.load("ugly_start", UGLY)
     (made,) = make_plan(scenario, Load(users=4), rounds=1, measure_s=0.3, seed=1).rounds[0].groups
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(group, "READY_WITHIN_S", READY_WITHIN_S)
+        patch.setattr(serving, "READY_DEADLINE_S", READY_WITHIN_S)
         returned = measured(scenario, made, run)
     assert sorted(returned) == sorted(variant.name for variant in scenario.variants)
     return run
@@ -185,7 +183,7 @@ def test_a_generator_in_trouble_fails_its_trials(
 
 
 def test_a_server_that_cannot_be_started_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group, "server_command", lambda *_: ["/nonsense/python"])
+    monkeypatch.setattr(serving.ServedApp, "command", lambda *_: ["/nonsense/python"])
     scenario = catalogue.load("ugly_run", UGLY)
     made = measured(scenario, short(scenario, "fine"), tmp_path)["fine"]
     assert made.status == "failed"
@@ -211,35 +209,13 @@ def test_an_interrupt_passes_through_with_everything_stopped(tmp_path: Path, pha
     assert not (trial_folder(tmp_path, "ugly_run", "fine") / "trial.json").exists()
 
 
-# Command lines
-
-
-def test_a_server_is_uvicorns_own_command_line() -> None:
-    scenario = catalogue.load("blocking")
-    _, *words = group.server_command(scenario, scenario.variant("awaited"), 15000)
-    assert words[:4] == ["-m", "uvicorn", "--factory", "loop_probe:app"]
-    assert " ".join(words[4:]) == f"--app-dir {catalogue.ROOT} --host 127.0.0.1 --port 15000 --no-access-log"
-
-
-def test_its_environment_says_what_the_probe_serves(tmp_path: Path) -> None:
-    scenario = catalogue.load("blocking")
-    passed = group.server_environment(scenario, scenario.variant("awaited"), tmp_path)
-    assert passed["PYTHONPATH"].split(os.pathsep)[0] == str(probe_setup.ON_PATH)
-    assert passed["LOOP_PROBE_APP"] == "apps.blocking.awaited:app"
-    assert passed["LOOP_PROBE_FOLDER"] == str(tmp_path)
-
-
-def test_a_variant_may_go_without_the_probe(tmp_path: Path) -> None:
-    scenario = catalogue.load("blocking")
-    variant = replace(scenario.variant("awaited"), probed=False)
-    assert group.server_command(scenario, variant, 15000)[1:4] == ["-m", "uvicorn", "apps.blocking.awaited:app"]
-    assert not [name for name in group.server_environment(scenario, variant, tmp_path) if "LOOP_PROBE" in name]
+# Other services and probes
 
 
 def test_a_trial_whose_probe_failed_is_invalid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = probe_setup.environment
     nowhere = tmp_path / "no" / "such" / "folder"
-    monkeypatch.setattr(probe_setup, "environment", lambda base, app, _, code: made(base, app, nowhere, code))
+    monkeypatch.setattr(probe_setup, "environment", lambda base, app, _: made(base, app, nowhere))
     scenario = catalogue.load("ugly_run", UGLY)
     run = tmp_path / "run"
     trials = measured(scenario, short(scenario, "fine"), run)
@@ -248,13 +224,6 @@ def test_a_trial_whose_probe_failed_is_invalid(tmp_path: Path, monkeypatch: pyte
     record = trial(run, "ugly_run", "fine")
     assert record["facts"]["endpoints"]["GET /report"]["finished"] > 0
     assert "loop_probe: failed: FileNotFoundError" in record["log_tail"]
-
-
-def test_workers_and_options_are_the_variants_own() -> None:
-    scenario = catalogue.load("blocking")
-    variant = replace(scenario.variant("awaited"), workers=3, uvicorn_options=("--loop", "asyncio"))
-    words = " ".join(group.server_command(scenario, variant, 15000))
-    assert words.endswith("--workers 3 --loop asyncio")
 
 
 LATE = """
@@ -333,15 +302,6 @@ def test_locust_is_its_own_command_line(load: Load, expected: str, missing: str)
     assert missing not in words
     assert ("--rate 0.5" in words) == (load.model == "open")
     assert words.endswith("--lineup /tmp/lineup.json")
-
-
-def test_the_users_own_settings_of_the_tools_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LOCUST_USERS", "LOCUST_RUN_TIME", "UVICORN_LOOP", "WEB_CONCURRENCY"):
-        monkeypatch.setenv(name, "7")
-    monkeypatch.setenv("DATABASE_URL", "postgresql://theirs")
-    passed: dict[str, Any] = group.clean_environment()
-    assert not [name for name in passed if name.startswith(("LOCUST", "UVICORN", "WEB_"))]
-    assert passed["DATABASE_URL"] == "postgresql://theirs"
 
 
 # What runs beside a server

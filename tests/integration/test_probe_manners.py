@@ -14,6 +14,7 @@ import pytest
 from harness import until
 from probed_server import APPS, Server, command, environment, rows_of, serving
 
+from bench.results.schema import TurnRecord
 from bench.running import probe_setup
 from bench.running.ports import free_port
 
@@ -35,7 +36,7 @@ def test_importing_and_starting_up_are_no_blame(server: Server) -> None:
 
 def test_an_app_and_its_children_see_no_trace_of_it(server: Server) -> None:
     seen = json.loads(server.get("/environment"))
-    traces = (str(probe_setup.ON_PATH), "LOOP_PROBE")
+    traces = (str(probe_setup.PROBE_FOLDER), "LOOP_PROBE")
     variables = dict(entry.split("=", 1) for entry in seen["environment"])
     assert [name for name in (*seen["path"], *variables) if name.startswith(traces)] == []
     assert [trace for trace in traces if trace in seen["child"]] == []
@@ -99,12 +100,8 @@ def test_an_app_that_cannot_be_loaded_ends_uvicorn_as_ever(
 def test_a_factory_is_called_as_uvicorn_calls_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, app: str, factory: bool
 ) -> None:
-    made = probe_setup.environment
-
-    def told(*arguments: object, **named: object) -> dict[str, str]:
-        return {**made(*arguments, **named), **({"LOOP_PROBE_FACTORY": "1"} if factory else {})}  # type: ignore[arg-type]
-
-    monkeypatch.setattr(probe_setup, "environment", told)
+    watched = probe_setup.WatchedApp(app, (APPS,), factory=factory)
+    monkeypatch.setattr(probe_setup, "WatchedApp", lambda *_: watched)
     with serving(app, tmp_path) as running:
         assert running.get("/health") == '"made"'
         assert ("ASGI app factory detected" in running.log) != factory
@@ -147,22 +144,22 @@ def test_a_probe_that_fails_says_so_once_and_the_app_goes_on(tmp_path: Path) -> 
     folder.write_text("a file where the folder should be")
     with pytest.MonkeyPatch.context() as patch:
         made = probe_setup.environment
-        patch.setattr(probe_setup, "environment", lambda base, app, _, code: made(base, app, folder, code))
+        patch.setattr(probe_setup, "environment", lambda base, app, _: made(base, app, folder))
         with serving("habits:app", tmp_path / "log") as running:
             assert running.get("/health") == '"ran"'
             assert running.log.count("loop_probe: failed: NotADirectoryError") == 1
-    turns = [{"rotation": 1, "warm_until_s": 0.0, "end_s": 1.0}]
+    turns = [TurnRecord(1, 0.0, 0.0, 1.0, None, 0.0)]
     assert "telemetry missing" in str(probe_setup.missing_telemetry(tmp_path / "log", turns, 1))
 
 
 def test_the_probe_imports_the_standard_library_and_uvicorn_only() -> None:
-    assert [path.name for path in probe_setup.ON_PATH.iterdir() if path.name != "__pycache__"] == ["loop_probe"]
+    assert [path.name for path in probe_setup.PROBE_FOLDER.iterdir() if path.name != "__pycache__"] == ["loop_probe"]
     code = """
 import sys, uvicorn.importer
 before = {*sys.modules}
 import loop_probe
 print(*{name.partition(".")[0] for name in {*sys.modules} - before} - sys.stdlib_module_names)
 """
-    env = {**os.environ, "PYTHONPATH": str(probe_setup.ON_PATH)}
+    env = {**os.environ, "PYTHONPATH": str(probe_setup.PROBE_FOLDER)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["loop_probe"]

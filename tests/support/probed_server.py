@@ -141,11 +141,11 @@ def blamed_line(app: str, path: str) -> str:
 
 def environment(app: str, folder: Path, probed: bool = True) -> dict[str, str]:
     base = {**os.environ, "PYTHONPATH": str(APPS / "site-packages"), "PYTHONUNBUFFERED": "1"}
-    return probe_setup.environment(base, app, folder, [APPS]) if probed else base
+    return probe_setup.environment(base, probe_setup.WatchedApp(app, (APPS,)), folder) if probed else base
 
 
 def command(app: str, port: int, *options: str, probed: bool = True) -> list[str]:
-    served = probe_setup.FACTORY_WORDS if probed else (app,)
+    served = probe_setup.FACTORY_ARGS if probed else (app,)
     words = ("--app-dir", str(APPS), "--port", str(port), "--no-access-log")
     return [sys.executable, "-m", "uvicorn", *served, *words, *options]
 

@@ -13,6 +13,7 @@ from bench.probe.loop_probe import csv_files
 from bench.report.text import advice_text
 from bench.report.text.advice_text import advice
 from bench.results import schema
+from bench.results.schema import TurnRecord
 from bench.running import probe_setup
 
 
@@ -73,9 +74,9 @@ def test_the_categories_are_those_of_the_store_and_each_has_its_advice() -> None
 # Telemetry
 
 TURNS = [
-    {"rotation": 0, "warm_until_s": 0.0, "end_s": 1.0},
-    {"rotation": 1, "warm_until_s": 10.0, "end_s": 10.5},
-    {"rotation": 2, "warm_until_s": 20.0, "end_s": 20.5},
+    TurnRecord(0, 0.0, 1.0, 1.0, True, 0.0),
+    TurnRecord(1, 9.5, 10.0, 10.5, True, 0.0),
+    TurnRecord(2, 19.5, 20.0, 20.5, None, 0.0),
 ]
 
 
