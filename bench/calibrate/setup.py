@@ -13,10 +13,10 @@ from bench.calibrate import null_server
 from bench.model import Trial
 from bench.planning import catalogue
 from bench.running.cores import Cores, cores_for
-from bench.running.group import clean_environment
 from bench.running.ports import free_port
 from bench.running.processes import Process, start
 from bench.running.readiness import wait_until_ready
+from bench.running.serving import clean_environment
 
 USERS = 32
 READY_WITHIN_S = 10.0
