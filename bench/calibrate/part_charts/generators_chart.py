@@ -39,7 +39,9 @@ def draw_generators(calibration: Calibration) -> Figure | None:
         return None
     names = sorted({row.generator for row in rows}, key=lambda name: -_median_rate(calibration, name))[:MAX_ROWS]
     figure = canvas.blank(2.15 + 0.65 * len(names))
-    server = f", against {formatting.clean(calibration.null_server, 40)}" if calibration.null_server else ""
+    server = (
+        f", against {formatting.clean(calibration.record.null_server, 40)}" if calibration.record.null_server else ""
+    )
     top_in = canvas.titled(figure, generators_title(calibration), f"one core{server} · ○ one round · ┃ median")
     left_in = 0.3 + max(canvas.text_width_in(fitted_name(name), 11, name == OUR_GENERATOR) for name in names)
     each_in = (canvas.WIDTH_IN - left_in - 0.45) / 2
