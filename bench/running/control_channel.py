@@ -1,7 +1,7 @@
 """The harness's end of its one connection to Locust: a socket pair that only Locust inherits.
 
     with ControlChannel() as channel:
-        locust = start([..., "--control-fd", str(channel.fd)], pass_fds=(channel.fd,), ...)
+        locust = start_program(Program([..., "--control-fd", str(channel.fd)], ..., pass_fds=(channel.fd,)))
         channel.handed_over()
         channel.send(RunTurns(...))
         message = channel.receive(timeout_s=1.0)

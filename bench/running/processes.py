@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -50,23 +51,34 @@ class StartError(Exception):
     """A process could not be started; the message is the reason in one line."""
 
 
+@dataclass(frozen=True)
+class Program:
+    """A program to start."""
+
+    argv: Sequence[str | os.PathLike[str]]
+    name: str
+    """For messages."""
+    log: Path
+    """File for both output streams. It is emptied first."""
+    env: Mapping[str, str] | None = None
+    """The whole environment. None: the one of this process."""
+    cwd: Path | None = None
+    cores: tuple[int, ...] | None = None
+    """The cores it may use. None: all. Ignored where processes cannot be pinned, as on macOS."""
+    pass_fds: tuple[int, ...] = ()
+    """Descriptors that it inherits under their numbers."""
+
+
 class Process:
     """A running program and all of its descendants. Made by ``start``, ended by ``stop`` or ``with``.
 
     ``pid`` is the program's, ``supervisor_pid`` the supervisor's. Not thread-safe.
     """
 
-    def __init__(
-        self,
-        name: str,
-        log: Path,
-        cores: tuple[int, ...] | None,
-        supervisor: subprocess.Popen[bytes],
-        channel: socket.socket,
-    ) -> None:
-        self.name = name
-        self.log = log
-        self.cores = cores
+    def __init__(self, program: Program, supervisor: subprocess.Popen[bytes], channel: socket.socket) -> None:
+        self.name = program.name
+        self.log = program.log
+        self.cores = program.cores
         self.pid = 0
         self.supervisor_pid = supervisor.pid
         self._supervisor = supervisor
@@ -210,40 +222,40 @@ def start(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     cores: tuple[int, ...] | None = None,
-    pass_fds: tuple[int, ...] = (),
 ) -> Process:
+    """``start_program`` for a program that inherits no descriptors."""
+    return start_program(Program(argv, name, log, env, cwd, cores))
+
+
+def start_program(program: Program) -> Process:
     """Start a program and return once it runs (about 30 ms; whether it is *ready* is another question).
 
-    Both output streams go to ``log``, which is emptied first. The input is empty. ``env`` is the whole environment
-    (None: the one of this process), ``cores`` are the cores it may use (None: all; ignored where processes cannot be
-    pinned, as on macOS). It inherits the descriptors ``pass_fds`` under their numbers. StartError gives the reason in
-    one line.
+    Its input is empty. StartError gives the reason in one line.
     """
-    command = [os.fspath(part) for part in argv]
+    command = [os.fspath(part) for part in program.argv]
     if not command:
-        raise StartError(f"{name}: no program given")
+        raise StartError(f"{program.name}: no program given")
     ours, theirs = socket.socketpair()
     try:
-        with theirs, _emptied(log) as output:
-            listed = ",".join(map(str, cores or ()))
-            options = ("-I", "-S", "-E")
+        with theirs, _emptied(program.log) as output:
+            cores = ",".join(map(str, program.cores or ()))
             supervisor = subprocess.Popen(
-                [sys.executable, *options, str(SUPERVISOR), str(theirs.fileno()), listed, *command],
+                [sys.executable, "-I", "-S", "-E", str(SUPERVISOR), str(theirs.fileno()), cores, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=env,
-                cwd=cwd,
-                pass_fds=[theirs.fileno(), *pass_fds],
+                env=program.env,
+                cwd=program.cwd,
+                pass_fds=[theirs.fileno(), *program.pass_fds],
                 start_new_session=True,
             )
     except (OSError, ValueError) as error:
         ours.close()
-        raise StartError(f"{name}: {_one_line(error)}") from None
+        raise StartError(f"{program.name}: {_one_line(error)}") from None
     except BaseException:
         ours.close()
         raise
-    process = Process(name, log, cores, supervisor, ours)
+    process = Process(program, supervisor, ours)
     try:
         process._wait_started()
     except BaseException:

@@ -19,7 +19,7 @@ from bench.results.schema import (
     TurnsDone,
 )
 from bench.running.control_channel import ControlChannel
-from bench.running.processes import Process, start
+from bench.running.processes import Process, Program, start_program
 
 ECHO = """
 import sys
@@ -39,7 +39,7 @@ TURNS = RunTurns((TargetRecord("fine", "http://127.0.0.1:1", "/nowhere"),), (Pla
 def locust(program: str, channel: ControlChannel, folder: Path) -> Process:
     """A process that inherits the other end."""
     command = [sys.executable, "-c", program, str(channel.fd)]
-    process = start(command, name="locust", log=folder / "log", cwd=ROOT, pass_fds=(channel.fd,))
+    process = start_program(Program(command, "locust", folder / "log", cwd=ROOT, pass_fds=(channel.fd,)))
     channel.handed_over()
     return process
 
