@@ -199,7 +199,7 @@ def slowed_by(rows: Sequence[VerdictRow], percent: int) -> tuple[float, float] |
 
 
 RoundRates = dict[str, dict[int, float]]
-"""Of one round: {variant: {rotation: requests/s}}."""
+"""Of one round: {variant: {pass: requests/s}}."""
 
 
 def _log_ratio(rates: RoundRates, one: str, other: str) -> float:
@@ -210,7 +210,7 @@ def _complete(rows: Sequence[VerdictRow]) -> dict[int, RoundRates]:
     """The rounds in which every variant has every turn."""
     rounds: dict[int, RoundRates] = {}
     for row in rows:
-        rounds.setdefault(row.round, {}).setdefault(row.variant, {})[row.rotation] = row.rate_rps
+        rounds.setdefault(row.round, {}).setdefault(row.variant, {})[row.pass_number] = row.rate_rps
     names = {row.variant for row in rows}
     return {
         number: turns

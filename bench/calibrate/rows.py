@@ -96,7 +96,7 @@ class VerdictRow:
     """One turn of a variant. Variants slowed by 0 % are the same code. The CPU per request is that of the whole round."""
 
     round: int
-    rotation: int
+    pass_number: int
     variant: str
     slowed_percent: int
     rate_rps: float

@@ -135,7 +135,13 @@ def _noise_target(calibration: Calibration) -> CalibrationTarget:
     ratio = turns.value / after.value
     interval = spread_ratio(turns, after)
     note = f"95 % interval {formatting.span(*(_exactly(end, ratio) for end in interval))}, " if interval else ""
-    return CalibrationTarget(name, target, _exactly(ratio), f"{note}{turns.n} rounds", ratio <= MAX_NOISE_RATIO)
+    return CalibrationTarget(
+        name,
+        target,
+        _exactly(ratio),
+        f"{note}{turns.n} {formatting.plural(turns.n, 'round')}",
+        ratio <= MAX_NOISE_RATIO,
+    )
 
 
 def _memory_target(calibration: Calibration) -> CalibrationTarget:

@@ -118,14 +118,14 @@ def verdicts() -> Rows:
     return [
         {
             "round": n,
-            "rotation": rotation,
+            "pass_number": n_pass,
             "variant": name,
             "slowed_percent": percent,
-            "rate_rps": (1 - percent / 100) * math.exp(8 + 0.1 * (n + rotation) + 0.01 * math.sin(n * (place + 1))),
+            "rate_rps": (1 - percent / 100) * math.exp(8 + 0.1 * (n + n_pass) + 0.01 * math.sin(n * (place + 1))),
             "cpu_us_per_request": 300 / (1 - percent / 100),
         }
         for n in range(1, 25)
-        for rotation in (1, 2)
+        for n_pass in (1, 2)
         for place, (name, percent) in enumerate(slowed.items())
     ]
 
@@ -569,7 +569,7 @@ def test_slowed_variants_that_are_not_slower_are_not_found() -> None:
 
 def test_a_round_that_lacks_a_variant_or_a_turn_is_in_no_run() -> None:
     rows = [VerdictRow(**row) for row in verdicts()]
-    for lacking in (("round", "variant"), ("round", "variant", "rotation")):
+    for lacking in (("round", "variant"), ("round", "variant", "pass_number")):
         lost = dict(zip(lacking, (3, "twin_1", 2), strict=False))
         found = tried_verdicts([row for row in rows if {name: getattr(row, name) for name in lacking} != lost], 0, 12)
         assert found is not None

@@ -1,4 +1,4 @@
-"""What tests of the whole harness share: the command line as a subprocess, and all of its descendants."""
+"""Shared by tests of the whole harness: the command line as a subprocess, and all of its descendants."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ ROOT = Path(__file__).resolve().parents[2]
 UGLY = ROOT / "tests" / "support" / "ugly"
 
 PATIENCE_S = 60.0
-"""How long a test waits for what must happen, in seconds. Generous: it is no measurement."""
+"""How long a test waits for an event. No test depends on how fast the event comes."""
 
 BUSY_MACHINE = "the generator waited for a core"
 """The one reason that says nothing about the app nor the harness: something else ran on this machine meanwhile."""
 
 
 def until(happened: Callable[[], bool], what: str, within_s: float = PATIENCE_S) -> float:
-    """Poll until it happened and return how long that took; the test fails when it does not."""
+    """Poll until it has happened, and return the seconds that took. The test fails if it does not happen."""
     begun_s = time.monotonic()
     while not happened():
         assert time.monotonic() < begun_s + within_s, f"not in {within_s:g} s: {what}"
@@ -36,7 +36,7 @@ def until(happened: Callable[[], bool], what: str, within_s: float = PATIENCE_S)
 
 
 def lives(process: psutil.Process) -> bool:
-    """Whether it still runs: a zombie does not, and its pid may have become another's."""
+    """Whether it still runs. A zombie does not, and its pid may belong to another process by now."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
@@ -48,14 +48,14 @@ def command(*arguments: object) -> list[str]:
 
 
 def bench(*arguments: object, timeout_s: float = 180.0) -> subprocess.CompletedProcess[str]:
-    """``python -m bench ...``, run to its end; whatever it started ends with it, even after a timeout."""
+    """Run ``python -m bench ...`` to its end. All of its descendants end with it, also after a time-out."""
     with Bench(*arguments) as started:
         out, err = started.popen.communicate(timeout=timeout_s)
         return subprocess.CompletedProcess(started.popen.args, started.popen.returncode, out, err)
 
 
 class Bench:
-    """``python -m bench ...`` under way, in a session of its own like a terminal's. Killed at the end if need be."""
+    """A running ``python -m bench ...`` in its own session, without a terminal. Killed at the end if it still runs."""
 
     def __init__(self, *arguments: object, argv: list[str] | None = None, env: Mapping[str, str] | None = None) -> None:
         self._seen: set[psutil.Process] = set()
@@ -84,7 +84,7 @@ class Bench:
         self.popen.communicate()
 
     def descendants(self) -> set[psutil.Process]:
-        """Everybody below it, now and at any earlier call."""
+        """All descendants, now and at earlier calls."""
         with suppress(psutil.Error):
             self._seen.update(psutil.Process(self.popen.pid).children(recursive=True))
         return self._seen
@@ -99,7 +99,7 @@ class Bench:
         assert happened(), f"it ended with {self.popen.wait()} before: {what}\n{self.popen.communicate()}"
 
     def signal_group(self, number: signal.Signals) -> None:
-        """As the terminal does on Ctrl-C: to everybody in the foreground, which the guards and their trees are not."""
+        """Signal the process group, as a terminal does on Ctrl-C. Supervisors and their trees are not part of it."""
         os.killpg(self.popen.pid, number)
 
     def left(self) -> list[psutil.Process]:

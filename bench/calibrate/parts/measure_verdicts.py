@@ -47,8 +47,8 @@ def measure_verdicts(setup: CalibrationSetup) -> Iterator[VerdictRow]:
     for (name, number), rates_rps in sorted(rotation_rates(tables, ENDPOINT).items(), key=lambda item: item[0][1]):
         if number not in cpu_ms[name] or not all(rate_rps > 0 for rate_rps in rates_rps.values()):
             continue
-        for rotation, rate_rps in rates_rps.items():
-            yield VerdictRow(number, rotation, name, SLOWED_PERCENT[name], rate_rps, 1e3 * cpu_ms[name][number])
+        for pass_number, rate_rps in rates_rps.items():
+            yield VerdictRow(number, pass_number, name, SLOWED_PERCENT[name], rate_rps, 1e3 * cpu_ms[name][number])
 
 
 def _slowed(setup: CalibrationSetup) -> Scenario:
