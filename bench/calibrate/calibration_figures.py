@@ -39,7 +39,7 @@ class PairedRatio:
 
 
 def paired(one: Mapping[int, float], other: Mapping[int, float]) -> PairedRatio | None:
-    """one / other, round by round. None if they share no round."""
+    """The ratio one / other, round by round. None if they share no round."""
     ratios = [one[number] / other[number] for number in sorted(one.keys() & other.keys())]
     return PairedRatio(statistics.median(ratios), min(ratios), max(ratios), len(ratios)) if ratios else None
 

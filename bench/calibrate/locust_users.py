@@ -10,6 +10,7 @@ class PlainUser(HttpUser):
 
     @task
     def get(self) -> None:
+        """Request /."""
         self.client.get("/")
 
 
@@ -18,4 +19,5 @@ class FastUser(FastHttpUser):
 
     @task
     def get(self) -> None:
+        """Request /."""
         self.client.get("/")

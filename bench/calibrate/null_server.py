@@ -74,17 +74,21 @@ class _Protocol(asyncio.Protocol):
     on_first: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's class does not inherit from asyncio's
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
 
     def data_received(self, data: bytes) -> None:
+        """Parse a part of a request."""
         self._parser.feed_data(data)
 
     def on_url(self, url: bytes) -> None:
+        """Called by the parser with the path."""
         self._url = url
 
     def on_message_complete(self) -> None:
+        """Called by the parser when the request is complete: answer it."""
         _Protocol.count += 1
         if self._url == b"/count":
             body = str(_Protocol.count).encode()

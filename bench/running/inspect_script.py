@@ -198,6 +198,7 @@ def _function(role: str, function: Any) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
+    """Write the facts of the app that the command line names."""
     parser = argparse.ArgumentParser()
     parser.add_argument("target")
     parser.add_argument("--app-dir", required=True)

@@ -3,7 +3,7 @@
     with start(["uvicorn", "app:app"], name="server", log=folder / "server.log", cores=(0,)) as server:
         reason = wait_until_ready({"server": (server, "http://127.0.0.1:8000/health")}, deadline_s=10)["server"]
         if reason is not None:
-            print(reason, tail(server.log), sep="\\n")
+            print(f"{reason}; see {server.log}")
 
 Each process tree has a supervisor (supervisor.py). It takes the whole tree down on request, and also when this process
 dies, SIGKILL included. The supervisor has its own session, so Ctrl-C in the terminal reaches only the harness, which

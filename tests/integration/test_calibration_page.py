@@ -114,7 +114,7 @@ def probe() -> Rows:
 
 def verdicts() -> Rows:
     """24 rounds in which the machine drifts for all alike; the slowed ones are slower by what they should be."""
-    slowed = {"twin_1": 0, "twin_2": 0, "twin_3": 0, "slowed_5": 5, "slowed_10": 10}
+    slowed = {"same_1": 0, "same_2": 0, "same_3": 0, "slowed_5": 5, "slowed_10": 10}
     return [
         {
             "round": n,
@@ -570,7 +570,7 @@ def test_slowed_variants_that_are_not_slower_are_not_found() -> None:
 def test_a_round_that_lacks_a_variant_or_a_turn_is_in_no_run() -> None:
     rows = [VerdictRow(**row) for row in verdicts()]
     for lacking in (("round", "variant"), ("round", "variant", "pass_number")):
-        lost = dict(zip(lacking, (3, "twin_1", 2), strict=False))
+        lost = dict(zip(lacking, (3, "same_1", 2), strict=False))
         found = tried_verdicts([row for row in rows if {name: getattr(row, name) for name in lacking} != lost], 0, 12)
         assert found is not None
         assert found.disjoint == 1

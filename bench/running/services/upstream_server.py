@@ -31,15 +31,19 @@ class UpstreamProtocol(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's class does not inherit from it
 
     def data_received(self, data: bytes) -> None:
+        """Parse a part of a request."""
         self._parser.feed_data(data)
 
     def on_url(self, url: bytes) -> None:
+        """Called by the parser with the path."""
         self._path = url
 
     def on_message_complete(self) -> None:
+        """Called by the parser when the request is complete: answer it."""
         loop = asyncio.get_running_loop()
         if self._path == b"/cover":
             loop.call_later(self._delay_s, self._answer, ANSWER)

@@ -1,11 +1,10 @@
-"""The same trivial endpoint under two names: whatever differs between them is noise."""
+"""The same trivial endpoint under two names. Every difference between them is noise."""
 
 from bench.model import Scenario, Variant
 from bench.model.bounds import UpperBound
 
-CPU_S = 0.0002
-"""About what one trivial request costs a server's core: enough to plan turns, never a verdict."""
-LAW = UpperBound("1/c", CPU_S, 1, "cpu")
+BOUND = UpperBound("1/c", 0.0002, 1, "cpu")
+"""One trivial request costs about 0.2 ms of CPU. Used for planning turns, not for verdicts."""
 
 SCENARIO = Scenario(
     name="identical",
@@ -13,7 +12,7 @@ SCENARIO = Scenario(
     path="/",
     users=32,
     variants=(
-        Variant("first", "baseline", "async def, returns at once", bound=LAW),
-        Variant("second", "baseline", "the same file again", bound=LAW, same_file_as="first"),
+        Variant("first", "baseline", "async def, returns at once", bound=BOUND),
+        Variant("second", "baseline", "the same file", bound=BOUND, same_file_as="first"),
     ),
 )

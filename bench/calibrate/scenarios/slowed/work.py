@@ -1,4 +1,4 @@
-"""Counts to LOOPS and answers: a trivial endpoint whose CPU time can be set to a hair."""
+"""Counts to LOOPS and answers: a trivial endpoint whose CPU time can be set precisely."""
 
 import os
 
@@ -11,6 +11,7 @@ app = FastAPI()
 
 @app.get("/")
 async def index() -> dict[str, str]:
+    """Count, then answer."""
     for _ in range(LOOPS):
         pass
     return {"hello": "world"}
@@ -18,4 +19,5 @@ async def index() -> dict[str, str]:
 
 @app.get("/health")
 async def health() -> dict[str, str]:
+    """The health check."""
     return {"status": "ok"}
