@@ -212,7 +212,7 @@ def _expression(location: CodeLocation) -> ast.expr | None:
 
 def _source(location: CodeLocation) -> str:
     filename = location.code.co_filename
-    if not hasattr(location.code, "co_positions"):  # before Python 3.11 only lines are known
+    if not hasattr(location.code, "co_positions"):  # before Python 3.11 only the line is known: its first call
         call = re.search(r"[\w.]+\(", linecache.getline(filename, line_of(location)))
         return f"{call[0]})" if call else ""
     positions = list(location.code.co_positions())
