@@ -30,7 +30,7 @@ def test_an_app_may_set_a_policy_and_run_a_loop_while_it_is_imported(server: Ser
 
 
 def test_importing_and_starting_up_are_no_blame(server: Server) -> None:
-    server.seen_until(float(server.samples()[0][0]["at_s"]) + 0.5)
+    server.wait_for_rows(float(server.samples()[0][0]["at_s"]) + 0.5)
     assert [row for row in server.stalls() if row["file"]] == []
 
 
@@ -47,7 +47,7 @@ def test_a_forked_child_runs_its_own_loop_and_writes_nothing(server: Server) -> 
     assert server.get("/fork") == "7"
     assert server.get("/fork") == "7"
     (samples,) = server.samples()
-    server.seen_until(float(samples[-1]["at_s"]) + 0.3)
+    server.wait_for_rows(float(samples[-1]["at_s"]) + 0.3)
     (file,) = server.folder.glob("server-*.csv")
     times = [float(row["at_s"]) for row in rows_of(file)]
     assert times == sorted(times)
@@ -129,13 +129,14 @@ def test_a_stopped_server_ends_as_without_it(tmp_path: Path, number: signal.Sign
 
 def test_what_was_seen_up_to_a_sigkill_is_there(tmp_path: Path) -> None:
     with serving("patterns:app", tmp_path) as running:
-        begun_s, until_s = running.load("/sleep", 2, 0.4)
-        running.seen_until(until_s)
+        loaded = running.load("/sleep", 2, 0.4)
+        running.wait_for_rows(loaded.until_s)
         os.kill(running.process.pid, signal.SIGKILL)
         running.process.wait(10)
         (samples,) = running.samples()
-        assert float(samples[-1]["at_s"]) >= until_s
-        assert sum(float(row["stalled_ms"]) for row in running.stalls(begun_s, until_s)) > 100
+        assert float(samples[-1]["at_s"]) >= loaded.until_s
+        stalls = running.stalls(loaded.begun_s, loaded.until_s)
+        assert sum(float(row["stalled_ms"]) for row in stalls) > 100
         assert all(None not in row.values() for row in (*samples, *running.stalls()))
 
 

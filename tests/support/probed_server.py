@@ -1,4 +1,4 @@
-"""A real uvicorn with the probe in it, the load on it, and what the probe wrote."""
+"""A real uvicorn with the probe, load on it, and what the probe wrote."""
 
 from __future__ import annotations
 
@@ -24,15 +24,27 @@ from bench.running.processes import Process, start
 from bench.running.readiness import wait_until_ready
 
 APPS = Path(__file__).with_name("probe_apps")
-READY_WITHIN_S = 30.0
+MAX_READY_S = 30.0
 REQUEST_TIMEOUT_S = 30.0
 Row = dict[str, str]
-Line = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class LoadedTime:
+    """When load began and ended, and how many requests were answered."""
+
+    begun_s: float
+    until_s: float
+    requests: int
+
+    @property
+    def seconds(self) -> float:
+        return self.until_s - self.begun_s
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server under way."""
+    """A running server."""
 
     process: Process
     port: int
@@ -44,7 +56,7 @@ class Server:
         return tail(self.process.log)
 
     def get(self, path: str) -> str:
-        """The body of one answer; the connection is new."""
+        """The body of one response, over a new connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=REQUEST_TIMEOUT_S)
         try:
             connection.request("GET", path)
@@ -52,9 +64,9 @@ class Server:
         finally:
             connection.close()
 
-    def load(self, path: str, users: int, seconds: float) -> tuple[float, float]:
-        """``users`` ask for ``path`` over and over, once at least; returns when they began and stopped."""
-        answered: list[int] = []
+    def load(self, path: str, users: int, seconds: float) -> LoadedTime:
+        """``users`` virtual users request ``path`` in a loop, each at least once."""
+        statuses: list[int] = []
         begun_s = time.perf_counter()
         until_s = begun_s + seconds
 
@@ -64,7 +76,7 @@ class Server:
                 connection.request("GET", path)
                 response = connection.getresponse()
                 response.read()
-                answered.append(response.status)
+                statuses.append(response.status)
                 if time.perf_counter() >= until_s:
                     break
             connection.close()
@@ -74,27 +86,27 @@ class Server:
             thread.start()
         for thread in threads:
             thread.join()
-        assert set(answered) == {200}, Counter(answered)
-        return begun_s, time.perf_counter()
+        assert set(statuses) == {200}, Counter(statuses)
+        return LoadedTime(begun_s, time.perf_counter(), len(statuses))
 
     def samples(self) -> list[list[Row]]:
         """Rows of each worker's server-<pid>.csv."""
         return [rows_of(file) for file in sorted(self.folder.glob("server-*.csv"))]
 
     def stalls(self, begun_s: float = 0.0, until_s: float = float("inf")) -> list[Row]:
-        """Rows of all stalls-<pid>.csv that began then."""
+        """Rows of all stalls-<pid>.csv that began in that time (a tenth of a second before, as rows are collected)."""
         rows = [row for file in sorted(self.folder.glob("stalls-*.csv")) for row in rows_of(file)]
         return [row for row in rows if begun_s - 0.1 <= float(row["at_s"]) <= until_s]
 
-    def seen_until(self, at_s: float) -> None:
-        """Return when every worker has written down what it saw until then."""
-        give_up_s = time.monotonic() + READY_WITHIN_S
+    def wait_for_rows(self, at_s: float) -> None:
+        """Wait until every worker has written its rows up to then."""
+        deadline_s = time.monotonic() + MAX_READY_S
         while not (samples := self.samples()) or any(not rows or float(rows[-1]["at_s"]) < at_s for rows in samples):
-            assert time.monotonic() < give_up_s, f"no samples until {at_s}; {self.log}"
+            assert time.monotonic() < deadline_s, f"no rows until {at_s}; {self.log}"
             time.sleep(0.02)
 
     def diagnosis(self, begun_s: float, until_s: float) -> Diagnosis:
-        """What the analysing half makes of that time."""
+        """The harness's diagnosis of that time."""
         telemetry = read_telemetry(self.folder, [path.name for path in self.folder.iterdir()])
         assert telemetry is not None
         parts = [(begun_s, until_s)]
@@ -115,13 +127,13 @@ class Server:
 
 
 def rows_of(file: Path) -> list[Row]:
-    """Rows of a CSV file whose last line may be under way."""
+    """Rows of a CSV file whose last line may be incomplete."""
     text = file.read_text(encoding="utf-8")
     return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
 
 
 def stalled_ms(rows: list[Row], *columns: str) -> Counter[tuple[str, ...]]:
-    """Stalled time by the columns named."""
+    """Stalled time by these columns."""
     total: Counter[tuple[str, ...]] = Counter()
     for row in rows:
         total[tuple(row[column] for column in columns)] += float(row["stalled_ms"])  # type: ignore[assignment]
@@ -129,7 +141,7 @@ def stalled_ms(rows: list[Row], *columns: str) -> Counter[tuple[str, ...]]:
 
 
 def blamed_line(app: str, path: str) -> str:
-    """Number of the line that says that it is to be blamed."""
+    """Number of the line that is marked with ``# blame: <path>``."""
     lines = (APPS / app).read_text(encoding="utf-8").splitlines()
     (number,) = (
         number
@@ -140,25 +152,30 @@ def blamed_line(app: str, path: str) -> str:
 
 
 def environment(app: str, folder: Path, probed: bool = True) -> dict[str, str]:
+    """Environment of the server's process."""
     base = {**os.environ, "PYTHONPATH": str(APPS / "site-packages"), "PYTHONUNBUFFERED": "1"}
     return probe_setup.environment(base, probe_setup.WatchedApp(app, (APPS,)), folder) if probed else base
 
 
-def command(app: str, port: int, *options: str, probed: bool = True) -> list[str]:
+def command(app: str, port: int, *options: str, probed: bool = True, python: str = sys.executable) -> list[str]:
+    """uvicorn's command line. ``python``: the interpreter of an environment that has uvicorn and FastAPI."""
     served = probe_setup.FACTORY_ARGS if probed else (app,)
     words = ("--app-dir", str(APPS), "--port", str(port), "--no-access-log")
-    return [sys.executable, "-m", "uvicorn", *served, *words, *options]
+    return [python, "-m", "uvicorn", *served, *words, *options]
 
 
 @contextmanager
-def serving(app: str, folder: Path, *options: str, probed: bool = True) -> Iterator[Server]:
-    """A server of ``app`` (module:attribute below probe_apps) that answers /health, stopped at the end."""
+def serving(
+    app: str, folder: Path, *options: str, probed: bool = True, python: str = sys.executable
+) -> Iterator[Server]:
+    """A server of ``app`` (module:attribute below probe_apps) that answers /health. It is stopped at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     log = folder / "server.log"
     env = environment(app, folder, probed)
-    with start(command(app, port, *options, probed=probed), name=app, log=log, env=env) as process:
+    argv = command(app, port, *options, probed=probed, python=python)
+    with start(argv, name=app, log=log, env=env) as process:
         url = f"http://127.0.0.1:{port}/health"
-        reason = wait_until_ready({"server": (process, url)}, READY_WITHIN_S)["server"]
+        reason = wait_until_ready({"server": (process, url)}, MAX_READY_S)["server"]
         assert reason is None, f"{reason}; {tail(log)}"
         yield Server(process, port, folder, app)

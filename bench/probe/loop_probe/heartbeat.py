@@ -46,12 +46,9 @@ class Heartbeat:
         self.sent_s = due_s
         self._loop.call_soon_threadsafe(self._answer)
 
-    def take_answers(self) -> list[Answer]:
-        """Answers since the last call, oldest first."""
-        answers: list[Answer] = []
-        while self._answers:
-            answers.append(self._answers.popleft())
-        return answers
+    def next_answer(self) -> Answer | None:
+        """The oldest answer that was not returned yet; None if there is none."""
+        return self._answers.popleft() if self._answers else None
 
     def switch_off(self) -> None:
         """Ignore pending heartbeats: this is a forked child."""

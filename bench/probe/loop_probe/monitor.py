@@ -31,12 +31,14 @@ from .attribution import StallAttribution
 from .blame import BlameFinder, HeartbeatContext
 from .csv_files import SERVER_COLUMNS, STALLS_COLUMNS, CsvFile
 from .decisions import (
+    ANSWERED,
+    IDLE,
     IDLE_AFTER_S,
     LATE_SAMPLE_S,
-    NEXT_SAMPLE_AFTER_S,
+    OVERDUE,
     OVERDUE_AFTER_S,
     SAMPLE_INTERVAL_S,
-    MonitorState,
+    SENT,
     is_active,
     machine_was_busy,
     needs_heartbeat,
@@ -86,7 +88,7 @@ class LoopMonitor:
         self._off = False
         usage = self._meter.cpu_usage()
         self._rows = ServerRows(self._server_file, self._sampler, self._meter, usage.at_s)
-        self._state = MonitorState.ANSWERED
+        self._state = ANSWERED
         self._active_s = usage.at_s
         self._context = HeartbeatContext(usage, self._meter.loop_scheduling(), late=False)
 
@@ -127,19 +129,19 @@ class LoopMonitor:
         idle = self._is_idle(sample)
         just_sent = self._send_heartbeat(sample, for_row=row_due and not idle)
         sent_s = self._heartbeat.sent_s
-        self._state = state_of(None if sent_s is None else sample.at_s - sent_s, just_sent, idle)
-        if self._state is MonitorState.OVERDUE and sent_s is not None and sample.stacks:
+        self._state = state_of(sample.at_s - sent_s if sent_s is not None else None, just_sent, idle)
+        if self._state is OVERDUE and sent_s is not None and sample.stacks:
             self._attribute_overdue(sample, sent_s)
         else:
             self._blame.reset()
         if row_due:
             self._write_rows(sample)
-        if self._state is MonitorState.SENT and not sample.loop_waits:
+        if self._state is SENT and not sample.loop_waits:
             self._attribute_short_call(sample)
-        return sample.at_s + NEXT_SAMPLE_AFTER_S[self._state]
+        return sample.at_s + self._state.next_sample_after_s
 
     def _handle_answers(self, previous: CpuUsage) -> None:
-        for answer in self._heartbeat.take_answers():
+        while (answer := self._heartbeat.next_answer()) is not None:
             self._rows.note_answer(answer.lag_s)
             if answer.lag_s < self._threshold_s:
                 self._attribution.answered_in_time()
@@ -233,7 +235,7 @@ class LoopMonitor:
         pause_s = due_s - begun_s
         if pause_s <= 0:
             return due_s
-        if self._state is not MonitorState.IDLE or self._wakeups is None:
+        if self._state is not IDLE or self._wakeups is None:
             time.sleep(pause_s)
             return due_s
         before_s = self._meter.loop_cpu_s()

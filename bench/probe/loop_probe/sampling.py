@@ -23,11 +23,16 @@ Stacks = dict[int, Stack]
 class Sample(NamedTuple):
     """The process at one moment."""
 
+    at_s: float
     due_s: float
     """When the sample should have been taken."""
+    late_s: float
+    """How long after that it was taken."""
     usage: CpuUsage
     previous: CpuUsage
     """Of the sample before."""
+    used: CpuShares
+    """CPU used since the sample before."""
     loop_waits: bool
     """The loop's thread waits for events."""
     threads: int
@@ -38,21 +43,6 @@ class Sample(NamedTuple):
     """None if uvicorn does not tell."""
     begun: int
     """Requests begun since the sample before."""
-
-    @property
-    def at_s(self) -> float:
-        """When the sample was taken."""
-        return self.usage.at_s
-
-    @property
-    def late_s(self) -> float:
-        """How long after it was due."""
-        return self.usage.at_s - self.due_s
-
-    @property
-    def used(self) -> CpuShares:
-        """CPU used since the sample before."""
-        return self.usage.since(self.previous)
 
 
 class Sampler:
@@ -70,6 +60,7 @@ class Sampler:
     def take(self, due_s: float) -> Sample | None:
         """One sample, due at ``due_s``; None if the loop's thread has ended."""
         usage = self._meter.cpu_usage()
+        at_s = usage.at_s
         threads = sys._current_frames()
         loop_frame = threads.get(self._loop_thread)
         if loop_frame is None:
@@ -77,16 +68,27 @@ class Sampler:
         caller = loop_frame.f_back
         loop_waits = self._heartbeat.loop_waits(loop_frame.f_code, caller.f_code if caller is not None else None)
         stacks, self._caught = self._caught, {}
-        if not stacks and usage.at_s - (self._heartbeat.sent_s or due_s) >= OVERDUE_AFTER_S:
+        if not stacks and at_s - (self._heartbeat.sent_s or due_s) >= OVERDUE_AFTER_S:
             # Read before anything else: reading a file lets other threads run, and their stacks change.
             stacks = _stacks_of(threads)
         previous, self._previous = self._previous, usage
-        counts = self._server.counts() if self._server is not None else None
-        begun_before = self._begun
-        if counts is not None:
-            self._begun = counts.begun
-        begun = self._begun - begun_before
-        return Sample(due_s, usage, previous, loop_waits, len(threads) - 1, stacks, counts, begun)
+        counts, begun = None, 0
+        if self._server is not None:
+            counts = self._server.counts()
+            begun, self._begun = counts.begun - self._begun, counts.begun
+        return Sample(
+            at_s,
+            due_s,
+            at_s - due_s,
+            usage,
+            previous,
+            usage.since(previous),
+            loop_waits,
+            len(threads) - 1,
+            stacks,
+            counts,
+            begun,
+        )
 
     def loop_stack(self) -> Stack:
         """The stack of the loop's thread now."""
