@@ -1,4 +1,8 @@
-"""The probe in real servers: the right line, call and category for every way to hold a loop up."""
+"""The probe in real servers: line, callee, kind and diagnosis for every way to block a loop.
+
+Every test serves once and asserts once. Detection is a rate: of the time (or of ten stalls) that an app was blocked,
+MIN_DETECTED must be charged to the right line. The rest is room for a machine that does not run the probe in time.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,55 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from probed_server import Server, blamed_line, serving, stalled_ms
+from probed_server import LoadedTime, Server, blamed_line, serving, stalled_ms
 
 MEASURE_S = 0.6
 CLEAN_USERS = 32
-TRIES = 5
-"""A machine that is too busy to run the probe while the loop is held hides it once, not every time."""
-IDLE_S = 1.4
-"""The probe leaves a server alone that has been idle for a second."""
+STALLS = 10
+MIN_DETECTED = 0.8
+MIN_NAMED = 0.5
+"""Of the stalls by C code that holds the GIL: blamed on the very call, and not on the line behind it. All of them on a
+machine with a free core; 60 % were seen on one where other programs used both cores."""
+MIN_RIGHT = 0.9
+"""Of the blame on the app's own code: on the right line, the rest on lines that run in between."""
+MAX_FALSE_BLAME = 0.05
+"""Of the time of a clean app. A machine that stops the process for 25 ms may do so at any line, and the probe then blames
+that line: it cannot tell the two apart where the system does not say that the thread waited for a core."""
+IDLE_S = 1.2
+"""The probe treats a server as idle after one second."""
+LAG_TOLERANCE_S = 0.03
+"""The interval between heartbeats is 20 ms; the machine adds to both."""
+
+
+@contextmanager
+def patterns(folder: Path, name: str) -> Iterator[Server]:
+    """A server of patterns.py; ``name`` is the loop and the number of workers."""
+    loop, workers = name.split("-")
+    options = ("--loop", loop, *(("--workers", workers) if workers != "1" else ()))
+    with serving("patterns:app", folder, *options) as running:
+        yield running
 
 
 @pytest.fixture(scope="module", params=["asyncio-1", "asyncio-2", "uvloop-1", "uvloop-2"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    loop, workers = request.param.split("-")
-    options = ("--loop", loop, *(("--workers", workers) if workers != "1" else ()))
-    with serving("patterns:app", tmp_path_factory.mktemp("patterns"), *options) as running:
-        assert len(running.samples()) <= int(workers)
+    with patterns(tmp_path_factory.mktemp("patterns"), request.param) as running:
         yield running
+
+
+@pytest.fixture(scope="module", params=["asyncio-1", "uvloop-1"])
+def one_worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with patterns(tmp_path_factory.mktemp("one"), request.param) as running:
+        yield running
+
+
+def own_stalls(server: Server, loaded: LoadedTime) -> list[dict[str, str]]:
+    """Stalls that were charged to the app's own code while it was under load."""
+    server.wait_for_rows(loaded.until_s)
+    return [row for row in server.stalls(loaded.begun_s, loaded.until_s) if row["file"]]
 
 
 @pytest.mark.parametrize(
@@ -39,82 +73,92 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         ("/middleware", 8, "loop", "__call__", "time.sleep", "loop blocked"),
         ("/background", 8, "loop", "refresh", "time.sleep", "loop blocked"),
         ("/never-awaits", 32, "loop", "never_awaits", "time.sleep", "loop blocked"),
-        # Calls that are over before they are a stall, from few users, behind a BaseHTTPMiddleware
+        # Calls shorter than a stall, from few users, behind a BaseHTTPMiddleware
         ("/short?seconds=0.005", 4, "loop", "short", "time.sleep", "loop blocked"),
         ("/short?seconds=0.012", 4, "loop", "short", "time.sleep", "loop blocked"),
         ("/short?seconds=0.020", 2, "loop", "short", "time.sleep", "loop blocked"),
     ],
 )
-def test_the_line_that_held_the_loop_up_is_named(
+def test_the_blocking_line_is_blamed(
     server: Server, path: str, users: int, kind: str, function: str, callee: str | None, category: str
 ) -> None:
-    begun_s, until_s = server.load(path, users, MEASURE_S)
-    server.seen_until(until_s)
-    own = [row for row in server.stalls(begun_s, until_s) if row["file"]]
-    ((blamed, most_ms), *_) = stalled_ms(own, "kind", "file", "line", "function").most_common(1)
+    loaded = server.load(path, users, MEASURE_S)
+    own = own_stalls(server, loaded)
+    charged = stalled_ms(own, "kind", "file", "line", "function")
     line = blamed_line("patterns.py", path.partition("?")[0])
-    assert blamed == (kind, "patterns.py", line, function), stalled_ms(own, "kind", "line", "callee")
-    assert most_ms > 100
+    right = charged[(kind, "patterns.py", line, function)]
+    assert right >= MIN_RIGHT * charged.total() > 0, charged
     if callee is not None:
-        ((called, _), *_) = stalled_ms([r for r in own if r["function"] == function], "callee").most_common(1)
+        ((called, _), *_) = stalled_ms([row for row in own if row["line"] == line], "callee").most_common(1)
         assert called == (callee,)
-    found = server.diagnosis(begun_s, until_s)
+    found = server.diagnosis(loaded.begun_s, loaded.until_s)
     assert found.category == category, found
 
 
-def test_a_thread_of_the_pool_that_runs_c_code_alone_is_named_by_its_call(server: Server) -> None:
-    begun_s, until_s = server.load("/offloaded", 100, MEASURE_S)
-    server.seen_until(until_s)
-    held = [row for row in server.stalls(begun_s, until_s) if row["kind"] == "threadpool"]
+@pytest.mark.parametrize(
+    ("path", "users", "blocked_s"),
+    [
+        ("/sleep", 8, 0.04),
+        ("/dependency", 8, 0.04),
+        ("/middleware", 8, 0.04),
+        ("/never-awaits", 32, 0.012),
+        ("/short?seconds=0.012", 4, 0.012),
+        ("/short?seconds=0.020", 2, 0.020),
+    ],
+)
+def test_most_of_the_blocked_time_is_found(one_worker: Server, path: str, users: int, blocked_s: float) -> None:
+    loaded = one_worker.load(path, users, 2 * MEASURE_S)
+    charged = stalled_ms(own_stalls(one_worker, loaded), "line")
+    found_s = charged[(blamed_line("patterns.py", path.partition("?")[0]),)] / 1000
+    assert found_s >= MIN_DETECTED * loaded.requests * blocked_s, charged
+
+
+def test_c_code_in_a_worker_thread_is_named_by_its_call(server: Server) -> None:
+    loaded = server.load("/offloaded", 100, MEASURE_S)
+    server.wait_for_rows(loaded.until_s)
+    held = [row for row in server.stalls(loaded.begun_s, loaded.until_s) if row["kind"] == "threadpool"]
     ((called, _), *_) = stalled_ms(held, "file", "callee").most_common(1)
     assert called == ("", "time.sleep")
 
 
 @pytest.mark.parametrize("paths", [("/clean",), ("/clean-def",), ("/clean-fast",), ("/clean", "/clean-def")])
-def test_a_clean_app_under_load_has_no_blame(server: Server, paths: tuple[str, ...]) -> None:
+def test_a_clean_app_under_load_is_not_blamed(server: Server, paths: tuple[str, ...]) -> None:
     with ThreadPoolExecutor(len(paths)) as pool:
         loads = list(pool.map(lambda path: server.load(path, CLEAN_USERS // len(paths), MEASURE_S), paths))
-    begun_s, until_s = min(begun for begun, _ in loads), max(until for _, until in loads)
-    server.seen_until(until_s)
-    rows = [row for row in server.stalls(begun_s + 0.1, until_s) if row["file"]]
-    # A machine that stands still for 25 ms may do so at any line.
-    assert sum(stalled_ms(rows, "file").values()) < 0.05 * (until_s - begun_s) * 1000, stalled_ms(
-        rows, "line", "callee"
-    )
-    found = server.diagnosis(begun_s, until_s)
+    both = LoadedTime(min(each.begun_s for each in loads), max(each.until_s for each in loads), 0)
+    rows = [row for row in own_stalls(server, both) if float(row["at_s"]) >= both.begun_s]
+    blamed = stalled_ms(rows, "line", "callee")
+    assert blamed.total() <= MAX_FALSE_BLAME * both.seconds * 1000, blamed
+    found = server.diagnosis(both.begun_s, both.until_s)
     assert found.category in ("waiting on others", "CPU-bound"), found
 
 
 @pytest.mark.parametrize("truth_s", [0.05, 0.2, 1.0])
-def test_lag_agrees_with_what_is_known_within_a_beat(server: Server, truth_s: float) -> None:
+def test_lag_agrees_with_a_known_stall(server: Server, truth_s: float) -> None:
     begun_s = time.perf_counter()
     held_s = float(server.get(f"/sleep?seconds={truth_s}"))
-    server.seen_until(time.perf_counter() + 0.1)
+    server.wait_for_rows(time.perf_counter() + 0.1)
     seen_s, seen_until_s = largest_lag(server, begun_s)
-    # A beat is 20 ms; a busy machine adds to both.
-    assert held_s - 0.03 <= seen_s <= max(held_s, seen_until_s - begun_s) + 0.03
-
-
-@pytest.mark.parametrize("path", ["/sleep?seconds=0.3", "/held/sum"])
-def test_the_first_stall_after_idleness_is_seen_in_full(server: Server, path: str) -> None:
-    line = blamed_line("patterns.py", path.partition("?")[0])
-    seen = []
-    for _ in range(TRIES):
-        time.sleep(IDLE_S)
-        begun_s = time.perf_counter()
-        held_s = float(server.get(path))
-        server.seen_until(time.perf_counter() + 0.1)
-        charged = stalled_ms([row for row in server.stalls(begun_s) if row["file"]], "line")
-        seen.append((held_s, charged))
-        if set(charged) == {(line,)} and charged.total() / 1000 >= held_s * 0.9 - 0.03:
-            return
-    raise AssertionError(f"line {line} is not charged in full: {seen}")
+    assert held_s - LAG_TOLERANCE_S <= seen_s <= max(held_s, seen_until_s - begun_s) + LAG_TOLERANCE_S
 
 
 def largest_lag(server: Server, begun_s: float) -> tuple[float, float]:
-    """Seconds, in the rows since then, and the time of the last of them."""
+    """Largest lag in seconds in the rows since then, and the time of the last row."""
     rows = [row for rows in server.samples() for row in rows if float(row["at_s"]) >= begun_s]
     return max(float(row["lag_max_ms"]) for row in rows) / 1000, max(float(row["at_s"]) for row in rows)
+
+
+@pytest.mark.parametrize("path", ["/sleep?seconds=0.3", "/held/sum"])
+def test_the_first_stall_after_idle_time_is_charged_in_full(one_worker: Server, path: str) -> None:
+    line = blamed_line("patterns.py", path.partition("?")[0])
+    stalls: list[tuple[float, Counter[tuple[str, ...]]]] = []
+    for _ in range(STALLS):
+        time.sleep(IDLE_S)
+        stalls.append(one_stall(one_worker, path, "line"))
+    in_full = [
+        set(charged) == {(line,)} and charged.total() / 1000 >= held_s * 0.9 - 0.03 for held_s, charged in stalls
+    ]
+    assert sum(in_full) >= MIN_DETECTED * STALLS, stalls
 
 
 @pytest.mark.parametrize(
@@ -126,32 +170,26 @@ def largest_lag(server: Server, begun_s: float) -> tuple[float, float]:
         ("/held/sorted", "sorted"),
     ],
 )
-def test_c_code_that_keeps_the_interpreter_is_seen_and_named(server: Server, path: str, callee: str) -> None:
-    line = int(blamed_line("patterns.py", path))
-    for _ in range(TRIES):
-        named = held_and_named(server, path)
-        # On a machine too busy to run the probe the moment that the call is over, the line behind it is seen instead:
-        # what is charged must be right each time, the name once.
-        assert {int(number) for number, _ in named} <= {line, line + 1}
-        if (str(line), callee) in named:
-            return
-    raise AssertionError(f"line {line} with {callee} is not among {named}")
+def test_c_code_that_holds_the_gil_is_found_and_named(server: Server, path: str, callee: str) -> None:
+    line = blamed_line("patterns.py", path)
+    stalls = [one_stall(server, path, "line", "callee") for _ in range(STALLS)]
+    # A busy machine may run the probe a moment after the call has ended: it then sees the line behind the call.
+    lines = (line, str(int(line) + 1))
+    assert {number for _, charged in stalls for number, _ in charged} <= {*lines}
+    found = [charged.total() / 1000 >= 0.5 * held_s for held_s, charged in stalls]
+    assert sum(found) >= MIN_DETECTED * STALLS, stalls
+    named = [charged.most_common(1)[0][0] == (line, callee) for _, charged in stalls if charged]
+    assert sum(named) >= MIN_NAMED * STALLS, stalls
 
 
-def held_and_named(server: Server, path: str) -> Counter[tuple[str, ...]]:
-    """Have the interpreter held once; the stalled milliseconds by line and callee."""
+def one_stall(server: Server, path: str, *columns: str) -> tuple[float, Counter[tuple[str, ...]]]:
+    """Block the loop with one request: for how long (as the app measures it), and the charges to its own code in ms."""
     begun_s = time.perf_counter()
     held_s = float(server.get(path))
     until_s = time.perf_counter()
-    server.seen_until(until_s + 0.1)
-    own = [row for row in server.stalls(begun_s, until_s) if row["file"]]
-    if not own:
-        return Counter()
-    ((blamed, most_ms), *_) = stalled_ms(own, "kind", "function").most_common(1)
-    assert blamed == ("loop", f"held_{path.rpartition('/')[2]}")
-    if most_ms < held_s * 1000 * 0.5:  # of CPU time
-        return Counter()
-    return stalled_ms([row for row in own if row["function"] == blamed[1]], "line", "callee")
+    server.wait_for_rows(until_s + 0.1)
+    rows = [row for row in server.stalls(begun_s, until_s) if row["file"] and float(row["at_s"]) >= begun_s - 0.03]
+    return held_s, stalled_ms(rows, *columns)
 
 
 def test_every_worker_has_its_files(server: Server) -> None:

@@ -128,7 +128,8 @@ class LoopMonitor:
         row_due = sample.at_s - self._rows.written_s >= ROW_INTERVAL_S - SAMPLE_INTERVAL_S / 2
         idle = self._is_idle(sample)
         just_sent = self._send_heartbeat(sample, for_row=row_due and not idle)
-        sent_s = self._heartbeat.sent_s
+        # A heartbeat that was sent late may be answered by now. The sample saw what delayed it all the same.
+        sent_s = _heartbeat_due_s(sample) if just_sent else self._heartbeat.sent_s
         self._state = state_of(sample.at_s - sent_s if sent_s is not None else None, just_sent, idle)
         if self._state is OVERDUE and sent_s is not None and sample.stacks:
             self._attribute_overdue(sample, sent_s)
@@ -160,10 +161,7 @@ class LoopMonitor:
         return sample.at_s - self._active_s > IDLE_AFTER_S
 
     def _send_heartbeat(self, sample: Sample, for_row: bool) -> bool:
-        """Send a heartbeat if one is needed; returns whether it was sent.
-
-        Its lag counts from when the sample was due: the time that this thread was kept from running belongs to it.
-        """
+        """Send a heartbeat if one is needed; returns whether it was sent."""
         if self._heartbeat.sent_s is not None:
             return False
         if not for_row and not needs_heartbeat(sample.loop_waits, sample.begun, sample.late_s, sample.used):
@@ -172,7 +170,7 @@ class LoopMonitor:
         scheduling = self._sampler.releasing_gil(self._meter.loop_scheduling)
         # After a late sample the CPU time used since the sample before counts, as if it had been sent in time.
         self._context = HeartbeatContext(sample.previous if late else sample.usage, scheduling, late)
-        self._sampler.releasing_gil(self._heartbeat.send, min(sample.due_s, sample.at_s))
+        self._sampler.releasing_gil(self._heartbeat.send, _heartbeat_due_s(sample))
         return True
 
     def _attribute_overdue(self, sample: Sample, sent_s: float) -> None:
@@ -245,6 +243,11 @@ class LoopMonitor:
         ran_s = (self._meter.loop_cpu_s() or 0.0) - (before_s or 0.0)
         self._active_s = time.perf_counter()
         return max(begun_s, self._active_s - ran_s)
+
+
+def _heartbeat_due_s(sample: Sample) -> float:
+    """A heartbeat's lag counts from when the sample was due: what delayed this thread delayed the loop, too."""
+    return min(sample.due_s, sample.at_s)
 
 
 def _log_failure(error: Exception) -> None:

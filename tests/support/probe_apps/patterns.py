@@ -18,9 +18,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 WAIT_S = 0.04
 SPIN_S = 0.03
-RECORDS = json.dumps([number / 7 for number in range(1_500_000)])
+RECORDS = json.dumps([number / 7 for number in range(700_000)])
 UNLIKELY = re.compile(r"(a+)+b")
-NUMBERS = [number * 7919 % 1_000_003 for number in range(1_500_000)]
+NUMBERS = [number * 7919 % 1_000_003 for number in range(700_000)]
 database = slowdb.Connection()
 wanted = asyncio.Event()
 
@@ -165,14 +165,14 @@ async def held_json() -> float:
 @app.get("/held/re")
 async def held_re() -> float:
     begun_s = time.thread_time()
-    UNLIKELY.match("a" * 24)  # blame: /held/re
+    UNLIKELY.match("a" * 22)  # blame: /held/re
     return time.thread_time() - begun_s
 
 
 @app.get("/held/sum")
 async def held_sum() -> float:
     begun_s = time.thread_time()
-    sum(range(20_000_000))  # blame: /held/sum
+    sum(range(10_000_000))  # blame: /held/sum
     return time.thread_time() - begun_s
 
 
