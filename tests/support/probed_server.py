@@ -117,8 +117,8 @@ class Server:
         sums = replace(
             added_up(rows, stalls, (until_s - begun_s) * workers),
             workers=workers,
-            lag_p99_ms=rows["lag_max_ms"].quantile(0.99),
-            lag_max_ms=rows["lag_max_ms"].max(),
+            lag_p99_ms=float(rows["lag_max_ms"].quantile(0.99)),
+            lag_max_ms=float(rows["lag_max_ms"].max()),
             tokens_total=rows["tokens_total"].max(),
             cpu_cores=used_cores(telemetry.samples, "cpu_s", parts),
             loop_cpu_cores=used_cores(telemetry.samples, "loop_cpu_s", parts),
