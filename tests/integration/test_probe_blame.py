@@ -13,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
+from measuring import undisturbed
 from probed_server import LoadedTime, Server, blamed_line, serving, stalled_ms
 
 MEASURE_S = 0.6
@@ -30,8 +32,12 @@ MAX_FALSE_BLAME = 0.05
 that line: it cannot tell the two apart where the system does not say that the thread waited for a core."""
 IDLE_S = 1.2
 """The probe treats a server as idle after one second."""
+MAX_BUSY_PERCENT = 30.0
+"""Of all cores. The test itself uses some 10 % of two cores."""
 LAG_TOLERANCE_S = 0.03
 """The interval between heartbeats is 20 ms; the machine adds to both."""
+OneStall = tuple[float, Counter[tuple[str, ...]]]
+"""How long the loop was blocked, in seconds, and the charges in milliseconds."""
 
 
 @contextmanager
@@ -150,15 +156,26 @@ def largest_lag(server: Server, begun_s: float) -> tuple[float, float]:
 
 @pytest.mark.parametrize("path", ["/sleep?seconds=0.3", "/held/sum"])
 def test_the_first_stall_after_idle_time_is_charged_in_full(one_worker: Server, path: str) -> None:
+    # An event wakes the loop and the probe. Without a free core the loop may handle it first; the probe then sleeps on.
     line = blamed_line("patterns.py", path.partition("?")[0])
-    stalls: list[tuple[float, Counter[tuple[str, ...]]]] = []
-    for _ in range(STALLS):
-        time.sleep(IDLE_S)
-        stalls.append(one_stall(one_worker, path, "line"))
+    stalls, _ = undisturbed(
+        lambda: stalls_after_idle_time(one_worker, path), lambda found: found[1], "test_probe_blame"
+    )
     in_full = [
         set(charged) == {(line,)} and charged.total() / 1000 >= held_s * 0.9 - 0.03 for held_s, charged in stalls
     ]
     assert sum(in_full) >= MIN_DETECTED * STALLS, stalls
+
+
+def stalls_after_idle_time(server: Server, path: str) -> tuple[list[OneStall], list[str]]:
+    """The stalls, and why they do not count if other programs kept the machine busy."""
+    psutil.cpu_percent()
+    stalls: list[OneStall] = []
+    for _ in range(STALLS):
+        time.sleep(IDLE_S)
+        stalls.append(one_stall(server, path, "line"))
+    busy = psutil.cpu_percent()
+    return stalls, [f"the generator waited for a core: {busy:.0f} % used"] if busy > MAX_BUSY_PERCENT else []
 
 
 @pytest.mark.parametrize(
@@ -182,7 +199,7 @@ def test_c_code_that_holds_the_gil_is_found_and_named(server: Server, path: str,
     assert sum(named) >= MIN_NAMED * STALLS, stalls
 
 
-def one_stall(server: Server, path: str, *columns: str) -> tuple[float, Counter[tuple[str, ...]]]:
+def one_stall(server: Server, path: str, *columns: str) -> OneStall:
     """Block the loop with one request: for how long (as the app measures it), and the charges to its own code in ms."""
     begun_s = time.perf_counter()
     held_s = float(server.get(path))
