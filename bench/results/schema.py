@@ -486,7 +486,11 @@ are charged. threadpool: every token was in use and requests waited; the functio
 
 @dataclass(frozen=True)
 class StallRow:
-    """stalls-<pid>.csv: one row for each part of a stall, at least every 100 ms while it lasts."""
+    """stalls-<pid>.csv: one row for each part of a stall, at least every 100 ms while it lasts.
+
+    A call shorter than the threshold (25 ms) that a sample found the loop asleep in is a stall of its own: it is charged
+    with the sample interval (20 ms), as in a sampling profiler.
+    """
 
     at_s: float
     """When the part began."""
