@@ -1,5 +1,8 @@
 """The menu: ``nox -l`` lists it, ``nox -s bench`` measures everything, options go after ``--``."""
 
+import hashlib
+import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -21,6 +24,12 @@ PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 OWN = "own"  # the scenario that --app makes
 RUN = time.strftime("%Y-%m-%d_%H%M%S")  # one name for all scenarios of one command
 
+# All sessions that measure or draw share one environment; a scenario's own packages are added when it is first measured.
+# They have venv_backend="none", because nox makes an environment for each session.
+ENVIRONMENT = ROOT / ".nox" / "harness"
+BIN = ENVIRONMENT / "bin"
+PYTHON = str(BIN / "python")
+
 # nox kills an interrupted command after half a second; ours stops its servers first, which takes up to 5.
 PATIENTLY: dict[str, Any] = {"interrupt_timeout": 15.0, "terminate_timeout": 5.0}
 
@@ -31,6 +40,31 @@ def install(session: nox.Session, *groups: str) -> None:
     session.install(*wanted, "--constraint", str(ROOT / "constraints.txt"))
     # Where it is set, every server and Locust compiles all that it imports again: starting takes twice as long.
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
+
+
+def add_to_environment(session: nox.Session, *groups: str) -> None:
+    """Install the project's packages and some dependency groups in the shared environment, unless they are there."""
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""  # see install()
+    session.env["PATH"] = f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"
+    wanted = [*PROJECT["project"]["dependencies"], *nox.project.dependency_groups(PROJECT, *groups)]
+    constraints = ROOT / "constraints.txt"
+    state = hashlib.sha256("\n".join([*sorted(wanted), constraints.read_text(), sys.version]).encode()).hexdigest()
+    done = ENVIRONMENT / f"installed-{state[:16]}"
+    if done.exists():
+        return
+    uv = shutil.which("uv") or find_uv_of_nox()
+    if not Path(PYTHON).exists():
+        make = [uv, "venv", "--quiet", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
+        session.run(*make, str(ENVIRONMENT), external=True)
+    pip = [uv, "pip", "install", "--python", PYTHON] if uv else [PYTHON, "-m", "pip", "install"]
+    session.run(*pip, "--quiet", *wanted, "--constraint", str(constraints), external=True)
+    done.touch()
+
+
+def find_uv_of_nox() -> str | None:
+    """Return the uv that is installed beside nox, if there is one."""
+    uv = Path(sys.executable).with_name("uv")
+    return str(uv) if uv.exists() else None
 
 
 def given(option: str) -> str | None:
@@ -47,51 +81,61 @@ APPS = (ROOT / (given("--apps") or "apps")).absolute()
 SCENARIOS = [OWN] if given("--app") else [*catalogue.names(APPS)] or ["none"]
 
 
-@nox.session
+@nox.session(venv_backend="none")
 @nox.parametrize("scenario", [nox.param(name, id=name) for name in SCENARIOS])
 def bench(session: nox.Session, scenario: str) -> None:
     """Measure one scenario: -- --profile quick|standard|thorough --check …, or your own: -- --app mypkg.main:app …"""
     named = [] if any(arg.split("=")[0] == "--run" for arg in session.posargs) else ["--run", RUN]
     if scenario == OWN:
-        install(session)
+        add_to_environment(session)
         here = ("--invoked-from", session.invoked_from)
-        session.run("python", "-m", "bench", "own", *here, *named, *session.posargs, **PATIENTLY)
+        session.run(PYTHON, "-m", "bench", "own", *here, *named, *session.posargs, external=True, **PATIENTLY)
         return
     packages = catalogue.load(scenario, APPS).dependency_group if scenario in catalogue.names(APPS) else ""
-    install(session, *([packages] if packages else []))
-    session.run("python", "-m", "bench", "run", scenario, *named, *session.posargs, **PATIENTLY)
+    add_to_environment(session, *([packages] if packages else []))
+    session.run(PYTHON, "-m", "bench", "run", scenario, *named, *session.posargs, external=True, **PATIENTLY)
 
 
-@nox.session(default=False)
+@nox.session(default=False, venv_backend="none")
 def doctor(session: nox.Session) -> None:
     """Find the lines that hold an app of your own up: -- mypkg.main:app --app-dir DIR --python PATH --fail-on NAME …"""
-    install(session)
+    add_to_environment(session)
     session.run(
-        "python", "-m", "bench", "doctor", "--invoked-from", session.invoked_from, *session.posargs, **PATIENTLY
+        PYTHON,
+        "-m",
+        "bench",
+        "doctor",
+        "--invoked-from",
+        session.invoked_from,
+        *session.posargs,
+        external=True,
+        **PATIENTLY,
     )
 
 
-@nox.session(default=False)
+@nox.session(default=False, venv_backend="none")
 def report(session: nox.Session) -> None:
     """Draw a run again without measuring: -- results/<run> --check"""
-    install(session)
-    session.run("python", "-m", "bench", "report", "--force", *(session.posargs or ["results/latest"]), **PATIENTLY)
+    add_to_environment(session)
+    session.run(
+        PYTHON, "-m", "bench", "report", "--force", *(session.posargs or ["results/latest"]), external=True, **PATIENTLY
+    )
 
 
-@nox.session(default=False)
+@nox.session(default=False, venv_backend="none")
 def web(session: nox.Session) -> None:
     """Measure from Locust's web UI: -- SCENARIO … --web-host HOST --web-port N --processes N"""
     named = [name for name in catalogue.names() if name in session.posargs]
     groups = {catalogue.load(name).dependency_group for name in named or catalogue.names()}
-    install(session, *sorted(groups - {""}))
-    session.run("python", "-m", "bench", "web", *session.posargs, **PATIENTLY)
+    add_to_environment(session, *sorted(groups - {""}))
+    session.run(PYTHON, "-m", "bench", "web", *session.posargs, external=True, **PATIENTLY)
 
 
-@nox.session(default=False)
+@nox.session(default=False, venv_backend="none")
 def calibrate(session: nox.Session) -> None:
     """Measure the harness itself: -- --part generators|lag|freeze|memory|overhead|noise|probe|verdicts --rounds N"""
-    install(session)
-    session.run("python", "-m", "bench", "calibrate", *session.posargs, **PATIENTLY)
+    add_to_environment(session)
+    session.run(PYTHON, "-m", "bench", "calibrate", *session.posargs, external=True, **PATIENTLY)
 
 
 @nox.session
@@ -101,6 +145,13 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs, **PATIENTLY)
 
 
+@nox.session(default=False)
+def unit(session: nox.Session) -> None:
+    """Run the tests that need no server: -- any options of pytest"""
+    install(session, "tests")
+    session.run("python", "-m", "pytest", "tests/unit", *session.posargs, **PATIENTLY)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, formatting and which part may import which."""
@@ -108,6 +159,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", *session.posargs)
     session.run("ruff", "format", "--check")
     session.run("lint-imports")
+    session.run("python", "tests/support/check_names.py")
 
 
 @nox.session
@@ -117,9 +169,9 @@ def types(session: nox.Session) -> None:
     session.run("mypy", *session.posargs)
 
 
-@nox.session(default=False)
+@nox.session(default=False, venv_backend="none")
 def docs(session: nox.Session) -> None:
     """Make the generated documents again: file formats, JSON Schemas, claims."""
-    install(session)
-    session.run("python", "-m", "bench.results.document")
-    session.run("python", "-m", "bench.planning.document_claims")
+    add_to_environment(session)
+    session.run(PYTHON, "-m", "bench.results.document", external=True)
+    session.run(PYTHON, "-m", "bench.planning.document_claims", external=True)
