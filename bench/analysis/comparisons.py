@@ -1,6 +1,6 @@
 """Who is faster, by how much, and how sure that is. Ratios of two variants of one scenario, round by round.
 
-For each round, d = ln(A / B): of throughput the trimmed mean over the rotations that both took in the same lineup, so
+For each round, d = ln(A / B): of throughput the trimmed mean over the passes that both took in the same group, so
 that what the machine did to both cancels out, and what it did to one in a few turns does not count; where they were not
 up together, and for every other metric, of the round's own figures. Over rounds the ratio is exp(mean of d), with
 Student-t intervals.
@@ -117,12 +117,12 @@ def throughput_logs(
 ) -> dict[int, float]:
     """ln(one / other) of throughput by round, where both have some."""
     rates = rotation_rates(frames, endpoint) if rates is None else rates
-    lineups = {(str(r["variant"]), int(r["round"])): r["lineup"] for r in frames.trials.to_dict("records")}
+    groups = {(str(r["variant"]), int(r["round"])): r["group"] for r in frames.trials.to_dict("records")}
     first, second = (per_round(frames, name, endpoint, "throughput_rps") or {} for name in (one, other))
     logs = {}
     for number in sorted(first.keys() & second.keys()):
         pairs = [(first[number].value, second[number].value)]
-        if lineups[one, number] == lineups[other, number]:
+        if groups[one, number] == groups[other, number]:
             pairs = rotation_pairs(rates[one, number], rates[other, number]) or pairs
         if all(a > 0 and b > 0 for a, b in pairs):
             logs[number] = log_ratio(pairs)

@@ -49,18 +49,22 @@ class Unsteady:
 
 def noise_floor(frames: ScenarioTables) -> NoiseFloor | None:
     """Of the first twin that gave evidence in the same rounds as its original; None without one."""
-    rates = rotation_rates(frames, frames.scenario.endpoint) if frames.scenario.twins else {}
-    for twin in frames.scenario.twins:
-        row = compare_throughput(frames, twin.twin, twin.name, rates)
+    rates = rotation_rates(frames, frames.scenario.endpoint) if frames.scenario.controls else {}
+    for control in frames.scenario.controls:
+        row = compare_throughput(frames, control.control_of, control.name, rates)
         if row is None or row.ratio is None:
             continue
-        logs = throughput_logs(frames, twin.twin, twin.name, row.endpoint, rates)
-        pairs = [pair for number in logs for pair in rotation_pairs(rates[twin.twin, number], rates[twin.name, number])]
+        logs = throughput_logs(frames, control.control_of, control.name, row.endpoint, rates)
+        pairs = [
+            pair
+            for number in logs
+            for pair in rotation_pairs(rates[control.control_of, number], rates[control.name, number])
+        ]
         by_round = spread_about_zero(list(logs.values()))
         assert by_round is not None
         return NoiseFloor(
-            variant=twin.twin,
-            twin=twin.name,
+            variant=control.control_of,
+            twin=control.name,
             ratio=row.ratio,
             ci_low=row.ci_low,
             ci_high=row.ci_high,

@@ -34,7 +34,7 @@ def rotation_rates(frames: ScenarioTables, endpoint: str) -> RotationRates:
             done = np.bincount(place, weights=part["finished"].to_numpy(float), minlength=len(turns)).astype(float)
         found[str(variant), int(str(number))] = {
             int(rotation): float(done[at] / (until_s[at] - from_s[at]))
-            for at, rotation in enumerate(turns["rotation"])
+            for at, rotation in enumerate(turns["pass_number"])
             if until_s[at] - from_s[at] > EDGE_S
         }
     return found

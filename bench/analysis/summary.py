@@ -210,7 +210,7 @@ def _counted(frames: ScenarioTables, variant: str, endpoint: str) -> Iterator[Fi
 
 
 def _ceiling(frames: ScenarioTables, variant: str) -> Iterator[Figure]:
-    ceiling_rps = frames.scenario.variant(variant).ceiling_rps
+    ceiling_rps = frames.scenario.variant(variant).max_rps
     if ceiling_rps is not None:
         yield _figure(frames, variant, frames.scenario.endpoint, "ceiling_rps", "requests/s", ceiling_rps)
 

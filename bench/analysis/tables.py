@@ -10,12 +10,11 @@ not decodable refuses its own trial, by name; the others go on. Only a broken ru
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -25,15 +24,26 @@ from numpy.typing import NDArray
 
 from bench.analysis import telemetry
 from bench.analysis.statistics import Floats, Latencies, add, latencies
-from bench.model import HEALTH_PATH, Claim, Comparison, Relation
+from bench.model import HEALTH_PATH, Claim
 from bench.results import files, layout, schema
+from bench.results.schema import (
+    BoundRecord,
+    DoctorRecord,
+    GitRecord,
+    MachineRecord,
+    RunRecord,
+    ScenarioRecord,
+    SweepRecord,
+    TrialFacts,
+    TrialRecord,
+    VariantRecord,
+)
 
 HEALTH_ENDPOINT = f"GET {HEALTH_PATH}"
 
 EDGE_S = 1e-3
 """Slack when an interval is placed in a turn: stamps are printed with few decimals, and no interval is this short."""
 
-STATUSES = ("ok", "invalid", "failed")
 REFUSED = "refused"
 """A trial whose files cannot be trusted to be whole. Not a status that a trial can have itself."""
 
@@ -48,16 +58,16 @@ TRIAL_COLUMNS = (
     "loop_cpu_cores",
     "workers",
     "cores",
-    "lineup",
+    "group",
 )
-TURN_COLUMNS = ("variant", "round", "rotation", "start_s", "warm_until_s", "end_s")
+TURN_COLUMNS = ("variant", "round", "pass_number", "start_s", "warm_until_s", "end_s")
 SERVER_COLUMNS = ("variant", "round", "measured", "at_s", *telemetry.LAGS, *telemetry.SUMS)
 STALL_COLUMNS = ("variant", "round", "measured_ms", *telemetry.STALL_COLUMNS)
 
 
 @dataclass(frozen=True)
 class VariantInfo:
-    """A variant as run.json declares it. ``ceiling_rps`` is None where no law is known."""
+    """A variant as run.json declares it. The bound's fields are None, or empty, where no bound is known."""
 
     name: str
     role: str
@@ -66,17 +76,17 @@ class VariantInfo:
     source: str
     formula: str
     kind: str
-    ceiling_rps: float | None
-    law_latency_s: float | None
-    twin: str = ""
+    max_rps: float | None
+    min_latency_s: float | None
+    control_of: str = ""
     """The variant that it is the same as, measured twice to see the noise; empty for a variant of its own."""
 
 
 @dataclass(frozen=True)
 class ScenarioInfo:
-    """A scenario as run.json declares it; ``declared`` is that part of run.json whole.
+    """A scenario as run.json declares it; ``record`` is that part of run.json whole.
 
-    ``variants`` are those to be shown. ``twins`` were measured like them, and only tell the noise.
+    ``variants`` are those to be shown. ``controls`` are A/A controls: measured like the others, they only show the noise.
     """
 
     name: str
@@ -90,16 +100,16 @@ class ScenarioInfo:
     measure_s: float | None
     profile: str
     variants: tuple[VariantInfo, ...]
-    declared: dict[str, Any]
-    twins: tuple[VariantInfo, ...] = ()
+    record: ScenarioRecord
+    controls: tuple[VariantInfo, ...] = ()
     claims: tuple[Claim, ...] = ()
     sweep: tuple[ScenarioInfo, ...] = ()
     """The same under each other load that it was measured under; without claims, which are about its own load."""
 
     @property
     def everyone(self) -> tuple[VariantInfo, ...]:
-        """Variants and twins: all that a round needs to be complete."""
-        return (*self.variants, *self.twins)
+        """Variants and A/A controls: all that a round needs to be complete."""
+        return (*self.variants, *self.controls)
 
     @property
     def baseline(self) -> str:
@@ -113,7 +123,7 @@ class ScenarioInfo:
     @property
     def endpoint(self) -> str:
         """The endpoint that the users ask for, named as in Locust."""
-        return str(self.declared.get("endpoint") or f"GET {self.path}")
+        return self.record.endpoint
 
     @property
     def kind(self) -> str:
@@ -134,9 +144,11 @@ class Run:
     created_unix_s: float | None
     command: str
     """As a shell would take it."""
-    machine: dict[str, Any]
-    git: Any
+    machine: MachineRecord
+    git: GitRecord | None
     scenarios: tuple[ScenarioInfo, ...]
+    doctor: DoctorRecord | None = None
+    """What only a run of the doctor has."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +180,7 @@ class ScenarioTables:
     ``trials``: one row a trial that is evidence: variant, round, origin_s (the first measured moment on the trial's
     own clock), measured_s; and NaN where unknown: generator_cpu_cores, server_cpu_cores (over the measured parts),
     loop_cpu_cores (of them, by the loops' own threads), workers (that were watched) and cores (that the server had);
-    and lineup (whose servers were up together; empty where the trial does not say).
+    and group (whose servers were up together).
     ``turns``: one row a turn of such a trial.
     ``counts``: schema.COUNTS_COLUMNS with variant and round before them.
     ``latencies``: LATENCY_COLUMNS; one row per interval and histogram bucket. Values are the *highest equivalent*
@@ -204,7 +216,7 @@ class ScenarioTables:
 
     @property
     def variants(self) -> tuple[VariantInfo, ...]:
-        """The variants that have evidence, twins left out, in the catalogue's order."""
+        """The variants that have evidence, A/A controls excluded, in the catalogue's order."""
         seen = set(self.trials["variant"])
         return tuple(variant for variant in self.scenario.variants if variant.name in seen)
 
@@ -252,20 +264,21 @@ class ScenarioTables:
 def read_run(folder: Path) -> Run:
     """Read run.json. BrokenFile when it is missing, cut short, of another schema, or lacks what it must say."""
     path = folder / "run.json"
-    content = files.read_json(path)
+    record = files.read_record(path, RunRecord)
     try:
-        scenarios = tuple(_scenario(name, declared) for name, declared in content["scenarios"].items())
-        return Run(
-            folder=folder,
-            name=str(content.get("name") or folder.name),
-            created_unix_s=_number(content.get("created_unix_s")),
-            command=_command(content.get("command") or ""),
-            machine=dict(content.get("machine") or {}),
-            git=content.get("git"),
-            scenarios=scenarios,
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise files.BrokenFile(f"{path}: not as schema.py documents it ({_said(error)})") from None
+        scenarios = tuple(_scenario(name, declared) for name, declared in record.scenarios.items())
+    except ValueError as error:
+        raise files.BrokenFile(f"{path}: {error}") from None
+    return Run(
+        folder=folder,
+        name=record.name or folder.name,
+        created_unix_s=record.created_unix_s,
+        command=record.command,
+        machine=record.machine,
+        git=record.git,
+        scenarios=scenarios,
+        doctor=record.doctor,
+    )
 
 
 def read_scenario(run: Run, scenario: ScenarioInfo) -> ScenarioTables:
@@ -316,83 +329,66 @@ def decode(payload: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return ((place + 1) << shift) - 1, buckets[index].astype(np.int64)
 
 
-def _scenario(name: str, declared: dict[str, Any]) -> ScenarioInfo:
-    load = declared["load"]
-    everyone = tuple(_variant(variant) for variant in declared["variants"])
+def _scenario(name: str, record: ScenarioRecord) -> ScenarioInfo:
+    bounds = {variant.name: variant.bound for variant in record.variants}
+    everyone = _variants(record, bounds)
     scenario = ScenarioInfo(
         name=_folder_name(name),
-        question=str(declared.get("question") or name),
-        path=str(declared["path"]),
-        load=_folder_name(load["name"]),
-        users=None if load.get("users") is None else int(load["users"]),
-        rate_rps=_number(load.get("rate_rps")),
-        seed=None if declared.get("seed") is None else int(declared["seed"]),
-        rounds=int(declared.get("rounds") or 0),
-        measure_s=_number(declared.get("measure_s")),
-        profile=str(declared.get("profile") or ""),
-        variants=tuple(variant for variant in everyone if not variant.twin),
-        declared=declared,
-        twins=tuple(variant for variant in everyone if variant.twin),
-        claims=tuple(_claim(claim) for claim in declared.get("claims") or ()),
+        question=record.question or name,
+        path=record.path,
+        load=_folder_name(record.load.name),
+        users=record.load.users,
+        rate_rps=record.load.rate_rps,
+        seed=record.seed,
+        rounds=record.rounds,
+        measure_s=record.measure_s,
+        profile=record.profile,
+        variants=tuple(variant for variant in everyone if not variant.control_of),
+        record=record,
+        controls=tuple(variant for variant in everyone if variant.control_of),
+        claims=tuple(map(_checked, record.claims)),
     )
-    return replace(scenario, sweep=tuple(_under(scenario, other) for other in declared.get("sweep") or ()))
+    return replace(scenario, sweep=tuple(_under(scenario, other) for other in record.sweep))
 
 
-def _under(scenario: ScenarioInfo, load: dict[str, Any]) -> ScenarioInfo:
-    laws = load.get("laws") or {}
-    everyone = [_variant({**declared, "law": laws.get(declared["name"])}) for declared in scenario.declared["variants"]]
+def _under(scenario: ScenarioInfo, other: SweepRecord) -> ScenarioInfo:
+    everyone = _variants(scenario.record, other.bounds)
     return replace(
         scenario,
-        load=_folder_name(load["name"]),
-        users=None if load.get("users") is None else int(load["users"]),
-        rate_rps=_number(load.get("rate_rps")),
-        variants=tuple(variant for variant in everyone if not variant.twin),
-        twins=tuple(variant for variant in everyone if variant.twin),
+        load=_folder_name(other.load.name),
+        users=other.load.users,
+        rate_rps=other.load.rate_rps,
+        variants=tuple(variant for variant in everyone if not variant.control_of),
+        controls=tuple(variant for variant in everyone if variant.control_of),
         claims=(),
     )
 
 
-def _variant(declared: dict[str, Any]) -> VariantInfo:
-    law = declared.get("law") or {}
+def _variants(record: ScenarioRecord, bounds: Mapping[str, BoundRecord | None]) -> tuple[VariantInfo, ...]:
+    return tuple(_variant(variant, bounds.get(variant.name)) for variant in record.variants)
+
+
+def _variant(record: VariantRecord, bound: BoundRecord | None) -> VariantInfo:
     return VariantInfo(
-        name=_folder_name(declared["name"]),
-        role=str(declared.get("role") or "baseline"),
-        summary=str(declared.get("summary") or declared["name"]),
-        file=str(declared.get("file") or ""),
-        source=str(declared.get("source") or ""),
-        formula=str(law.get("formula") or ""),
-        kind=str(law.get("kind") or ""),
-        ceiling_rps=_number(law.get("ceiling_rps")),
-        law_latency_s=_number(law.get("latency_s")),
-        twin=str(declared.get("twin") or ""),
+        name=_folder_name(record.name),
+        role=record.role,
+        summary=record.summary or record.name,
+        file=record.file,
+        source=record.source,
+        formula=bound.formula if bound else "",
+        kind=bound.kind if bound else "",
+        max_rps=bound.max_rps if bound else None,
+        min_latency_s=bound.min_latency_s if bound else None,
+        control_of=record.control_of,
     )
 
 
-def _claim(declared: dict[str, Any]) -> Claim:
-    return Claim(
-        name=str(declared["name"]),
-        statement=str(declared["statement"]),
-        comparisons=tuple(_comparison(comparison) for comparison in declared["comparisons"]),
-        guide=bool(declared.get("guide")),
-        question=str(declared.get("question") or ""),
-    )
-
-
-def _comparison(declared: dict[str, Any]) -> Comparison:
-    relation, other = declared["relation"], declared["other"]
-    if relation not in get_args(Relation):
-        raise ValueError(f"{str(relation)[:80]!r} is no relation")
-    factor = float(declared.get("factor", 1.0))
-    if not (factor > 0 and (isinstance(other, str) or other > 0)):
-        raise ValueError("a claim compares with a positive number")
-    return Comparison(
-        metric=str(declared["metric"]),
-        variant=str(declared["variant"]),
-        relation=relation,
-        other=other if isinstance(other, str) else float(other),
-        factor=factor,
-        endpoint=str(declared.get("endpoint") or ""),
-    )
+def _checked(claim: Claim) -> Claim:
+    """The claim; ValueError when it compares with something that is not positive."""
+    for comparison in claim.comparisons:
+        if not (comparison.factor > 0 and (isinstance(comparison.other, str) or comparison.other > 0)):
+            raise ValueError("a claim compares with a positive number")
+    return claim
 
 
 def _folder_name(name: object) -> str:
@@ -400,15 +396,6 @@ def _folder_name(name: object) -> str:
     if not isinstance(name, str) or not re.fullmatch(r"[^/\\\0.][^/\\\0]*", name):
         raise ValueError(f"{str(name)[:80]!r} cannot be the name of a folder")
     return name
-
-
-def _command(said: object) -> str:
-    """A command line, given whole or in words."""
-    return said if isinstance(said, str) else shlex.join(str(word) for word in list(said))  # type: ignore[call-overload]
-
-
-def _number(value: object) -> float | None:
-    return None if value is None else float(value)  # type: ignore[arg-type]
 
 
 def _said(error: Exception) -> str:
@@ -449,46 +436,33 @@ class Measured:
 def _trial(run: Path, folder: Path, scenario: str, variant: str, number: int) -> Measured | ExcludedTrial:
     where = str(folder.relative_to(run))
     try:
-        trial = files.read_json(folder / "trial.json")
-        if trial.get("status") not in STATUSES:
-            raise files.BrokenFile(f"{folder / 'trial.json'}: status {trial.get('status')!r} is not one of {STATUSES}")
-        sizes = _sizes(folder, trial)
-        files.check_files(folder, sizes)
-        if trial["status"] != "ok":
-            reasons = tuple(str(reason) for reason in trial.get("reasons") or ("no reason given",))
-            log_tail = str(trial.get("log_tail") or "")
-            return ExcludedTrial(scenario, variant, number, trial["status"], reasons, log_tail, where)
-        return _evidence(folder, trial, variant, number, telemetry.read_telemetry(folder, sizes))
+        trial = files.read_record(folder / "trial.json", TrialRecord)
+        files.check_files(folder, trial.files)
+        if trial.status != "ok":
+            reasons = trial.reasons or ("no reason given",)
+            return ExcludedTrial(scenario, variant, number, trial.status, reasons, trial.log_tail, where)
+        for name in layout.TRIAL_FILES:
+            if name not in trial.files:
+                raise files.BrokenFile(f"{folder / name}: not listed in trial.json, though the trial is ok")
+        return _evidence(folder, trial, telemetry.read_telemetry(folder, dict(trial.files)))
     except files.BrokenFile as error:
         return ExcludedTrial(scenario, variant, number, REFUSED, (str(error).replace(f"{run}/", ""),), "", where)
 
 
-def _sizes(folder: Path, trial: dict[str, Any]) -> dict[str, int]:
-    """The files' sizes as trial.json has them; a trial that is evidence must have all of them."""
-    try:
-        sizes = {str(name): int(size) for name, size in (trial.get("files") or {}).items()}
-    except (TypeError, ValueError, AttributeError) as error:
-        raise files.BrokenFile(f"{folder / 'trial.json'}: files: {_said(error)}") from None
-    for name in layout.TRIAL_FILES:
-        if trial["status"] == "ok" and name not in sizes:
-            raise files.BrokenFile(f"{folder / name}: not listed in trial.json, though the trial is ok")
-    return sizes
-
-
-def _evidence(
-    folder: Path, trial: dict[str, Any], variant: str, number: int, seen: telemetry.Telemetry | None
-) -> Measured:
-    turns = _measured_turns(folder, trial)
+def _evidence(folder: Path, trial: TrialRecord, seen: telemetry.Telemetry | None) -> Measured:
+    if trial.facts is None:
+        raise files.BrokenFile(f"{folder / 'trial.json'}: no facts, though the trial is ok")
+    turns = _measured_turns(folder, trial.facts)
     parts = [(warm_until, end) for _, warm_until, end in turns]
     origin_s = min(start for start, _ in parts)
     row = {
-        "variant": variant,
-        "round": number,
+        "variant": trial.variant,
+        "round": trial.round,
         "origin_s": origin_s,
         "measured_s": sum(end - start for start, end in parts),
-        "generator_cpu_cores": _fact(folder, trial, "generator_cpu_cores_max"),
-        "cores": _cores(trial),
-        "lineup": str(trial.get("lineup") or ""),
+        "generator_cpu_cores": _or_nan(trial.facts.generator_cpu_cores_max),
+        "cores": float(len(trial.cores.server)) if trial.cores.server else float("nan"),
+        "group": trial.group,
     }
     counts = _read_counts(folder / "counts.csv", origin_s)
     histograms = _read_histograms(folder / "requests.hlog", origin_s, parts)
@@ -496,13 +470,12 @@ def _evidence(
     if seen is not None:
         row |= _of_telemetry(seen, parts, [(start, end) for start, _, end in turns])
         samples, stalls = _cut(seen, origin_s, parts)
-    said = trial.get("services")
-    services = {str(name): str(version) for name, version in said.items()} if isinstance(said, dict) else {}
-    measured = Measured(row, counts, histograms, _turns(trial, origin_s), samples, stalls, services)
+    turn_table = _turns(trial.facts, origin_s)
+    measured = Measured(row, counts, histograms, turn_table, samples, stalls, dict(trial.services))
     for table in (measured.counts, measured.latencies, measured.turns, samples, stalls):
         if table is not None:
-            table.insert(0, "variant", variant)
-            table.insert(1, "round", number)
+            table.insert(0, "variant", trial.variant)
+            table.insert(1, "round", trial.round)
     return measured
 
 
@@ -533,38 +506,25 @@ def _cut(
     return samples, stalls
 
 
-def _turns(trial: dict[str, Any], origin_s: float) -> pd.DataFrame:
-    """The turns in their order; _measured_turns has looked at them before."""
-    edges = [[float(turn[edge]) - origin_s for edge in TURN_COLUMNS[3:]] for turn in trial["turns"]]
-    rows = [(rotation, *row) for rotation, row in enumerate(edges)]
+def _turns(facts: TrialFacts, origin_s: float) -> pd.DataFrame:
+    """The turns in their order, the warm-up of the fresh server included."""
+    rows = [
+        (turn.pass_number, turn.start_s - origin_s, turn.warm_until_s - origin_s, turn.end_s - origin_s)
+        for turn in facts.turns
+    ]
     return pd.DataFrame(rows, columns=list(TURN_COLUMNS[2:]))
 
 
-def _cores(trial: dict[str, Any]) -> float:
-    """How many cores the server had to itself; NaN where the trial does not say."""
-    cores = trial.get("cores")
-    listed = cores.get("server") if isinstance(cores, dict) else None
-    return float(len(listed)) if isinstance(listed, list) and listed else float("nan")
-
-
-def _fact(folder: Path, trial: dict[str, Any], name: str) -> float:
-    """A number among the trial's facts; NaN where it has none."""
-    try:
-        value = _number((trial.get("facts") or {}).get(name))
-    except (TypeError, ValueError, AttributeError) as error:
-        raise files.BrokenFile(f"{folder / 'trial.json'}: facts: {_said(error)}") from None
+def _or_nan(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def _measured_turns(folder: Path, trial: dict[str, Any]) -> list[tuple[float, float, float]]:
-    """(start_s, warm_until_s, end_s) of each turn in which something counts: this is where the warm-up is cut.
+def _measured_turns(folder: Path, facts: TrialFacts) -> list[tuple[float, float, float]]:
+    """(start_s, warm_until_s, end_s) of each turn with a measured part: this is where the warm-up is cut.
 
-    A turn that is warm-up from end to end, as a server's first, has no such part.
+    The fresh server's first turn is warm-up from end to end and has no such part.
     """
-    try:
-        edges = [(float(t["start_s"]), float(t["warm_until_s"]), float(t["end_s"])) for t in trial["turns"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise files.BrokenFile(f"{folder / 'trial.json'}: turns: {_said(error)}") from None
+    edges = [(turn.start_s, turn.warm_until_s, turn.end_s) for turn in facts.turns]
     turns = [edge for edge in edges if edge[2] - edge[1] > EDGE_S]
     if not turns:
         raise files.BrokenFile(f"{folder / 'trial.json'}: no turn has a measured part, though the trial is ok")

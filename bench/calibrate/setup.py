@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.calibrate import null_server
-from bench.model import Trial
 from bench.planning import catalogue
+from bench.results.schema import TrialRecord
 from bench.running.cores import Cores, cores_for
 from bench.running.ports import free_port
 from bench.running.processes import Process, start
@@ -82,14 +81,16 @@ def check_ready(server: Process, url: str) -> None:
         raise CalibrationFailed(f"{server.name} {reason}; see {server.log}")
 
 
-def throughputs_rps(setup: CalibrationSetup, round_name: str, trials: Sequence[Trial]) -> dict[str, float] | None:
+def throughputs_rps(setup: CalibrationSetup, round_name: str, trials: Sequence[TrialRecord]) -> dict[str, float] | None:
     """The throughput of each variant. None, after a line that says so, if a trial of the round is no evidence."""
     for trial in trials:
         if trial.status != "ok":
             setup.report(f"{round_name} is left out: {trial.variant} was {trial.status}: {'; '.join(trial.reasons)}")
             return None
-    return {trial.variant: _throughput_rps(trial.facts) for trial in trials}
+    return {trial.variant: _throughput_rps(trial) for trial in trials}
 
 
-def _throughput_rps(facts: dict[str, Any]) -> float:
-    return float(facts["endpoints"][ENDPOINT]["throughput_rps"])
+def _throughput_rps(trial: TrialRecord) -> float:
+    throughput_rps = trial.facts.endpoints[ENDPOINT].throughput_rps if trial.facts else None
+    assert throughput_rps is not None  # a trial that is ok has one
+    return throughput_rps

@@ -21,8 +21,8 @@ from bench.analysis.telemetry import LOOP_KINDS, Blame, blame
 from bench.doctor.remedies import Cause, async_replacement, remedies
 from bench.doctor.scenarios import ALONE, HEALTH_PROBE, VARIANT
 from bench.model import bounds
-from bench.results.files import BrokenFile, read_record
-from bench.results.schema import DoctorRecord, EndpointRecord, RunRecord, SkippedRecord
+from bench.results.files import BrokenFile
+from bench.results.schema import DoctorRecord, EndpointRecord, SkippedRecord
 
 BLAMED_KINDS = {"loop blocked": ("loop",), "GIL-bound": ("gil",), "threadpool exhausted": ("threadpool",)}
 """Categories that somebody causes, and the kinds of stall that show who."""
@@ -184,8 +184,7 @@ def location_of(finding: Finding) -> str:
 
 def doctor_report(run: Run) -> DoctorReport:
     """Read and judge the doctor's run. BrokenFile when it is not one."""
-    whole = read_record(run.folder / "run.json", RunRecord)
-    record = whole.doctor
+    record = run.doctor
     if record is None:
         raise BrokenFile(f"{run.folder / 'run.json'}: this is not a run of the doctor")
     functions = _Functions(record)
@@ -198,7 +197,7 @@ def doctor_report(run: Run) -> DoctorReport:
         record=record,
         idle=_health_latencies(alone),
         verdicts=verdicts,
-        findings=tuple(_findings(verdicts, record.users, whole.machine.cpu.cores_usable or 1)),
+        findings=tuple(_findings(verdicts, record.users, run.machine.cpu.cores_usable or 1)),
         start_up=tuple(_start_up(record, functions)),
     )
 

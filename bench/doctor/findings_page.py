@@ -7,7 +7,7 @@ drawn.page       # results/clinic/index.html; doctor.json, junit.xml and summary
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.analysis.numbers import duration
@@ -77,7 +77,7 @@ def _page(run: Run, report: DoctorReport) -> Mapping[str, object]:
         "limits": text.limits(report),
         "facts": [
             *flat("", {"app": report.app, "its Python": record.python, "its uvicorn": record.uvicorn}),
-            *flat("", run.machine),
+            *flat("", asdict(run.machine)),
         ],
         "command": formatting.clean(run.command, 2000),
     }

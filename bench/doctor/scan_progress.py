@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.progress import MofNCompleteColumn
 
 from bench.doctor.scenarios import ALONE
-from bench.model import Plan, Round, ServerGroup, Trial
+from bench.model import Plan, Round, ServerGroup
+from bench.results.schema import TrialRecord
 from bench.running.progress import MARKS, ProgressBar
 
 OVERHEAD_S = 3.0
@@ -56,7 +57,7 @@ class ScanProgress:
         """What the group is doing: starting, loading or stopping."""
         self._bar.update(description=f"[bold]{self._current}[/] {word}")
 
-    def measured(self, lineup: ServerGroup, trials: list[Trial]) -> None:
+    def measured(self, lineup: ServerGroup, trials: list[TrialRecord]) -> None:
         """The group has ended."""
         took_s = time.perf_counter() - self._start_s
         for trial in trials:

@@ -88,7 +88,7 @@ class _Endpoint:
             "started": self.counts["started"],
             "finished": self.finished,
             "failed": self.causes.total(),
-            "warmup_failed": self.warmup_failed,
+            "failed_in_warmup": self.warmup_failed,
             "causes": dict(self.causes),
             "statuses": {str(status): count for status, count in self.statuses.items()},
             "unfinished": self.counts["unfinished"],

@@ -6,7 +6,7 @@ from bench.model import Claim, Comparison, Scenario, Variant
 from bench.model.bounds import UpperBound
 from bench.model.claim import Claim, Comparison, Relation
 from bench.model.errors import UsageError
-from bench.model.plan import PROFILES, Plan, Profile, Round, ServerGroup, Status, Trial, Turn
+from bench.model.plan import PROFILES, Plan, Profile, Round, ServerGroup, Status, Turn
 from bench.model.scenario import HEALTH_PATH, Scenario
 from bench.model.variant import AppSource, Role, Sidecar, Variant
 from bench.model.workload import Load
@@ -27,7 +27,6 @@ __all__ = [
     "ServerGroup",
     "Sidecar",
     "Status",
-    "Trial",
     "Turn",
     "UpperBound",
     "UsageError",

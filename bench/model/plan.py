@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from bench.model.scenario import Scenario
@@ -101,17 +101,3 @@ class Plan:
     def variants(self) -> tuple[str, ...]:
         """Names of the variants that are measured, in the catalogue's order."""
         return tuple(variant.name for variant in self.scenario.variants)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One variant in one round, all its turns: the unit of evidence, as ``trial.json`` keeps it."""
-
-    scenario: str
-    variant: str
-    round: int
-    load: Load
-    status: Status
-    reasons: tuple[str, ...] = ()
-    log_tail: str = ""
-    facts: dict[str, object] = field(default_factory=dict)

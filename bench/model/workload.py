@@ -26,7 +26,3 @@ class Load:
     def model(self) -> Literal["closed", "open"]:
         """In the closed model users wait for their answers. In the open model arrivals follow a schedule."""
         return "closed" if self.rate_rps is None else "open"
-
-    def as_json(self) -> dict[str, str | int | float | None]:
-        """As the results' files have it."""
-        return {"name": self.name, "model": self.model, "users": self.users, "rate_rps": self.rate_rps}

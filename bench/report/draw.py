@@ -24,6 +24,7 @@ from bench.report.pages.scenario_report import ScenarioReport
 from bench.report.text import formatting
 from bench.report.text.terminal import ScenarioTable
 from bench.results import files
+from bench.results.schema import RunRecord
 
 __all__ = ["Drawn", "draw", "draw_calibration", "is_checkup"]
 
@@ -83,7 +84,7 @@ def draw(run: Path, *, force: bool = False, root: Path = ROOT) -> Drawn:
 def is_checkup(run: Path) -> bool:
     """Whether the run is the doctor's, which has a page of its own (bench.report.doctor)."""
     try:
-        return "doctor" in files.read_json(run / "run.json")
+        return files.read_record(run / "run.json", RunRecord).doctor is not None
     except files.BrokenFile:
         return False
 

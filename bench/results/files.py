@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,7 +96,7 @@ def file_sizes(folder: Path, names: tuple[str, ...] = (*TRIAL_FILES, *PROBE_FILE
     return {path.name: path.stat().st_size for path in found}
 
 
-def check_files(folder: Path, sizes: dict[str, int]) -> None:
+def check_files(folder: Path, sizes: Mapping[str, int]) -> None:
     """Raise BrokenFile for the first file in ``folder`` that is missing or not as long as ``trial.json`` says."""
     for name, size in sizes.items():
         path = folder / name

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bench.model import Plan, Round, ServerGroup, Trial
+from bench.model import Plan, Round, ServerGroup
 from bench.model.errors import UsageError
 from bench.results import files, layout
+from bench.results.schema import TrialRecord
 
 
 class CampaignObserver(Protocol):
@@ -27,7 +28,7 @@ class CampaignObserver(Protocol):
     def phase(self, word: str) -> None:
         """It is starting, loading or stopping."""
 
-    def measured(self, lineup: ServerGroup, trials: list[Trial]) -> None:
+    def measured(self, lineup: ServerGroup, trials: list[TrialRecord]) -> None:
         """It has ended, with these trials."""
 
 
@@ -35,16 +36,16 @@ class CampaignObserver(Protocol):
 class Outcome:
     """What a campaign measured now, and what it found done."""
 
-    trials: tuple[Trial, ...]
+    trials: tuple[TrialRecord, ...]
     rounds_kept: int
 
     @property
-    def not_ok(self) -> tuple[Trial, ...]:
+    def not_ok(self) -> tuple[TrialRecord, ...]:
         """Trials that are failed or invalid."""
         return tuple(trial for trial in self.trials if trial.status != "ok")
 
 
-Measure = Callable[[ServerGroup, Callable[[str], None]], list[Trial]]
+Measure = Callable[[ServerGroup, Callable[[str], None]], list[TrialRecord]]
 
 
 def run_campaign(
@@ -58,7 +59,7 @@ def run_campaign(
     missing = [made for made in plan.rounds if not round_is_complete(run, plan, made)]
     kept = len(plan.rounds) - len(missing)
     watch.planned(missing, kept)
-    trials: list[Trial] = []
+    trials: list[TrialRecord] = []
     for made in missing:
         _forget(run, plan, made)
         fresh()
@@ -77,9 +78,9 @@ def round_is_complete(run: Path, plan: Plan, made: Round) -> bool:
 
 def _is_recorded(folder: Path) -> bool:
     try:
-        trial = files.read_json(folder / "trial.json")
-        files.check_files(folder, trial["files"])
-    except (files.BrokenFile, AttributeError, KeyError, TypeError):  # cut, or not a trial's record at all
+        trial = files.read_record(folder / "trial.json", TrialRecord)
+        files.check_files(folder, trial.files)
+    except files.BrokenFile:  # cut short, or changed
         return False
     return True
 

@@ -14,10 +14,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.model import HEALTH_PATH, Load, Scenario, ServerGroup, Status, Trial, Variant
+from bench.model import HEALTH_PATH, Load, Scenario, ServerGroup, Status, Variant
 from bench.planning.catalogue import ROOT
-from bench.results import files, layout, schema
-from bench.results.schema import TurnRecord
+from bench.results import files, layout
+from bench.results.schema import (
+    SCHEMA,
+    ClockRecord,
+    CoresRecord,
+    EndpointFacts,
+    LoadRecord,
+    PidsRecord,
+    TimingsRecord,
+    TrialFacts,
+    TrialRecord,
+    TurnRecord,
+)
 from bench.running import probe_setup
 from bench.running.cores import Cores, cores_for
 from bench.running.log_tail import tail
@@ -95,7 +106,7 @@ class _Course:
     locust_log: Path = Path()
     locust_pid: int | None = None
     generator_failure: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, TrialFacts] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
 
 
@@ -106,7 +117,7 @@ def run_group(
     watch: Callable[[str], None] = lambda _: None,
     services: Services | None = None,
     generator: Generator | None = None,
-) -> list[Trial]:
+) -> list[TrialRecord]:
     """Measure one lineup and write ``trial.json`` for each of its variants; returns them in the lineup's order.
 
     ``watch`` hears what is going on in a word: starting, loading, stopping. ``services`` are those that the scenario
@@ -340,74 +351,83 @@ def _failures_noted(servers: list[_Server], services: Services) -> Iterator[None
                 server.failure_log = process.log
 
 
-def _read_facts(lineup_file: Path) -> dict[str, Any]:
+def _read_facts(lineup_file: Path) -> dict[str, TrialFacts]:
     try:
-        facts = json.loads(lineup_file.with_suffix(".facts.json").read_text(encoding="utf-8"))
+        content = json.loads(lineup_file.with_suffix(".facts.json").read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return {}
-    return dict(facts["targets"])
+    return {name: _facts_record(facts) for name, facts in content["targets"].items()}
 
 
-def _record(scenario: Scenario, lineup: ServerGroup, server: _Server, folder: Path, course: _Course) -> Trial:
+def _facts_record(facts: dict[str, Any]) -> TrialFacts:
+    """A target's facts as the load generator wrote them."""
+    turns = tuple(
+        TurnRecord(t["rotation"], t["start_s"], t["warm_until_s"], t["end_s"], t["quiet"], t["late_s"])
+        for t in facts["turns"]
+    )
+    endpoints = {
+        name: EndpointFacts(**{**each, "failed_in_warmup": each["failed_in_warmup"], "errors": tuple(each["errors"])})
+        for name, each in facts["endpoints"].items()
+    }
+    return TrialFacts(
+        turns,
+        endpoints,
+        facts["generator_cpu_cores_max"],
+        facts["generator_cpu_cores_mean"],
+        facts["generator_waiting_share_mean"],
+    )
+
+
+def _record(scenario: Scenario, lineup: ServerGroup, server: _Server, folder: Path, course: _Course) -> TrialRecord:
     name = server.variant.name
-    facts = course.facts.get(name, {})
+    facts = course.facts.get(name)
     status, reasons = _verdict(scenario, lineup, server, facts, course, folder)
     log = course.locust_log if status == "failed" and server.failure is None else server.failure_log or server.log
-    log_tail = tail(log) if status != "ok" else ""
-    trial = Trial(scenario.name, name, lineup.round, lineup.load, status, reasons, log_tail, facts)
-    content = {
-        "schema": schema.SCHEMA,
-        "scenario": scenario.name,
-        "variant": name,
-        "round": lineup.round,
-        "load": lineup.load.as_json(),
-        "lineup": lineup.name,
-        "position": lineup.variants.index(name) + 1,
-        "status": status,
-        "reasons": list(reasons),
-        "log_tail": log_tail,
-        "turns": facts.get("turns", []),
-        "clock": {"perf_counter_s": time.perf_counter(), "unix_s": time.time()},
-        "timings": course.timings,
-        "pids": {"server": server.process.pid if server.process else None, "locust": course.locust_pid},
-        "cores": {
-            "server": list(course.cores.server) if course.cores else None,
-            "generator": list(course.cores.generator) if course.cores else None,
-        },
-        "port": server.port,
-        "services": course.services.versions,
-        "facts": {key: value for key, value in facts.items() if key != "turns"},
-        "files": files.file_sizes(folder),
-    }
-    files.write_json(folder / "trial.json", content)
+    cores, timings = course.cores, course.timings
+    trial = TrialRecord(
+        schema=SCHEMA,
+        scenario=scenario.name,
+        variant=name,
+        round=lineup.round,
+        load=LoadRecord(lineup.load.name, lineup.load.model, lineup.load.users, lineup.load.rate_rps),
+        group=lineup.name,
+        position=lineup.variants.index(name) + 1,
+        status=status,
+        reasons=reasons,
+        log_tail=tail(log) if status != "ok" else "",
+        clock=ClockRecord(time.perf_counter(), time.time()),
+        timings=TimingsRecord(timings.get("ready_s"), timings.get("total_s"), timings.get("overhead_s")),
+        pids=PidsRecord(server.process.pid if server.process else None, course.locust_pid),
+        cores=CoresRecord(cores.server, cores.generator) if cores else CoresRecord(),
+        port=server.port,
+        services=course.services.versions,
+        facts=facts,
+        files=files.file_sizes(folder),
+    )
+    files.write_record(folder / "trial.json", trial)
     return trial
 
 
 def _verdict(
-    scenario: Scenario, lineup: ServerGroup, server: _Server, facts: dict[str, Any], course: _Course, folder: Path
+    scenario: Scenario, lineup: ServerGroup, server: _Server, facts: TrialFacts | None, course: _Course, folder: Path
 ) -> tuple[Status, tuple[str, ...]]:
     if server.failure is not None:
         return "failed", (server.failure,)
     if course.generator_failure is not None:
         return "failed", (course.generator_failure,)
-    if not facts:
-        return "failed", ("locust left no facts of this trial",)
-    planned_s = sum(turn.measure_s for turn in lineup.turns if turn.variant == server.variant.name)
+    if facts is None:
+        return "failed", ("Locust reported nothing of this trial",)
     evidence = Evidence(
         facts,
         scenario.endpoint,
         lineup.load,
         server.variant.bound,
-        planned_s,
+        sum(turn.measure_s for turn in lineup.turns if turn.variant == server.variant.name),
         scenario.secondary_endpoints,
         scenario.has_think_time,
     )
     reasons = judge(evidence)
     if server.variant.probed:
-        turns = [
-            TurnRecord(t["rotation"], t["start_s"], t["warm_until_s"], t["end_s"], t["quiet"], t["late_s"])
-            for t in facts.get("turns", [])
-        ]
-        missing = probe_setup.missing_telemetry(folder, turns, server.variant.workers)
+        missing = probe_setup.missing_telemetry(folder, facts.turns, server.variant.workers)
         reasons += (missing,) if missing else ()
     return ("invalid", reasons) if reasons else ("ok", ())

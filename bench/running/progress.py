@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from bench.model import Round, ServerGroup, Trial
+from bench.model import Round, ServerGroup
+from bench.results.schema import TrialRecord
 
 STARTING_S = 1.5
 """What a lineup takes besides its load, and ...
@@ -104,7 +105,7 @@ class CampaignProgress:
         text = f"{self._where(self._lineup)} [bold]{escape(names)}[/] {word}"
         self._bar.update(description=text, total=self._bar.completed + self._estimate_s())
 
-    def measured(self, lineup: ServerGroup, trials: list[Trial]) -> None:
+    def measured(self, lineup: ServerGroup, trials: list[TrialRecord]) -> None:
         """A lineup has ended: one line a trial."""
         took_s = time.perf_counter() - self._begun_s
         self._extra_s.append(took_s - lineup.load_s)
@@ -127,13 +128,11 @@ class CampaignProgress:
         return sum(lineup.load_s + STARTING_S + STARTING_EACH_S * len(lineup.variants) for lineup in self._left)
 
 
-def _rate(trial: Trial) -> str:
-    endpoints = trial.facts.get("endpoints")
-    if not isinstance(endpoints, dict):
-        return ""
+def _rate(trial: TrialRecord) -> str:
+    endpoints = trial.facts.endpoints if trial.facts else {}
     rates = [
-        f"{facts['throughput_rps']:.0f} req/s"
+        f"{facts.throughput_rps:.0f} req/s"
         for name, facts in endpoints.items()
-        if not name.endswith("/health") and facts["throughput_rps"] is not None
+        if not name.endswith("/health") and facts.throughput_rps is not None
     ]
     return f" {', '.join(rates)}" if rates else ""

@@ -1,163 +1,181 @@
-"""Whether a trial can be trusted: pure checks over its facts, each giving a reason or nothing. Standard library only.
+"""Whether a trial can be trusted: pure checks over its facts. Each gives a reason why not, or None.
 
-A measurement that fails one is *invalid*, never merely slow: it is shown with its reasons and kept out of comparisons.
+A trial that fails a check is *invalid*, never merely slow: it is shown with its reasons and excluded from comparisons.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from bench.model import Load
 from bench.model.bounds import UpperBound
+from bench.results.schema import EndpointFacts, TrialFacts
 
-GENERATOR_CORES_MOST = 0.8
-"""Above this share of a core the generator queues its own work, and its delays are booked as the server's."""
-GENERATOR_WAITING_MOST = 0.1
-"""Share of the time that the generator was runnable without a core, on average. Another process sat on its core."""
-ABOVE_CEILING_MOST = 1.05
-"""A bound on waiting cannot be beaten: 5 % is room for the edges of a window of a few latencies."""
-LITTLE_MOST = 0.05
-"""Little's law counts the users back from latencies: off by more, requests were lost or users stood idle."""
-SENT_LEAST = 0.99
-LAG_P99_MOST_MS = 2.0
-LAG_SHARE_MOST = 0.05
-"""Lag matters where it is large both in itself and beside the response that it is part of."""
+MAX_GENERATOR_CORES = 0.8
+"""Above this share of a core the generator queues its own work, and its delays count as the server's."""
+MAX_GENERATOR_WAITING_SHARE = 0.1
+"""Share of the time, on average, that the generator could run but had no core: another program used it."""
+MIN_MEASURED_SHARE = 0.95
+"""Of the planned time. Less means that turns were cut short."""
+MAX_BOUND_RATIO = 1.05
+"""A bound on waiting cannot be exceeded. 5 % is room for the edges of a window of a few latencies."""
+MAX_LITTLE_DEVIATION = 0.05
+"""Little's law computes the users from throughput and latency. A larger difference means that requests were lost or
+users were idle."""
+MIN_SENT_SHARE = 0.99
+"""Of the arrivals that were due."""
+MAX_LAG_P99_MS = 2.0
+MAX_LAG_SHARE = 0.05
+"""Lag matters where it is large by itself and also large relative to the response time that it is part of."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is judged: the load generator's facts about one trial (store.py, FACTS) and what was planned."""
+    """What is judged: the load generator's facts of one trial, and what was planned."""
 
-    facts: dict[str, Any]
+    facts: TrialFacts
     endpoint: str
     load: Load
     bound: UpperBound | None
     planned_s: float
     secondary_endpoints: tuple[str, ...] = ()
-    """Other endpoints that the same users ask for."""
+    """More endpoints that the same users request."""
     has_think_time: bool = False
     """Whether the users may pause between their requests."""
 
     @property
-    def main(self) -> dict[str, Any]:
-        """Facts of the scenario's own endpoint; empty when it was never asked."""
-        return dict(self.facts.get("endpoints", {}).get(self.endpoint, {}))
+    def main(self) -> EndpointFacts | None:
+        """Facts of the scenario's own endpoint; None when it was never requested."""
+        return self.facts.endpoints.get(self.endpoint)
 
 
 Check = Callable[[Evidence], str | None]
 
 
 def judge(evidence: Evidence) -> tuple[str, ...]:
-    """Why the trial is invalid, most telling reason first; empty when it can be trusted."""
+    """Why the trial is invalid, the most telling reason first. Empty when it can be trusted."""
     return tuple(reason for check in CHECKS if (reason := check(evidence)))
 
 
-def measured_whole(evidence: Evidence) -> str | None:
-    measured_s = evidence.main.get("measured_s", 0.0)
-    if measured_s >= 0.95 * evidence.planned_s:
+def measured_long_enough(evidence: Evidence) -> str | None:
+    """Were all turns measured?"""
+    measured_s = evidence.main.measured_s if evidence.main else 0.0
+    if measured_s >= MIN_MEASURED_SHARE * evidence.planned_s:
         return None
     return f"measured for {measured_s:.1f} s of {evidence.planned_s:.1f} s planned"
 
 
 def no_errors(evidence: Evidence) -> str | None:
-    for endpoint, facts in evidence.facts.get("endpoints", {}).items():
-        failed = facts["failed"] or facts["warmup_failed"]
+    """Was every request answered with an expected status?"""
+    for endpoint, facts in evidence.facts.endpoints.items():
+        failed = facts.failed or facts.failed_in_warmup
         if not failed:
             continue
-        causes = ", ".join(f"{cause} x {count}" for cause, count in sorted(facts["causes"].items()))
-        when = f" of {failed + facts['finished']}" if facts["failed"] else " in the warm-up"
-        sample = f"; for example: {facts['errors'][0]}" if facts["errors"] else ""
-        return f"{failed}{when} requests to {endpoint} failed{f' ({causes})' if causes else ''}{sample}"
+        causes = ", ".join(f"{cause} x {count}" for cause, count in sorted(facts.causes.items()))
+        noun = "request" if failed == 1 else "requests"
+        which = f"{failed} {noun} to {endpoint} failed during warm-up"
+        if facts.failed:
+            which = f"{failed} of {failed + facts.finished} requests to {endpoint} failed"
+        example = f"; for example: {facts.errors[0]}" if facts.errors else ""
+        return f"{which}{f' ({causes})' if causes else ''}{example}"
     return None
 
 
 def was_answered(evidence: Evidence) -> str | None:
-    if evidence.main.get("finished", 0):
+    """Was anything answered at all?"""
+    if evidence.main is not None and evidence.main.finished:
         return None
     return f"no request to {evidence.endpoint} was answered while it was measured"
 
 
-def generator_had_room(evidence: Evidence) -> str | None:
-    cores = evidence.facts.get("generator_cpu_cores_max")
+def generator_had_cpu_left(evidence: Evidence) -> str | None:
+    """Was the generator far from its own limit?"""
+    cores = evidence.facts.generator_cpu_cores_max
     if cores is None:
         return "the generator's CPU was not sampled"
-    if cores <= GENERATOR_CORES_MOST:
+    if cores <= MAX_GENERATOR_CORES:
         return None
-    return f"the generator used {cores:.2f} of a core, more than {GENERATOR_CORES_MOST:g}: it may be what was measured"
+    return f"the generator used {cores:.2f} of a core, more than {MAX_GENERATOR_CORES:g}: it may be what was measured"
 
 
 def generator_had_its_core(evidence: Evidence) -> str | None:
-    share = evidence.facts.get("generator_waiting_share_mean")
-    if share is None or share <= GENERATOR_WAITING_MOST:
+    """Did no other program use the generator's core?"""
+    share = evidence.facts.generator_waiting_share_mean
+    if share is None or share <= MAX_GENERATOR_WAITING_SHARE:
         return None
-    return f"the generator waited for a core {share:.0%} of the time, more than {GENERATOR_WAITING_MOST:.0%}"
+    return f"the generator waited for a core {share:.0%} of the time, more than {MAX_GENERATOR_WAITING_SHARE:.0%}"
 
 
-def below_ceiling(evidence: Evidence) -> str | None:
-    law, measured_rps = evidence.bound, evidence.main.get("throughput_rps")
-    if law is None or law.kind != "waiting" or measured_rps is None:
+def below_bound(evidence: Evidence) -> str | None:
+    """Is the throughput possible?"""
+    bound, main = evidence.bound, evidence.main
+    if bound is None or bound.kind != "waiting" or main is None or main.throughput_rps is None:
         return None
-    ceiling_rps = law.max_rps(evidence.load.users, evidence.load.rate_rps)
-    # A Poisson second may bring more than the mean rate: only the station's own bound cannot be beaten.
+    max_rps = bound.max_rps(evidence.load.users, evidence.load.rate_rps)
+    # A Poisson second may bring more than the mean rate: only the station's own bound cannot be exceeded.
     if evidence.load.model == "open":
-        ceiling_rps = law.max_rps()
-    if measured_rps <= ABOVE_CEILING_MOST * ceiling_rps:
+        max_rps = bound.max_rps()
+    if main.throughput_rps <= MAX_BOUND_RATIO * max_rps:
         return None
-    return f"{measured_rps:.0f} req/s is above the ceiling of {ceiling_rps:.0f} req/s: the measurement is wrong"
+    return f"{main.throughput_rps:.0f} req/s is above the bound of {max_rps:.0f} req/s: the measurement is wrong"
 
 
-def obeys_little(evidence: Evidence) -> str | None:
-    users = evidence.load.users
-    endpoints = evidence.facts.get("endpoints", {})
-    means = [
-        endpoints[name]["in_flight_mean"]
-        for name in (evidence.endpoint, *evidence.secondary_endpoints)
-        if name in endpoints
-    ]
-    if users is None or evidence.has_think_time or not means or None in means:
+def obeys_littles_law(evidence: Evidence) -> str | None:
+    """Do throughput and latency account for all users?"""
+    users, endpoints = evidence.load.users, evidence.facts.endpoints
+    names = (evidence.endpoint, *evidence.secondary_endpoints)
+    means = [endpoints[name].in_flight_mean for name in names if name in endpoints]
+    known = [mean for mean in means if mean is not None]
+    if users is None or evidence.has_think_time or not known or len(known) < len(means):
         return None
-    mean = sum(means)
-    if abs(mean / users - 1) <= LITTLE_MOST:
+    mean = sum(known)
+    if abs(mean / users - 1) <= MAX_LITTLE_DEVIATION:
         return None
     return f"Little's law: throughput x latency gives {mean:.1f} users in flight where {users} were looping"
 
 
-def timetable_was_kept(evidence: Evidence) -> str | None:
-    facts = evidence.main
-    dropped, started = facts.get("dropped", 0), facts.get("started", 0)
-    due = dropped + started
-    if evidence.load.model == "closed" or not due or started >= SENT_LEAST * due:
+def arrivals_were_sent(evidence: Evidence) -> str | None:
+    """Was the arrival schedule sent completely?"""
+    main = evidence.main
+    if evidence.load.model == "closed" or main is None:
         return None
-    return f"{dropped} of {due} arrivals were dropped: no connection was free, the server is overloaded at this rate"
+    due = main.dropped + main.started
+    if not due or main.started >= MIN_SENT_SHARE * due:
+        return None
+    return (
+        f"{main.dropped} of {due} arrivals were dropped: no connection was free, the server is overloaded at this rate"
+    )
 
 
-def timetable_was_punctual(evidence: Evidence) -> str | None:
-    lag_ms, response_ms = evidence.main.get("lag_p99_ms"), evidence.main.get("response_p50_ms")
-    if evidence.load.model == "closed" or lag_ms is None:
+def arrivals_were_on_time(evidence: Evidence) -> str | None:
+    """Was the arrival schedule sent on time?"""
+    main = evidence.main
+    if evidence.load.model == "closed" or main is None or main.lag_p99_ms is None:
         return None
-    if lag_ms <= LAG_P99_MOST_MS or (response_ms is not None and lag_ms <= LAG_SHARE_MOST * response_ms):
+    lag_ms, response_ms = main.lag_p99_ms, main.response_p50_ms
+    if lag_ms <= MAX_LAG_P99_MS or (response_ms is not None and lag_ms <= MAX_LAG_SHARE * response_ms):
         return None
-    return f"the generator sent late: lag p99 {lag_ms:.1f} ms, more than {LAG_P99_MOST_MS:g} ms"
+    return f"the generator sent late: lag p99 {lag_ms:.1f} ms, more than {MAX_LAG_P99_MS:g} ms"
 
 
-def fell_quiet(evidence: Evidence) -> str | None:
-    restless = [turn for turn in evidence.facts.get("turns", []) if turn["quiet"] is False]
-    if not restless:
+def turns_drained(evidence: Evidence) -> str | None:
+    """Was every request answered before the next turn?"""
+    not_drained = [turn for turn in evidence.facts.turns if turn.drained is False]
+    if not not_drained:
         return None
-    return f"requests were still unanswered {restless[0]['late_s']:.1f} s after a turn: it disturbed the next one"
+    return f"requests were still unanswered {not_drained[0].drain_s:.1f} s after a turn: they disturbed the next one"
 
 
 CHECKS: tuple[Check, ...] = (
     no_errors,
     was_answered,
-    fell_quiet,
-    measured_whole,
-    generator_had_room,
+    turns_drained,
+    measured_long_enough,
+    generator_had_cpu_left,
     generator_had_its_core,
-    below_ceiling,
-    obeys_little,
-    timetable_was_kept,
-    timetable_was_punctual,
+    below_bound,
+    obeys_littles_law,
+    arrivals_were_sent,
+    arrivals_were_on_time,
 )

@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.model import Load, Scenario, ServerGroup, Trial
+from bench.model import Load, Scenario, ServerGroup
 from bench.model.errors import UsageError
 from bench.planning import catalogue
 from bench.results import layout
+from bench.results.schema import TrialRecord
 from bench.running.campaign import measurement_lock
 from bench.running.cores import cores_for
 from bench.running.group import behaviour_options, lineup_file_of, run_group
@@ -111,7 +112,7 @@ class MeasurementRunner:
         place: RunSlot,
         attended: InteractiveGenerator,
         line: HarnessChannel,
-    ) -> Trial | None:
+    ) -> TrialRecord | None:
         cores = cores_for(scenario.parallel)
 
         def watch(phase: str) -> None:
@@ -135,10 +136,9 @@ class MeasurementRunner:
         return None if attended.unwanted.is_set() else trial
 
 
-def _row(trial: Trial, place: RunSlot) -> dict[str, Any]:
+def _row(trial: TrialRecord, place: RunSlot) -> dict[str, Any]:
     """A row of the tab "Runs"; its percentiles come when it is analysed."""
-    endpoints = trial.facts.get("endpoints")
-    asked: dict[str, Any] = endpoints if isinstance(endpoints, dict) else {}
+    endpoints = trial.facts.endpoints if trial.facts else {}
     return {
         "id": trial_id(place.run, trial.scenario, trial.variant, place.round),
         "at_unix_s": time.time(),
@@ -150,7 +150,7 @@ def _row(trial: Trial, place: RunSlot) -> dict[str, Any]:
         "status": trial.status,
         "reasons": list(trial.reasons),
         "log_tail": trial.log_tail,
-        "endpoints": {name: {"throughput_rps": facts["throughput_rps"]} for name, facts in asked.items()},
+        "endpoints": {name: {"throughput_rps": facts.throughput_rps} for name, facts in endpoints.items()},
     }
 
 

@@ -10,9 +10,10 @@ import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench.model import Load, Scenario, ServerGroup, Trial
+from bench.model import Load, Scenario, ServerGroup
 from bench.planning.catalogue import narrowed
 from bench.planning.schedule import make_plan
+from bench.results.schema import TrialRecord
 from bench.running.run_record import Invocation, update_run
 
 PROFILE = "web"
@@ -61,9 +62,9 @@ class RunRegistry:
                 shutil.rmtree(run, ignore_errors=True)
         return tuple(run for run in self._runs if run.is_dir())
 
-    def enter(self, scenario: Scenario, trial: Trial, place: RunSlot) -> None:
+    def enter(self, scenario: Scenario, trial: TrialRecord, place: RunSlot) -> None:
         """Note a trial that was recorded at ``place``, and declare it in the run's ``run.json``."""
-        kept = self._runs[place.run].setdefault(scenario.name, _Recorded(trial.load))
+        kept = self._runs[place.run].setdefault(scenario.name, _Recorded(Load(trial.load.users, trial.load.rate_rps)))
         statuses = kept.rounds.setdefault(trial.variant, [])
         statuses[place.round - 1 :] = [trial.status]
         self._declare(place.run, scenario, kept)

@@ -44,7 +44,7 @@ def sweep(loads: Loads) -> Figure | None:
     if len(ordered) < 2:
         return None
     variants = ordered[-1][0].scenario.variants
-    rates = {v.name: _points(ordered, v, "throughput_rps", lambda law: law.ceiling_rps) for v in variants}
+    rates = {v.name: _points(ordered, v, "throughput_rps", lambda law: law.max_rps) for v in variants}
     times = {v.name: _points(ordered, v, "latency_p50_ms", _law_ms) for v in variants}
     shown = [variant for variant in variants if len(rates[variant.name]) > 1]
     if not shown:
@@ -86,7 +86,7 @@ def _points(
 
 
 def _law_ms(variant: VariantInfo) -> float | None:
-    return None if variant.law_latency_s is None else 1e3 * variant.law_latency_s
+    return None if variant.min_latency_s is None else 1e3 * variant.min_latency_s
 
 
 def _values(point: Point) -> list[float]:

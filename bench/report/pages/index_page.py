@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -157,9 +158,9 @@ def _left_out(left: IncompleteRound) -> str:
 
 
 def _facts(run: Run, chapters: Sequence[ScenarioReport]) -> Iterable[tuple[str, str]]:
-    for key, value in flat("", run.machine):
+    for key, value in flat("", asdict(run.machine)):
         yield key, value
-    for key, value in flat("git", run.git if isinstance(run.git, dict) else {}):
+    for key, value in flat("git", asdict(run.git) if run.git else {}):
         yield key, value
     versions = {name: version for chapter in chapters for name, version in sorted(chapter.versions.items())}
     yield from flat("packages", versions)

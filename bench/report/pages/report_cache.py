@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from functools import cache
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -131,7 +132,7 @@ def _remove_stale(run: Path, before: dict[str, CacheEntry], after: dict[str, Cac
 def _fingerprint(run: Run, scenario: ScenarioInfo, root: Path) -> str:
     """A digest of everything that a chapter depends on: its files, what it declares, and this code."""
     digest = hashlib.sha256(_code_digest().encode())
-    digest.update(json.dumps([str(root), scenario.declared], sort_keys=True).encode())
+    digest.update(json.dumps([str(root), asdict(scenario.record)], sort_keys=True).encode())
     for path in (path for load in (scenario, *scenario.sweep) for path in trial_files(run, load)):
         content = path.read_bytes()
         digest.update(f"\0{path.relative_to(run.folder)}\0{len(content)}\0".encode("utf-8", "surrogateescape"))

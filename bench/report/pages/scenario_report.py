@@ -77,7 +77,7 @@ def chapter(
         name=scenario.name,
         question=scenario.question,
         seed=scenario.seed,
-        versions={**frames.services, **_packages(scenario.declared.get("packages"))},
+        versions={**frames.services, **scenario.record.packages},
         headline=sentences.headline(frames, summary) if told else "",
         cost=_cost(frames, summary),
         single_round=max((len(frames.rounds(variant.name)) for variant in frames.variants), default=0) == 1,
@@ -92,10 +92,6 @@ def chapter(
         troubles=tuple(trouble for each in loads for trouble in each.troubles),
         left_out=tuple(left for each in loads for left in each.left_out),
     )
-
-
-def _packages(declared: Any) -> dict[str, str]:
-    return {str(name): str(version) for name, version in declared.items()} if isinstance(declared, dict) else {}
 
 
 def _cost(frames: ScenarioTables, summary: Summary) -> float:

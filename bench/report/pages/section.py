@@ -90,7 +90,7 @@ def _measured(frames: ScenarioTables) -> str:
         )
         seconds = formatting.span(f"{shortest:.1f} s", f"{longest:.1f} s")
         said.append(f"{seconds} measured a variant and round")
-    if frames.scenario.declared.get("parallel"):
+    if frames.scenario.record.parallel:
         said.append("the servers had every core, the generator's too")
     profile = f" (profile {formatting.clean(scenario.profile, 40)})" if scenario.profile else ""
     return ", ".join(said) + profile
