@@ -437,13 +437,14 @@ def _trial(run: Path, folder: Path, scenario: str, variant: str, number: int) ->
     where = str(folder.relative_to(run))
     try:
         trial = files.read_record(folder / "trial.json", TrialRecord)
-        files.check_files(folder, trial.files)
         if trial.status != "ok":
+            files.check_files(folder, trial.files)
             reasons = trial.reasons or ("no reason given",)
             return ExcludedTrial(scenario, variant, number, trial.status, reasons, trial.log_tail, where)
         for name in layout.TRIAL_FILES:
             if name not in trial.files:
                 raise files.BrokenFile(f"{folder / name}: not listed in trial.json, though the trial is ok")
+        files.check_files(folder, trial.files)
         return _evidence(folder, trial, telemetry.read_telemetry(folder, dict(trial.files)))
     except files.BrokenFile as error:
         return ExcludedTrial(scenario, variant, number, REFUSED, (str(error).replace(f"{run}/", ""),), "", where)

@@ -166,7 +166,7 @@ def test_one_variant_without_a_law_and_one_round(tmp_path: Path) -> None:
 
 
 def test_nothing_answered_is_said_in_those_words(tmp_path: Path) -> None:
-    way = synthetic.Way("trap", "trap", "time.sleep in async def", synthetic.WAYS[0].law, 0.0003, (60.0, 70.0))
+    way = synthetic.Way("trap", "trap", "time.sleep in async def", synthetic.WAYS[0].bound, 0.0003, (60.0, 70.0))
     synthetic.blocking_run(tmp_path, rounds=1, ways=[way, synthetic.WAYS[1]])
     text = " ".join(Tags(html_of(tmp_path)).text.split())
     assert "0 of 64 answered in 6.4 s" in text

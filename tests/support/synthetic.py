@@ -74,7 +74,7 @@ class Way:
     name: str
     role: str
     summary: str
-    law: UpperBound | None
+    bound: UpperBound | None
     extra_s: float = 0.003
     """What a request costs beyond the law's wait."""
     health_s: tuple[float, float] = (0.002, 0.009)
@@ -102,7 +102,7 @@ def write_run(run: Path, scenarios: Mapping[str, Mapping[str, Any]], **more: Any
         "name": run.name,
         "created_unix_s": UNIX_MINUS_PERF_S,
         "command": "python -m bench run blocking --seed 7",
-        "machine": {"cpu_model": "A synthetic processor", "cores": 2, "python": "3.13.1"},
+        "machine": {"cpu": {"model": "A synthetic processor", "cores_usable": 2}, "python": {"version": "3.13.1"}},
         "git": {"revision": "0123456789abcdef", "dirty": False},
         "scenarios": dict(scenarios),
     }
@@ -115,7 +115,8 @@ def scenario(ways: Sequence[Way], **more: Any) -> dict[str, Any]:
     declared = {
         "question": "What does one blocking call in async def cost everybody else?",
         "path": "/report",
-        "load": {"users": USERS, "rate_rps": None, "name": f"users-{USERS}"},
+        "endpoint": "GET /report",
+        "load": load_record(f"users-{USERS}"),
         "seed": 7,
         "rounds": 2,
         "measure_s": 3.0,
@@ -123,6 +124,14 @@ def scenario(ways: Sequence[Way], **more: Any) -> dict[str, Any]:
         "variants": [_variant(way) for way in ways],
     }
     return declared | more
+
+
+def load_record(name: str) -> dict[str, Any]:
+    """A load as the files have it, from its name: ``users-32``, ``rate-500``."""
+    kind, _, amount = name.partition("-")
+    is_open = kind == "rate"
+    users, rate_rps = (None, float(amount)) if is_open else (int(amount), None)
+    return {"name": name, "model": "open" if is_open else "closed", "users": users, "rate_rps": rate_rps}
 
 
 def write_trial(
@@ -156,26 +165,29 @@ def write_trial(
         "scenario": scenario_name,
         "variant": variant,
         "round": number,
-        "load": {"users": USERS, "rate_rps": None, "name": load},
-        "lineup": f"{load}-round-{number}-lineup-1",
+        "load": load_record(load),
+        "group": f"{load}-round-{number}-group-1",
         "position": 1,
         "status": status,
         "reasons": [],
         "log_tail": "",
-        "turns": list(turns),
         "clock": {"perf_counter_s": 0.0, "unix_s": UNIX_MINUS_PERF_S},
+        "timings": {},
+        "pids": {},
         "cores": {"server": [0], "generator": [1]},
-        "facts": {"endpoints": {}, "generator_cpu_cores_max": 0.25},
+        "port": 8000,
+        "services": {},
+        "facts": {"turns": list(turns), "endpoints": {}, "generator_cpu_cores_max": 0.25},
         "files": files.file_sizes(folder),
     }
     files.write_json(folder / "trial.json", content | more)
     return folder
 
 
-def turn(start_s: float, warm_until_s: float, end_s: float, rotation: int = 1) -> dict[str, Any]:
+def turn(start_s: float, warm_until_s: float, end_s: float, pass_number: int = 1) -> dict[str, Any]:
     """One entry of trial.json's turns."""
     edges = {"start_s": start_s, "warm_until_s": warm_until_s, "end_s": end_s}
-    return {"rotation": rotation, **edges, "quiet": True, "late_s": 0.0}
+    return {"pass_number": pass_number, **edges, "drained": True, "drain_s": 0.0}
 
 
 def counts_csv(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -274,7 +286,7 @@ def troubled_run(run: Path, reason: str = "the app raised ImportError", log_tail
 
 def simulate_trial(run: Path, name: str, way: Way, number: int, draws: random.Random) -> Path:
     """A warm-up, then a measured part of at least four latencies; a closed loop of users beside a health prober."""
-    latency_s = way.law.min_latency_s(USERS) if way.law else WAIT_S
+    latency_s = way.bound.min_latency_s(USERS) if way.bound else WAIT_S
     start_s = 1000.0 * number
     warm_until_s = start_s + max(1.0, 2 * latency_s)
     end_s = warm_until_s + max(3.0, 4 * latency_s)
@@ -304,13 +316,13 @@ MANY = (
 )
 
 
-def turns_run(run: Path, ways: Sequence[Way] = MANY, rotations: int = 8) -> Path:
-    """One round whose variants take turns: one turn of warm-up, then ``rotations`` of 0.5 s, 0.1 s of it warm-up."""
+def turns_run(run: Path, ways: Sequence[Way] = MANY, passes: int = 8) -> Path:
+    """One round whose variants take turns: one turn of warm-up, then ``passes`` of 0.5 s, 0.1 s of it warm-up."""
     write_run(run, {"blocking": scenario(ways, rounds=1, question="What do these cost?")})
     for place, way in enumerate(ways):
         draws = random.Random(f"turns/{way.name}")
-        starts = [100 + 0.55 * (rotation * len(ways) + place) for rotation in range(rotations + 1)]
-        turns = [turn(at, at + (0.1 if i else 0.5), at + 0.5, rotation=i) for i, at in enumerate(starts)]
+        starts = [100 + 0.55 * (number * len(ways) + place) for number in range(passes + 1)]
+        turns = [turn(at, at + (0.1 if i else 0.5), at + 0.5, pass_number=i) for i, at in enumerate(starts)]
         histograms = [part for one in turns for part in _of_turn(way, one, draws)]
         counts = [
             {"start_s": t["warm_until_s"], "end_s": t["end_s"], "endpoint": ENDPOINT, "measured": 1, "finished": 200}
@@ -381,20 +393,20 @@ def _watch(way: Way, load: Sequence[tuple[float, float]], draws: random.Random) 
 
 
 def _variant(way: Way) -> dict[str, Any]:
-    law = way.law and {
-        "formula": way.law.formula,
-        "service_s": way.law.service_s,
-        "servers": None if way.law.places == float("inf") else way.law.places,
-        "kind": way.law.kind,
-        "ceiling_rps": way.law.max_rps(USERS),
-        "latency_s": way.law.min_latency_s(USERS),
+    bound = way.bound and {
+        "formula": way.bound.formula,
+        "service_s": way.bound.service_s,
+        "places": None if way.bound.places == float("inf") else way.bound.places,
+        "kind": way.bound.kind,
+        "max_rps": way.bound.max_rps(USERS),
+        "min_latency_s": way.bound.min_latency_s(USERS),
     }
-    described = {"name": way.name, "role": way.role, "summary": way.summary, "law": law, "workers": 1}
+    described = {"name": way.name, "role": way.role, "summary": way.summary, "bound": bound, "workers": 1}
     return described | {"file": f"apps/blocking/{way.name}.py", "source": way.source}
 
 
 def _users(way: Way, start_s: float, end_s: float, speed: float, draws: random.Random) -> list[Request]:
-    latency_s = way.law.min_latency_s(USERS) if way.law else WAIT_S
+    latency_s = way.bound.min_latency_s(USERS) if way.bound else WAIT_S
     requests = []
     for _ in range(USERS):
         now_s = start_s + draws.random() * latency_s

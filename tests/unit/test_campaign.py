@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 from harness import ROOT, UGLY
+from records import trial_record
 
-from bench.model import Load, Plan, Round, Scenario, ServerGroup, Status, Trial, Variant
+from bench.model import Load, Plan, Round, Scenario, ServerGroup, Status, Variant
 from bench.model.bounds import awaited, blocked_loop
 from bench.model.errors import UsageError
 from bench.planning.schedule import make_plan
 from bench.results import files, layout, schema
-from bench.results.schema import MachineRecord
+from bench.results.schema import MachineRecord, TrialRecord
 from bench.running import run_record
 from bench.running.campaign import Outcome, measurement_lock, round_is_complete, run_campaign
 from bench.running.run_record import Invocation, open_run, seed_of
@@ -57,7 +58,7 @@ class Fake:
     crash: Callable[[ServerGroup], BaseException | None] = lambda _: None
     lineups: list[ServerGroup] = field(default_factory=list)
 
-    def __call__(self, lineup: ServerGroup, phase: Callable[[str], None]) -> list[Trial]:
+    def __call__(self, lineup: ServerGroup, phase: Callable[[str], None]) -> list[TrialRecord]:
         phase("loading")
         self.lineups.append(lineup)
         if error := self.crash(lineup):
@@ -68,9 +69,9 @@ class Fake:
             folder = trial_folder(self.run, name, lineup.round, lineup.load)
             for file in layout.TRIAL_FILES:
                 files.write_text(folder / file, f"{name} {lineup.round}")
-            content = {"schema": schema.SCHEMA, "status": status, "files": files.file_sizes(folder)}
-            files.write_json(folder / "trial.json", content)
-            trials.append(Trial(lineup.scenario, name, lineup.round, lineup.load, status))
+            trial = trial_record(lineup.scenario, name, lineup.round, lineup.load, status)
+            files.write_record(folder / "trial.json", replace(trial, files=files.file_sizes(folder)))
+            trials.append(trial)
         return trials
 
     @property
@@ -94,7 +95,7 @@ class Notes:
     def phase(self, word: str) -> None:
         self.said.append(("phase", word))
 
-    def measured(self, lineup: ServerGroup, trials: list[Trial]) -> None:
+    def measured(self, lineup: ServerGroup, trials: list[TrialRecord]) -> None:
         self.said.append(("measured", lineup.name, [trial.variant for trial in trials]))
 
 

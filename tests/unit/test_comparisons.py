@@ -45,11 +45,11 @@ def rated_run(
     ways = [synthetic.Way(name, (roles or {}).get(name, "fix"), f"way {name}", None) for name in rates]
     declared = synthetic.scenario(ways, rounds=rounds, claims=[asdict(claim) for claim in claims])
     for variant in declared["variants"]:
-        variant["twin"] = (twins or {}).get(variant["name"], "")
+        variant["control_of"] = (twins or {}).get(variant["name"], "")
     synthetic.write_run(run, {"blocking": declared})
     for name, each in rates.items():
         for number, turns in enumerate(each, start=1):
-            more: dict[str, Any] = {"lineup": (lineups or {}).get(name, "together")}
+            more: dict[str, Any] = {"group": (lineups or {}).get(name, "together")}
             status = (statuses or {}).get((name, number), "ok")
             if status != "ok":
                 more |= {"status": status, "reasons": ["it went wrong"]}

@@ -54,7 +54,7 @@ def checkup(run: Path, endpoints: Sequence[Endpoint], **declared: Any) -> Doctor
 
 def written(run: Path, endpoints: Sequence[Endpoint], **declared: Any) -> Path:
     """The doctor's run on disk."""
-    variant = {"name": "app", "role": "baseline", "summary": "shop.main:app", "law": None, "workers": 1}
+    variant = {"name": "app", "role": "baseline", "summary": "shop.main:app", "bound": None, "workers": 1}
     names = {f"{number:02d}-x": each for number, each in enumerate(endpoints, start=1)}
     alone = {"users": 1, "rate_rps": None, "name": "users-1"}
     made = {"alone": scenario((), rounds=1, endpoint=PROBER, variants=[variant], load=alone)}

@@ -53,7 +53,7 @@ def test_values_are_within_a_thousandth() -> None:
 
 def test_warm_up_is_cut_by_the_turns(tmp_path: Path) -> None:
     """Two turns: the first all warm-up, the second warm until 103. Only what lies after counts."""
-    turns = [synthetic.turn(100, 101, 101, rotation=0), synthetic.turn(102, 103, 105)]
+    turns = [synthetic.turn(100, 101, 101, pass_number=0), synthetic.turn(102, 103, 105)]
     lines = [
         Histogram(ENDPOINT, "service", 100, 1, {10: 1}),
         Histogram(ENDPOINT, "service", 102, 1, {20: 1}),
@@ -164,10 +164,15 @@ def tampered(run: Path, name: str, old: str, new: str) -> ScenarioTables:
         ("counts.csv", ",0,0,0\n", ",0,0\n", "counts.csv: not readable"),
         ("counts.csv", "GET /", "GET \n/", "counts.csv: not readable"),
         ("trial.json", '"schema": 2', '"schema": 99', "schema 99"),
-        ("trial.json", '"ok"', '"splendid"', "status 'splendid'"),
-        ("trial.json", "warm_until_s", "warm_s", "turns: KeyError"),
+        ("trial.json", '"ok"', '"splendid"', "status: Input should be"),
+        ("trial.json", "warm_until_s", "warm_s", "facts.turns.0.warm_until_s: Field required"),
         ("trial.json", '"counts.csv"', '"others.csv"', "counts.csv: not listed"),
-        ("trial.json", '"generator_cpu_cores_max": 0.25', '"generator_cpu_cores_max": "many"', "facts: ValueError"),
+        (
+            "trial.json",
+            '"generator_cpu_cores_max": 0.25',
+            '"generator_cpu_cores_max": "many"',
+            "facts.generator_cpu_cores_max: Input should be a valid number",
+        ),
     ],
 )
 def test_content_that_is_not_the_contracts_refuses_the_trial(
