@@ -11,13 +11,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from bench.doctor.page import draw_checkup
 from rich.console import Console
-from synthetic import Histogram, beats, scenario, turn, write_run, write_trial
+from synthetic import Histogram, beats, load_record, scenario, turn, write_run, write_trial
 
 from bench.analysis.tables import read_run
-from bench.doctor.findings import DoctorReport, examine
-from bench.doctor.remedies import remedies, stand_in
+from bench.doctor.findings import DoctorReport, doctor_report
+from bench.doctor.findings_page import draw_doctor_run
+from bench.doctor.remedies import Cause, async_replacement, remedies
 from bench.results import files
 
 WARM_S, BEGIN_S, END_S = 100.0, 101.0, 104.0
@@ -48,15 +48,15 @@ class Endpoint:
     prober_us: int = 1_000
 
 
-def checkup(run: Path, endpoints: Sequence[Endpoint], **declared: Any) -> DoctorReport:
-    return examine(read_run(written(run, endpoints, **declared)))
+def report_of(run: Path, endpoints: Sequence[Endpoint], **declared: Any) -> DoctorReport:
+    return doctor_report(read_run(written(run, endpoints, **declared)))
 
 
 def written(run: Path, endpoints: Sequence[Endpoint], **declared: Any) -> Path:
     """The doctor's run on disk."""
     variant = {"name": "app", "role": "baseline", "summary": "shop.main:app", "bound": None, "workers": 1}
     names = {f"{number:02d}-x": each for number, each in enumerate(endpoints, start=1)}
-    alone = {"users": 1, "rate_rps": None, "name": "users-1"}
+    alone = load_record("users-1")
     made = {"alone": scenario((), rounds=1, endpoint=PROBER, variants=[variant], load=alone)}
     made |= {name: scenario((), rounds=1, endpoint=each.name, variants=[variant]) for name, each in names.items()}
     doctor = {
@@ -65,12 +65,12 @@ def written(run: Path, endpoints: Sequence[Endpoint], **declared: Any) -> Path:
         "uvicorn": "0.54.0",
         "watched": True,
         "users": USERS,
-        "prober": "GET /ping",
+        "health_probe": "GET /ping",
         "endpoints": [
             {"scenario": name, "endpoint": each.name, "path": "/x", "alone_s": 0.05} for name, each in names.items()
         ],
-        "left_out": [],
-        "places": [],
+        "skipped": [],
+        "functions": [],
         "start_up": {"ready_s": 1.0, "stalls": []},
         "excerpts": [],
     }
@@ -120,10 +120,10 @@ def fine(number: int = 1) -> Endpoint:
 
 
 def test_one_line_is_one_finding_however_many_endpoints_it_holds_up(tmp_path: Path) -> None:
-    found = checkup(tmp_path, [Endpoint("GET /a", (Held(0.5),)), Endpoint("GET /b", (Held(0.9),)), fine(1), fine(2)])
+    found = report_of(tmp_path, [Endpoint("GET /a", (Held(0.5),)), Endpoint("GET /b", (Held(0.9),)), fine(1), fine(2)])
     (finding,) = found.findings
-    assert finding.place is not None
-    assert (finding.place.where, finding.endpoints) == ("shop/main.py:7", ("GET /b", "GET /a"))
+    assert finding.location is not None
+    assert (finding.location.where, finding.endpoints) == ("shop/main.py:7", ("GET /b", "GET /a"))
     assert finding.share == pytest.approx(0.9, abs=0.02)
     assert not finding.everywhere
 
@@ -132,24 +132,24 @@ def test_a_line_in_every_endpoint_accuses_none_of_them(tmp_path: Path) -> None:
     shared = Held(0.6, line=3, function="audit")
     own = Held(0.35, line=20)
     endpoints = [Endpoint("GET /a", (shared, own)), *(Endpoint(f"GET /{i}", (shared,)) for i in range(3))]
-    drawn = draw_checkup(written(tmp_path, endpoints))
-    first, second = drawn.checkup.findings
+    drawn = draw_doctor_run(written(tmp_path, endpoints))
+    first, second = drawn.report.findings
     assert (first.everywhere, len(first.endpoints)) == (True, 4)
     assert (second.everywhere, second.endpoints) == (False, ("GET /a",))
     content = json.loads((tmp_path / "doctor.json").read_text())
-    assert [each["endpoint"] for each in content["endpoints"] if each["accused"]] == ["GET /a"]
+    assert [each["endpoint"] for each in content["endpoints"] if each["blamed"]] == ["GET /a"]
 
 
 def test_lines_of_one_function_add_up_and_the_worst_stands_for_it(tmp_path: Path) -> None:
     shares = {11: 0.07, 12: 0.07, 13: 0.09}
     lines = tuple(Held(share, line=number, function="score", callee="") for number, share in shares.items())
-    (finding,) = checkup(tmp_path, [Endpoint("GET /a", lines), fine()]).findings
-    assert finding.place is not None
-    assert (finding.place.line, finding.share) == (13, pytest.approx(0.23, abs=0.02))
+    (finding,) = report_of(tmp_path, [Endpoint("GET /a", lines), fine()]).findings
+    assert finding.location is not None
+    assert (finding.location.line, finding.share) == (13, pytest.approx(0.23, abs=0.02))
 
 
 def test_a_line_that_is_held_now_and_then_is_not_accused(tmp_path: Path) -> None:
-    assert checkup(tmp_path, [Endpoint("GET /a", (Held(0.04),)), fine()]).findings == ()
+    assert report_of(tmp_path, [Endpoint("GET /a", (Held(0.04),)), fine()]).findings == ()
 
 
 def test_many_small_computations_are_a_busy_server_and_long_ones_a_blocked_loop(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_many_small_computations_are_a_busy_server_and_long_ones_a_blocked_loop(
     busy = Endpoint("GET /busy", held, cores=0.95, rps=500.0)
     threads = Endpoint("GET /threads", (Held(0.5, kind="gil", callee="x.y"),), cores=0.95, rps=500.0)
     long = Endpoint("GET /long", (Held(0.9, line=9, function="score", callee=""),), cores=0.95, rps=20.0)
-    found = checkup(tmp_path, [busy, threads, long, fine()])
+    found = report_of(tmp_path, [busy, threads, long, fine()])
     categories = [verdict.category for verdict in found.verdicts]
     assert categories == ["CPU-bound", "CPU-bound", "loop blocked", "waiting on others"]
     (finding,) = found.findings
@@ -168,40 +168,40 @@ def test_many_small_computations_are_a_busy_server_and_long_ones_a_blocked_loop(
 
 def test_nobodys_line_is_a_finding_of_its_endpoint(tmp_path: Path) -> None:
     stranger = Held(0.9, line=0, file="", function="", callee="fastapi.encoders.jsonable_encoder")
-    (finding,) = checkup(tmp_path, [Endpoint("GET /a", (stranger,), cores=0.9, rps=10.0), fine()]).findings
-    assert (finding.place, finding.endpoints) == (None, ("GET /a",))
-    assert finding.worst.top == "fastapi.encoders.jsonable_encoder"
+    (finding,) = report_of(tmp_path, [Endpoint("GET /a", (stranger,), cores=0.9, rps=10.0), fine()]).findings
+    assert (finding.location, finding.endpoints) == (None, ("GET /a",))
+    assert finding.worst.top_callee == "fastapi.encoders.jsonable_encoder"
 
 
 def test_the_gain_is_the_laws_but_no_more_than_any_endpoint_here_reached(tmp_path: Path) -> None:
     blocked = Endpoint("GET /a", (Held(0.97),))
-    (finding,) = checkup(tmp_path / "law", [blocked, Endpoint("GET /b", rps=5000.0)]).findings
+    (finding,) = report_of(tmp_path / "law", [blocked, Endpoint("GET /b", rps=5000.0)]).findings
     assert finding.gain is not None
-    assert (finding.gain.formula, finding.gain.ceiling_rps) == ("min(N, 40)/S", pytest.approx(32 / 0.05))
-    (finding,) = checkup(tmp_path / "cap", [blocked, Endpoint("GET /b", rps=100.0)]).findings
+    assert (finding.gain.formula, finding.gain.max_rps) == ("min(N, 40)/S", pytest.approx(32 / 0.05))
+    (finding,) = report_of(tmp_path / "cap", [blocked, Endpoint("GET /b", rps=100.0)]).findings
     assert finding.gain is not None
-    assert (finding.gain.capped, finding.gain.ceiling_rps) == (True, pytest.approx(100.0))
+    assert (finding.gain.capped, finding.gain.max_rps) == (True, pytest.approx(100.0))
 
 
 def test_roles_come_from_the_inspection_and_excerpts_with_the_run(tmp_path: Path) -> None:
     known = {"role": "dependency", "name": "user", "file": "shop/main.py", "first": 5, "last": 9, "awaits": True}
     excerpt = {"file": "shop/main.py", "line": 7, "first": 6, "text": ["async def user():", "    time.sleep(1)"]}
-    found = checkup(tmp_path, [Endpoint("GET /a", (Held(0.9),)), fine()], places=[known], excerpts=[excerpt])
-    place = found.findings[0].place
-    assert place is not None
-    assert (place.role, place.awaits, place.excerpt[1]) == ("dependency", True, "    time.sleep(1)")
+    found = report_of(tmp_path, [Endpoint("GET /a", (Held(0.9),)), fine()], functions=[known], excerpts=[excerpt])
+    location = found.findings[0].location
+    assert location is not None
+    assert (location.role, location.awaits, location.excerpt[1]) == ("dependency", True, "    time.sleep(1)")
 
 
 def test_an_invalid_trial_is_told_and_accuses_nobody(tmp_path: Path) -> None:
-    found = checkup(tmp_path, [Endpoint("GET /a", (Held(0.9),), status="invalid"), fine()])
+    found = report_of(tmp_path, [Endpoint("GET /a", (Held(0.9),), status="invalid"), fine()])
     assert found.findings == ()
-    assert found.verdicts[0].troubles == ("the generator waited for a core",)
+    assert found.verdicts[0].problems == ("the generator waited for a core",)
     assert not found.verdicts[0].measured
 
 
 def test_failing_names_findings_and_endpoints_without_one(tmp_path: Path) -> None:
     busy = Endpoint("GET /busy", cores=0.95, rps=500.0)
-    found = checkup(tmp_path, [Endpoint("GET /a", (Held(0.9),)), busy])
+    found = report_of(tmp_path, [Endpoint("GET /a", (Held(0.9),)), busy])
     assert found.failing(["loop-blocked"]) == ("loop blocked: shop/main.py:7",)
     assert found.failing(["cpu-bound"]) == ("CPU-bound: GET /busy",)
     assert found.failing(["gil-bound"]) == ()
@@ -210,7 +210,7 @@ def test_failing_names_findings_and_endpoints_without_one(tmp_path: Path) -> Non
 def test_a_run_of_another_kind_is_refused(tmp_path: Path) -> None:
     write_run(tmp_path, {})
     with pytest.raises(files.BrokenFile, match="not a run of the doctor"):
-        examine(read_run(tmp_path))
+        doctor_report(read_run(tmp_path))
 
 
 # Remedies
@@ -230,7 +230,7 @@ def test_a_run_of_another_kind_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_awaited_in_place_of_a_call(callee: str, instead: str) -> None:
-    assert stand_in(callee) == instead
+    assert async_replacement(callee) == instead
 
 
 @pytest.mark.parametrize(
@@ -238,12 +238,12 @@ def test_what_is_awaited_in_place_of_a_call(callee: str, instead: str) -> None:
     [
         ("endpoint", True, "drop `async` from the endpoint `f`"),
         ("dependency", True, "drop `async` from the dependency `f`"),
-        ("middleware", True, "middleware has to stay `async`"),
+        ("middleware", True, "Middleware has to stay `async`"),
         ("", None, "as a background task, drop `async`"),
     ],
 )
 def test_how_a_call_gets_off_the_loop_depends_on_whose_it_is(role: str, awaits: bool | None, says: str) -> None:
-    found = remedies("loop blocked", callee="x.y", role=role, function="f", awaits=awaits, computes=False)
+    found = remedies(Cause("loop blocked", callee="x.y", role=role, function="f", awaits=awaits))
     assert says in found[-1]
     assert "`await run_in_threadpool(x.y, ...)`" in found[-1]
 
@@ -258,11 +258,11 @@ def test_hostile_names_stay_harmless_everywhere(tmp_path: Path) -> None:
     excerpt = {"file": held.file, "line": 7, "first": 7, "text": ["<script>alert(2)</script>\x00"]}
     declared = {
         "app": HOSTILE,
-        "prober": HOSTILE,
+        "health_probe": HOSTILE,
         "excerpts": [excerpt],
-        "left_out": [{"name": HOSTILE, "reason": HOSTILE}],
+        "skipped": [{"name": HOSTILE, "reason": HOSTILE}],
     }
-    drawn = draw_checkup(written(tmp_path, [Endpoint("GET /" + HOSTILE, (held,)), fine()], **declared))
+    drawn = draw_doctor_run(written(tmp_path, [Endpoint("GET /" + HOSTILE, (held,)), fine()], **declared))
     page = drawn.page.read_text()
     for tag in ("<script", "<img", "<b>f", "\u202e", "\x1b", "\x00"):
         assert tag not in page

@@ -209,7 +209,7 @@ def written(tmp_path: Path) -> Path:
     for number, (start_s, end_s) in enumerate(pairwise(edges_s)):
         rows = []
         for endpoint in ENDPOINTS:
-            row = _row(started=5, status=1, timeout=2, dropped=3, unfinished=1, drained=1, reconnects=7)
+            row = _row(started=5, status=1, timeout=2, dropped=3, unfinished=1, completed_late=1, reconnects=7)
             row.endpoint = endpoint
             rows.append(row)
         writer.interval(start_s, end_s, number > 0, rows)

@@ -9,11 +9,14 @@ from pathlib import Path
 import load_world  # noqa: F401  # lets Locust be imported without patching this process
 import pytest
 from harness import UGLY
+from records import trial_record
 
 from bench.analysis.tables import read_run
-from bench.model import Load, Status, Trial
+from bench.model import Load, Status
 from bench.planning import catalogue
 from bench.results import schema
+from bench.results.schema import MachineRecord
+from bench.running.run_record import Invocation
 from bench.web.in_locust.form import DURATION_MOST_S, BadForm, MeasurementRequest, read
 from bench.web.in_locust.live_telemetry import LiveTelemetry, Tail
 from bench.web.run_registry import RunRegistry, RunSlot, one_turn
@@ -25,13 +28,13 @@ CHOICES = {"blocking/awaited": None, "jobs/celery": 20.0}
 
 @pytest.fixture
 def book(tmp_path: Path) -> RunRegistry:
-    return RunRegistry(tmp_path / "first", 1, 1.0, {"machine": {"cpu": "made up"}, "git": None}, "nox -s web")
+    return RunRegistry(tmp_path / "first", 1, 1.0, Invocation("web", lambda *_: "nox -s web", MachineRecord(), None))
 
 
 def entered(book: RunRegistry, variant: str, load: Load = LOAD, status: Status = "ok") -> RunSlot:
     place = book.place(SCENARIO, load, variant)
     scenario = catalogue.load(SCENARIO, UGLY)
-    book.enter(scenario, Trial(SCENARIO, variant, place.round, load, status), place)
+    book.enter(scenario, trial_record(SCENARIO, variant, place.round, load, status), place)
     return place
 
 
