@@ -140,7 +140,7 @@ def test_a_server_that_runs_is_measured_without_a_probe_and_left_alone(
     content = json.loads((tmp_path / "r" / "doctor.json").read_text())
     blocked, fine = content["endpoints"]
     assert (blocked["endpoint"], fine["endpoint"]) == ("GET /report", "GET /ping")
-    assert blocked["prober_p50_ms"] > 20, done.stdout
+    assert blocked["health_p50_ms"] > 20, done.stdout
     assert [each["category"] for each in content["endpoints"]] == ["", ""]
     assert content["findings"] == []
     assert "not known without the probe" in content["headline"]

@@ -12,10 +12,11 @@ import psutil
 import pytest
 from harness import UGLY, bench, lives, reasons, trial, trial_folder
 
-from bench.model import Load, Scenario, ServerGroup, Sidecar, Trial, Turn, Variant
+from bench.model import Load, Scenario, ServerGroup, Sidecar, Turn, Variant
 from bench.planning import catalogue
 from bench.planning.schedule import make_plan
 from bench.results import layout
+from bench.results.schema import TrialRecord
 from bench.running import group, probe_setup, serving
 
 
@@ -33,7 +34,7 @@ def short(scenario: Scenario, *variants: str) -> ServerGroup:
     return ServerGroup(scenario.name, 1, 1, variants, Load(users=2), turns, seed=1)
 
 
-def measured(scenario: Scenario, made: ServerGroup, run: Path) -> dict[str, Trial]:
+def measured(scenario: Scenario, made: ServerGroup, run: Path) -> dict[str, TrialRecord]:
     return {one.variant: one for one in group.run_group(scenario, made, run)}
 
 
@@ -73,7 +74,7 @@ def test_an_app_that_does_not_come_up_has_failed(starting: Path, variant: str, r
     assert (record["status"], record["reasons"]) == ("failed", [reason])
     assert log in record["log_tail"]
     assert record["log_tail"] in (trial_folder(starting, "ugly_start", variant) / "server.log").read_text()
-    assert record["turns"] == []
+    assert record["facts"] is None
     assert not set(layout.TRIAL_FILES) & set(record["files"])  # at most what the probe saw until then
 
 
@@ -81,7 +82,7 @@ def test_the_one_beside_them_is_measured_all_the_same(starting: Path) -> None:
     record = trial(starting, "ugly_start", "fine")
     assert reasons(record) == []
     assert record["facts"]["endpoints"]["GET /report"]["finished"] > 10
-    assert [turn["rotation"] for turn in record["turns"]] == [0, 1, 2]
+    assert [turn["pass_number"] for turn in record["facts"]["turns"]] == [0, 1, 2]
 
 
 # Apps that come up and misbehave
@@ -131,7 +132,10 @@ def test_requests_that_are_never_answered_are_unfinished(running: Running) -> No
     report = record["facts"]["endpoints"]["GET /report"]
     assert (report["finished"], report["failed"]) == (0, 0)
     assert report["unfinished"] == 4  # each of the four users left one
-    assert [turn["quiet"] for turn in record["turns"]] == [False, False]  # in the warm-up and in one turn: the last
+    assert [turn["drained"] for turn in record["facts"]["turns"]] == [
+        False,
+        False,
+    ]  # in the warm-up and in one turn: the last
 
 
 def test_the_well_behaved_one_is_measured_all_the_same(running: Running) -> None:
@@ -260,7 +264,7 @@ def test_the_load_waits_for_all_workers(tmp_path: Path) -> None:
     (found,) = group.run_group(scenario, short(scenario, "late"), run)
     assert found.status != "failed", found.reasons
     folder = trial_folder(run, "late", "late")
-    begun_s = trial(run, "late", "late")["turns"][0]["start_s"]
+    begun_s = trial(run, "late", "late")["facts"]["turns"][0]["start_s"]
     firsts = [float(file.read_text().splitlines()[1].split(",")[0]) for file in folder.glob("server-*.csv")]
     assert len(firsts) == 2
     assert max(firsts) < begun_s + 1.0, "a file's first row comes a beat after the file; the second worker is 2 s late"

@@ -52,18 +52,18 @@ class Visit:
     def lines(self) -> dict[str, list[str]]:
         """Endpoints by the line that is blamed; an empty line where none is."""
         return {
-            f"{f['place']['file']}:{f['place']['line']}" if f["place"] else "": f["endpoints"]
+            f"{f['location']['file']}:{f['location']['line']}" if f["location"] else "": f["endpoints"]
             for f in self.content["findings"]
         }
 
     @property
     def accused(self) -> set[str]:
-        return {each["endpoint"] for each in self.content["endpoints"] if each["accused"]}
+        return {each["endpoint"] for each in self.content["endpoints"] if each["blamed"]}
 
     @property
     def troubles(self) -> list[str]:
         """Why endpoints could not be measured, but for what only says that this machine was busy."""
-        reasons = [reason for each in self.content["endpoints"] for reason in each["troubles"]]
+        reasons = [reason for each in self.content["endpoints"] for reason in each["problems"]]
         return [reason for reason in reasons if not reason.startswith(BUSY_MACHINE)]
 
 
@@ -106,7 +106,7 @@ def test_every_sin_is_named_to_the_line_and_nobody_else_is_accused(clinic: Visit
 
 def test_a_finding_says_whose_line_it_is_and_what_helps(clinic: Visit) -> None:
     found = {finding["endpoints"][0]: finding for finding in clinic.content["findings"]}
-    roles = {name: finding["place"]["role"] for name, finding in found.items()}
+    roles = {name: finding["location"]["role"] for name, finding in found.items()}
     assert roles == {
         "GET /sick/profile": "dependency",
         "GET /sick/audited": "middleware",
@@ -125,7 +125,7 @@ def test_a_finding_says_whose_line_it_is_and_what_helps(clinic: Visit) -> None:
 
 
 def test_others_wait_for_the_sinners_and_not_for_the_innocent(clinic: Visit) -> None:
-    prober_ms = {each["endpoint"]: each["prober_p50_ms"] for each in clinic.content["endpoints"]}
+    prober_ms = {each["endpoint"]: each["health_p50_ms"] for each in clinic.content["endpoints"]}
     innocent = [prober_ms[name] for name in ("GET /awaited", "GET /threaded") if prober_ms[name] is not None]
     sinners = [prober_ms[name] for name in clinic.accused]
     assert innocent
@@ -255,20 +255,20 @@ def test_the_app_runs_in_its_own_interpreter(diary: Diary) -> None:
     assert set(interpreters) == {str(diary.visit.run.parent / "own" / "bin" / "python")}
 
 
-def test_what_was_left_out_is_said_with_the_reason(diary: Diary) -> None:
-    left_out = {each["endpoint"]: each["reason"] for each in diary.visit.content["left_out"]}
-    assert left_out.keys() == {
+def test_what_was_skipped_is_said_with_the_reason(diary: Diary) -> None:
+    skipped = {each["name"]: each["reason"] for each in diary.visit.content["skipped"]}
+    assert skipped.keys() == {
         *("GET /one", "POST /notes", "PUT /notes/{number}", "DELETE /notes/{number}", "GET /secret")
     }
-    assert left_out["GET /secret"] == "answered with status 403"
-    assert '--include "POST /notes"' in left_out["POST /notes"]
+    assert skipped["GET /secret"] == "answered with status 403"
+    assert '--include "POST /notes"' in skipped["POST /notes"]
 
 
 def test_a_line_that_holds_up_every_endpoint_is_blamed_once_and_they_are_not(diary: Diary) -> None:
     (finding,) = diary.visit.content["findings"]
     assert f"{finding['place']['file']}:{finding['place']['line']}" == sins("diary.py")["middleware"]
     assert finding["everywhere"]
-    assert finding["place"]["role"] == "middleware"
+    assert finding["location"]["role"] == "middleware"
     assert set(finding["endpoints"]) == {"GET /two", "GET /away", "GET /notes/{number}", "POST /search"}
     assert diary.visit.accused == set()
     assert diary.visit.troubles == []

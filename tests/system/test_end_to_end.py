@@ -131,7 +131,7 @@ def test_a_trial_is_recorded_as_documented(run: Path, variant: str) -> None:
 
 @both
 def test_a_turn_warms_up_and_measures_as_planned(run: Path, variant: str) -> None:
-    (turn,) = trial(run, "blocking", variant)["turns"]
+    (turn,) = trial(run, "blocking", variant)["facts"]["turns"]
     latency_s = WAIT_S if variant == "awaited" else USERS * WAIT_S
     assert turn["warm_until_s"] - turn["start_s"] >= max(1.0, 2 * latency_s)
     assert turn["end_s"] - turn["warm_until_s"] >= max(1.0, 4 * latency_s)
@@ -139,7 +139,7 @@ def test_a_turn_warms_up_and_measures_as_planned(run: Path, variant: str) -> Non
 
 @both
 def test_intervals_are_short_and_cross_no_edge(run: Path, variant: str) -> None:
-    (turn,) = trial(run, "blocking", variant)["turns"]
+    (turn,) = trial(run, "blocking", variant)["facts"]["turns"]
     for row in counts(run, variant):
         assert 0 <= row["end_s"] - row["start_s"] <= 1.5 * schema.INTERVAL_S  # a busy machine may be late
         first, last = ("warm_until_s", "end_s") if row["measured"] else ("start_s", "warm_until_s")
@@ -149,7 +149,7 @@ def test_intervals_are_short_and_cross_no_edge(run: Path, variant: str) -> None:
 
 @both
 def test_intervals_leave_no_gap(run: Path, variant: str) -> None:
-    (turn,) = trial(run, "blocking", variant)["turns"]
+    (turn,) = trial(run, "blocking", variant)["facts"]["turns"]
     for endpoint in (REPORT, HEALTH):
         rows = [row for row in counts(run, variant) if row["endpoint"] == endpoint]
         edges = [turn["start_s"], *(row["start_s"] for row in rows[1:]), turn["end_s"]]
@@ -223,7 +223,7 @@ TIMER_US = 2000
 
 @both
 def test_the_load_balancer_looks_ten_times_a_second(run: Path, variant: str) -> None:
-    (turn,) = trial(run, "blocking", variant)["turns"]
+    (turn,) = trial(run, "blocking", variant)["facts"]["turns"]
     started = total(counts(run, variant), "started", HEALTH)
     seconds = turn["end_s"] - turn["start_s"]
     latest_start_s = USERS * WAIT_S if variant == "blocking_call" else WAIT_S  # the users' starts are staggered
