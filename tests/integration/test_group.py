@@ -169,7 +169,7 @@ def test_the_page_shows_what_failed_and_why(running: Running) -> None:
     ("locustfile", "reason", "log"),
     [
         ("raise RuntimeError('a broken locustfile')", "locust ended with status 1", "a broken locustfile"),
-        ("import sys; print('leaving early'); sys.exit(0)", "locust left no facts of this trial", "leaving early"),
+        ("import sys; print('leaving early'); sys.exit(0)", "Locust reported nothing of this trial", "leaving early"),
         ("import time; print('stuck', flush=True); time.sleep(3600)", "locust did not end within 1 s", "stuck"),
     ],
     ids=["broken", "leaves", "hangs"],
@@ -272,7 +272,7 @@ def test_the_load_waits_for_all_workers(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_never_comes_fails_the_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group, "READY_WITHIN_S", 6.0)
+    monkeypatch.setattr(serving, "READY_DEADLINE_S", 6.0)
     scenario = with_late_workers(tmp_path / "made" / "late", late_s=600)
     (found,) = group.run_group(scenario, short(scenario, "late"), tmp_path / "run")
     assert (found.status, found.reasons) == ("failed", ("1 of 2 workers were ready within 6 s",))
@@ -338,7 +338,8 @@ def test_a_companion_runs_beside_its_server_in_the_same_environment(tmp_path: Pa
 def test_a_companion_that_fails_fails_the_trial_with_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after_s: float, ready: str, reason: str
 ) -> None:
-    monkeypatch.setattr(group, "COMPANION_READY_WITHIN_S", 2.0)
+    for module in (group, serving):
+        monkeypatch.setattr(module, "SIDECAR_DEADLINE_S", 2.0)
     scenario = beside(after_s, 3, ready)
     longer = replace(short(scenario, "fine"), turns=(Turn("fine", 1, warmup_s=0.2, measure_s=2.0),))
     found = measured(scenario, longer, tmp_path)["fine"]
