@@ -96,7 +96,7 @@ def test_the_files_of_the_contract_are_all_there(run: Path) -> None:
         assert names == {"trial.json", "requests.hlog", "counts.csv", "server.log"} | telemetry
         assert record["files"].keys() == {"requests.hlog", "counts.csv"} | telemetry
     logs = {path.name for path in (run / "blocking" / "logs").iterdir()}
-    assert {f"{LOAD}-round-1-lineup-1.locust.log", f"{LOAD}-round-1-lineup-1.json"} <= logs
+    assert {f"{LOAD}-round-1-group-1.locust.log"} <= logs
     assert (run.parent / "latest").resolve() == run.resolve()
     hidden = [path for path in run.rglob("*") if path.name.startswith(".")]
     assert hidden == []
