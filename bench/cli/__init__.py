@@ -263,6 +263,8 @@ def _web_invocation(scenarios: tuple[str, ...]) -> Invocation:
 
 def _doctor_command(request: ScanRequest, seed: int) -> str:
     """Measures again; what only the user knows (files, headers) is left to the user."""
+    from bench.doctor.scan import ScanRequest
+
     app = ["--url", request.app.url] if request.app.url else [request.app.target]
     factory = ["--factory"] if request.app.factory else []
     users = ["--users", str(request.users)] if request.users != ScanRequest.users else []

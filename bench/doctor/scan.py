@@ -111,7 +111,7 @@ def discover(request: ScanRequest) -> Discovery:
     document = request.document or facts.openapi_url
     if document is None and not request.paths:
         raise UsageError(
-            f"{app.target} has switched its OpenAPI document off (openapi_url is None): name its endpoints with --path"
+            f"{app.target} has its OpenAPI document switched off (openapi_url is None): name its endpoints with --path"
         )
     if document is not None and not document.startswith("/"):
         raise UsageError(f"{app.target} has its OpenAPI document at {document}: name its path with --openapi")

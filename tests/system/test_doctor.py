@@ -266,7 +266,7 @@ def test_what_was_skipped_is_said_with_the_reason(diary: Diary) -> None:
 
 def test_a_line_that_holds_up_every_endpoint_is_blamed_once_and_they_are_not(diary: Diary) -> None:
     (finding,) = diary.visit.content["findings"]
-    assert f"{finding['place']['file']}:{finding['place']['line']}" == sins("diary.py")["middleware"]
+    assert f"{finding['location']['file']}:{finding['location']['line']}" == sins("diary.py")["middleware"]
     assert finding["everywhere"]
     assert finding["location"]["role"] == "middleware"
     assert set(finding["endpoints"]) == {"GET /two", "GET /away", "GET /notes/{number}", "POST /search"}
@@ -276,8 +276,9 @@ def test_a_line_that_holds_up_every_endpoint_is_blamed_once_and_they_are_not(dia
 
 def test_who_holds_up_the_start_is_named(diary: Diary) -> None:
     (held,) = diary.visit.content["start_up"]
-    assert f"{held['file']}:{held['line']}" == sins("diary.py")["start-up"]
-    assert held["callee"] == "time.sleep"
+    location = held["location"]
+    assert f"{location['file']}:{location['line']}" == sins("diary.py")["start-up"]
+    assert location["callee"] == "time.sleep"
     assert 0.8 <= held["stalled_s"] <= 3
 
 
@@ -327,7 +328,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("needs:app", ["KeyError: 'SHOP_SECRET'", "needs.py:3", "--env-file"]),
         ("late:app", ["while starting", "KeyError: 'SHOP_SECRET'"]),
         ("off:app", ["OpenAPI", "switched off", "--path"]),
-        ("empty:app", ["nothing that could be measured"]),
+        ("empty:app", ["no operation that can be measured"]),
         ("syntax:app", ["SyntaxError"]),
         ("lacks:app", ["No module named 'no_such_package'", "lacks.py:1"]),
         ("leaves:app", ["SystemExit: not today"]),
