@@ -219,7 +219,7 @@ def _hlog() -> str:
 def _control_messages(seen: set[type]) -> str:
     introduction = (
         "## Control messages\n\n"
-        "Messages between the harness and Locust: JSON objects, one a line, over a socket pair that only Locust inherits.\n"
+        "Messages between the harness and Locust: JSON objects, one a line, over a socket pair. No command sends them yet.\n"
         "`kind` says which message it is. They are not kept on disk.\n"
     )
     messages: list[type] = list(get_args(schema.ControlMessage))
