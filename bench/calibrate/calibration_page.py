@@ -81,7 +81,7 @@ def quote(folder: Path, machine: MachineRecord | Mapping[str, Any]) -> tuple[str
 
 
 def _summary(calibration: Calibration) -> str:
-    """The three figures that limit what a run can detect, as far as they were figures."""
+    """The three figures that limit what a run can detect, as far as they were measured."""
     clauses = list(_clauses(calibration))
     if len(clauses) > 1:
         clauses[-1] = f"and {clauses[-1]}"
@@ -140,7 +140,7 @@ METHODS = {
     "shuffled again when they are used up. Runs of different shuffles share rounds, and pairs of one run share servers, "
     "so the counts say less than those of as many independent runs.",
 }
-"""How each part was figures."""
+"""How each part was measured."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class CalibrationPage:
     headline: str
     summary: str
     verdict: str
-    """``12 of 13 met``; empty if nothing was figures."""
+    """``12 of 13 met``; empty if nothing was measured."""
     targets: tuple[CalibrationTarget, ...]
     charts: tuple[str, ...]
     missing: tuple[str, ...]

@@ -36,7 +36,7 @@ from bench.report.text import formatting
 
 @dataclass(frozen=True)
 class CalibrationTarget:
-    """One row of the table: the target, the figure, and whether it is met. None: not figures."""
+    """One row of the table: the target, the figure, and whether it is met. None: not measured."""
 
     name: str
     target: str
@@ -52,7 +52,7 @@ class CalibrationTarget:
 
 
 def targets(calibration: Calibration) -> list[CalibrationTarget]:
-    """Every target, with the figure that was figures."""
+    """Every target, with the figure that was measured."""
     rows = calibration.generators
     return [
         _at_least(

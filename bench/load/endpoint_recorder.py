@@ -54,7 +54,7 @@ class EndpointRecorder:
         self.area_s = 0.0
         """Seconds in flight within this part of the requests that are not in ``service``: for Little's law."""
         self.answers = 0
-        """AnsweredRequest requests that ``service`` does not hold: the carried ones."""
+        """Answered requests that are not in ``service``: those that began in an earlier part."""
         self.started = 0
         self.counts: Counter[str] = Counter()
         """unfinished, drained, dropped, reconnects"""

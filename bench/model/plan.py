@@ -16,7 +16,7 @@ Status = Literal["ok", "invalid", "failed"]
 class Profile:
     """How long to measure: the number of rounds, and the seconds measured for each variant and round.
 
-    Where a variant is slow, its bound makes the seconds more.
+    A variant with a long predicted latency is measured for longer.
     """
 
     name: str

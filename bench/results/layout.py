@@ -18,7 +18,7 @@ def trial_folder(run: Path, scenario: str, variant: str, load: str, round_number
 
 
 def logs_folder(run: Path, scenario: str) -> Path:
-    """The folder of what is written once a lineup."""
+    """The folder of the files that each group has once: Locust's log and the group's file."""
     return run / scenario / "logs"
 
 

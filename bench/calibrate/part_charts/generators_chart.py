@@ -99,7 +99,7 @@ def _median_rate(calibration: Calibration, name: str) -> float:
 
 
 def _dots(axes: Axes, row: int, values: Sequence[float], ours: bool, text: Callable[[float], str]) -> None:
-    """A dot a round, a bar at the median, and the median in words in a column of its matching."""
+    """A dot a round, a bar at the median, and the median in words in a column of its own."""
     colour = BLUE if ours else GREY
     middle = statistics.median(values)
     axes.plot([middle, middle], [row - 0.42, row + 0.42], color=colour, lw=3.5, solid_capstyle="butt", zorder=3)

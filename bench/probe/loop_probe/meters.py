@@ -1,4 +1,4 @@
-"""What the monitoring thread can read from the process: threadpool, CPU time, scheduling, memory. No cost a request."""
+"""What the monitoring thread can read from the process: threadpool, CPU time, scheduling, memory. No cost per request."""
 
 from __future__ import annotations
 

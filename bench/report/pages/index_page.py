@@ -83,7 +83,7 @@ def _notes(
     if troubles:
         statuses = {status: sum(t.status == status for t in troubles) for status in ("failed", "invalid", "refused")}
         counted = ", ".join(f"{n} {status}" for status, n in statuses.items() if n)
-        notes.append(f"CacheEntry out of every number, and listed below: {counted}.")
+        notes.append(f"Excluded from every figure, and listed below: {counted}.")
     if left_out:
         notes.append(f"Left out: {len(left_out)} {formatting.plural(len(left_out), 'round')} cut short.")
     if any(chapter.single_round for chapter in chapters):
