@@ -21,6 +21,7 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "types", "tests"]
 
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+EXTRAS = PROJECT["project"]["optional-dependencies"]
 OWN = "own"  # the scenario that --app makes
 RUN = time.strftime("%Y-%m-%d_%H%M%S")  # one name for all scenarios of one command
 
@@ -35,18 +36,23 @@ PATIENTLY: dict[str, Any] = {"interrupt_timeout": 15.0, "terminate_timeout": 5.0
 
 
 def install(session: nox.Session, *groups: str) -> None:
-    """Install the project's packages and some dependency groups, pinned."""
-    wanted = [*PROJECT["project"]["dependencies"], *nox.project.dependency_groups(PROJECT, *groups)]
+    """Install the project's packages, those of all scenarios and some dependency groups, pinned."""
+    wanted = [*packages(*EXTRAS), *nox.project.dependency_groups(PROJECT, *groups)]
     session.install(*wanted, "--constraint", str(ROOT / "constraints.txt"))
     # Where it is set, every server and Locust compiles all that it imports again: starting takes twice as long.
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
 
 
-def add_to_environment(session: nox.Session, *groups: str) -> None:
-    """Install the project's packages and some dependency groups in the shared environment, unless they are there."""
+def packages(*extras: str) -> list[str]:
+    """The project's dependencies, and those of some extras: the packages that single scenarios need."""
+    return [*PROJECT["project"]["dependencies"], *(name for extra in extras for name in EXTRAS[extra])]
+
+
+def add_to_environment(session: nox.Session, *extras: str) -> None:
+    """Install the project's packages and those of some extras in the shared environment, unless they are there."""
     session.env["PYTHONDONTWRITEBYTECODE"] = ""  # see install()
     session.env["PATH"] = f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"
-    wanted = [*PROJECT["project"]["dependencies"], *nox.project.dependency_groups(PROJECT, *groups)]
+    wanted = packages(*extras)
     constraints = ROOT / "constraints.txt"
     state = hashlib.sha256("\n".join([*sorted(wanted), constraints.read_text(), sys.version]).encode()).hexdigest()
     done = ENVIRONMENT / f"installed-{state[:16]}"
@@ -89,11 +95,11 @@ def bench(session: nox.Session, scenario: str) -> None:
     if scenario == OWN:
         add_to_environment(session)
         here = ("--invoked-from", session.invoked_from)
-        session.run(PYTHON, "-m", "bench", "own", *here, *named, *session.posargs, external=True, **PATIENTLY)
+        session.run(PYTHON, "-m", "bench", "bench", *here, *named, *session.posargs, external=True, **PATIENTLY)
         return
-    packages = catalogue.load(scenario, APPS).dependency_group if scenario in catalogue.names(APPS) else ""
-    add_to_environment(session, *([packages] if packages else []))
-    session.run(PYTHON, "-m", "bench", "run", scenario, *named, *session.posargs, external=True, **PATIENTLY)
+    extra = catalogue.load(scenario, APPS).extra if scenario in catalogue.names(APPS) else ""
+    add_to_environment(session, *([extra] if extra else []))
+    session.run(PYTHON, "-m", "bench", "bench", scenario, *named, *session.posargs, external=True, **PATIENTLY)
 
 
 @nox.session(default=False, venv_backend="none")
@@ -126,8 +132,8 @@ def report(session: nox.Session) -> None:
 def web(session: nox.Session) -> None:
     """Measure from Locust's web UI: -- SCENARIO … --web-host HOST --web-port N --processes N"""
     named = [name for name in catalogue.names() if name in session.posargs]
-    groups = {catalogue.load(name).dependency_group for name in named or catalogue.names()}
-    add_to_environment(session, *sorted(groups - {""}))
+    extras = {catalogue.load(name).extra for name in named or catalogue.names()}
+    add_to_environment(session, *sorted(extras - {""}))
     session.run(PYTHON, "-m", "bench", "web", *session.posargs, external=True, **PATIENTLY)
 
 
@@ -155,7 +161,7 @@ def unit(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, formatting and which part may import which."""
-    install(session, "lint")
+    session.install(*nox.project.dependency_groups(PROJECT, "lint"), "--constraint", str(ROOT / "constraints.txt"))
     session.run("ruff", "check", *session.posargs)
     session.run("ruff", "format", "--check")
     session.run("lint-imports")

@@ -42,7 +42,7 @@ SCENARIO = Scenario(
     min_warmup_s=1.0,  # with the first job the brokers' clients connect, which takes a second
     parallel=True,
     services=("valkey",),
-    dependency_group="jobs",
+    extra="jobs",
     variants=(
         Variant("inline", "trap", "no queue: done before the answer", bound=ONE, exclusive=True),
         Variant("background_tasks", "baseline", "FastAPI's BackgroundTasks", bound=ONE, exclusive=True),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.calibrate.setup import CalibrationFailed, CalibrationSetup
+from bench.planning.catalogue import PACKAGE
 from bench.results import files
 
 EXIT_WITHIN_S = 30.0
@@ -41,7 +42,14 @@ def run_hub_load(setup: CalibrationSetup, url: str, load: HubLoad) -> dict[str, 
     files.write_text(lineup, json.dumps({"targets": [target], "turns": [turn], "seed": setup.seed}))
     command = [
         *(sys.executable, "-m", "locust", "--headless", "--only-summary", "--host", url),
-        *("-f", "bench/calibrate/hub_user.py", "--users", str(load.users), "--spawn-rate", str(load.users)),
+        *(
+            "-f",
+            str(PACKAGE / "calibrate" / "hub_user.py"),
+            "--users",
+            str(load.users),
+            "--spawn-rate",
+            str(load.users),
+        ),
         *("--rate", str(load.rate_rps), "--think-s", str(load.think_time_s), "--lineup", str(lineup)),
     ]
     with setup.start(command, "hub", generator=True) as locust:

@@ -12,6 +12,8 @@ import secrets
 import shlex
 import sys
 import time
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 console = Console()
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-USERS_MOST = 1000
+MAX_USERS = 1000
 """Each user has a connection, and a process usually 1,024 open files."""
 
 
@@ -64,10 +66,10 @@ class _Sweep(click.ParamType[tuple[int, ...]]):
             return value
         words = str(value).split(",")
         if not all(
-            word.isascii() and word.isdigit() and len(word) < 9 and 1 <= int(word) <= USERS_MOST for word in words
+            word.isascii() and word.isdigit() and len(word) < 9 and 1 <= int(word) <= MAX_USERS for word in words
         ):
             self.fail(
-                f"{value!r} is not numbers of users (1 to {USERS_MOST}) between commas, as in 1,8,32,128.", param, ctx
+                f"{value!r} is not numbers of users (1 to {MAX_USERS}) between commas, as in 1,8,32,128.", param, ctx
             )
         return tuple(sorted({int(word) for word in words}))
 
@@ -93,31 +95,64 @@ class _Categories(click.ParamType[tuple[str, ...]]):
 CATEGORY_NAMES = _Categories()
 PLACE = click.Path(path_type=Path)
 
-TROUBLED = 1
+NOT_ALL_WELL = 1
 """Exit status where a trial could not be measured, or not be trusted."""
 
 
-@click.group()
+class Commands(click.Group):
+    """``bench --app`` measures the user's own apps: it has options of its own, so it is a command of its own."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first word names."""
+        if args[:1] == ["bench"] and any(word == "--app" or word.startswith("--app=") for word in args):
+            return "bench", own_command, args[1:]
+        return super().resolve_command(ctx, args)
+
+
+HELP = """Measure which concurrency pattern a FastAPI endpoint needs, and what the wrong one costs.
+
+\b
+Examples:
+  async-bench bench blocking --profile quick
+  async-bench bench --app shop.main:app --path /report --rev main --rev HEAD
+  async-bench doctor shop.main:app --app-dir backend
+  async-bench web blocking
+  async-bench report results/latest
+  async-bench calibrate --part noise
+
+Results go to ./results, or to --results DIR. `async-bench COMMAND --help` lists the options of a command.
+"""
+
+
+@click.group(cls=Commands, help=HELP)
+@click.version_option(package_name="async-bench", message="%(version)s")
 def app() -> None:
-    """Measure which concurrency pattern a FastAPI endpoint needs."""
+    pass
 
 
-@app.command("run")
-@click.argument("scenario")
-@click.option("--profile", type=click.Choice(list(PROFILES)), default="standard", help="How long to measure.")
-@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this one; repeatable.")
-@click.option("--rounds", type=click.IntRange(1, 1000), help="Instead of the profile's.")
-@click.option("--users", type=click.IntRange(1, USERS_MOST), help="Instead of the scenario's.")
-@click.option("--sweep", type=SWEEP, default=(), help="Besides, under each of these numbers of users: 1,8,32,128.")
-@click.option("--rate", type=POSITIVE, help="Open model: so many arrivals a second instead of looping users.")
-@click.option("--measure-s", type=POSITIVE, help="Seconds measured a variant and round.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of the order and the arrivals; recorded in any case.")
-@click.option("--run", "name", metavar="NAME", help="The results' folder; the same name again resumes.")
-@click.option("--check", is_flag=True, help="Exit with 1 when a claim is refuted.")
-@click.option("--apps", type=PLACE, default=catalogue.APPS, help="Your own scenarios, in a folder laid out like apps/.")
-@click.option("--results", type=click.Path(path_type=Path), default=catalogue.ROOT / "results", hidden=True)
-def run_command(
-    scenario: str,
+RESULTS = click.option(
+    "--results", type=PLACE, default=Path("results"), show_default=True, help="Folder for the results."
+)
+
+
+@app.command("bench")
+@click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
+@click.option("--profile", type=click.Choice(list(PROFILES)), default="standard", show_default=True, help="Length.")
+@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this variant; repeatable.")
+@click.option("--rounds", type=click.IntRange(1, 1000), help="Number of rounds [default: the profile's]")
+@click.option("--users", type=click.IntRange(1, MAX_USERS), help="Concurrent users [default: the scenario's]")
+@click.option("--sweep", type=SWEEP, default=(), help="Also measure with these numbers of users: 1,8,32,128.")
+@click.option("--rate", type=POSITIVE, help="Open model: arrivals a second, in place of looping users.")
+@click.option("--measure-s", type=POSITIVE, help="Seconds measured for each variant and round.")
+@click.option("--seed", type=click.IntRange(min=0), help="Random seed for order and arrivals. Always recorded.")
+@click.option("--run", "name", metavar="NAME", help="Name of the run's folder. The same name resumes the run.")
+@click.option("--check", is_flag=True, help="Exit with status 1 if a claim is refuted.")
+@click.option("--apps", type=PLACE, default=catalogue.APPS, help="Folder with your own scenarios, like apps/.")
+@RESULTS
+def bench_command(
+    scenarios: tuple[str, ...],
     profile: str,
     variants: tuple[str, ...],
     rounds: int | None,
@@ -131,23 +166,64 @@ def run_command(
     apps: Path,
     results: Path,
 ) -> None:
-    """Measure one scenario into results/<run>/ and draw the page."""
+    """Measure scenarios (all, if none is named) and draw the page. With --app: your own apps, see below.
+
+    \b
+    async-bench bench blocking cpu --profile quick
+    async-bench bench --app shop.main:app --path /report --rev main --rev HEAD
+    async-bench bench --app shop.main:app --help        lists the options for your own apps
+    """
     if users is not None and rate is not None:
-        raise UsageError("--users and --rate exclude each other: users loop, arrivals come by a timetable")
+        raise UsageError("--users and --rate exclude each other: users loop, arrivals follow a schedule")
     if sweep and rate is not None:
         raise UsageError("--sweep and --rate exclude each other: a sweep is over numbers of looping users")
-    whole = catalogue.load(scenario, apps.absolute())
-    catalogue.check_variants(variants, apps.absolute())
+    apps = apps.absolute()
+    names = scenarios or catalogue.names(apps)
+    for name_ in names:  # a wrong name is refused before anything starts
+        catalogue.load(name_, apps)
+    catalogue.check_variants(variants, apps)
+    asked = Asked(profile, variants, rounds, users, sweep, rate, measure_s, seed, check, apps)
+    folder = results.absolute() / _run_name(name)
+    statuses = [_bench(each, asked, folder, named=bool(scenarios)) for each in names]
+    sys.exit(max(statuses, default=0))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of ``bench``, apart from the scenario and the folder."""
+
+    profile: str
+    variants: tuple[str, ...]
+    rounds: int | None
+    users: int | None
+    sweep: tuple[int, ...]
+    rate: float | None
+    measure_s: float | None
+    seed: int | None
+    check: bool
+    apps: Path
+
+
+def _bench(scenario: str, asked: Asked, folder: Path, *, named: bool) -> int:
+    """Measure one scenario; the exit status."""
+    profile, variants, rounds, users = asked.profile, asked.variants, asked.rounds, asked.users
+    sweep, rate, measure_s, seed, check = asked.sweep, asked.rate, asked.measure_s, asked.seed, asked.check
+    whole = catalogue.load(scenario, asked.apps)
+    if missing := missing_packages(whole.extra):
+        needs = f"{scenario} needs {', '.join(missing)}: install async-bench[{whole.extra}]"
+        if named:
+            raise UsageError(needs)
+        console.print(f"skipped: {needs}", markup=False)
+        return 0
     narrowed = catalogue.narrowed(whole, variants)
     if narrowed is None:
-        console.print(f"{scenario}: passed over, it has no variant called {' or '.join(variants)}")
-        return
+        console.print(f"{scenario}: skipped, it has no variant {' or '.join(variants)}")
+        return 0
     if users is not None and whole.rate_rps is not None:
-        raise UsageError(f"--users does not go with {scenario}: its load comes by a timetable, use --rate")
+        raise UsageError(f"--users does not go with {scenario}: its load follows a schedule, use --rate")
     if sweep and whole.rate_rps is not None:
-        console.print(f"{scenario}: not swept, its load comes by a timetable and not by users")
+        console.print(f"{scenario}: not swept, its load follows a schedule")
         sweep = ()
-    folder = results.absolute() / _run_name(name)
     load = Load(rate_rps=rate) if rate is not None else Load(users=users) if users is not None else whole.default_load
     plan = _plan(narrowed, load, PROFILES[profile], rounds, measure_s, seed, folder, sweep)
     options = {
@@ -160,7 +236,26 @@ def run_command(
     }
     words = [str(word) for pair in options.items() if pair[1] is not None for word in pair]
     words += [word for variant in variants for word in ("--variant", variant)]
-    sys.exit(_measure(plan, folder, profile, words, check))
+    return _measure(plan, folder, profile, words, check)
+
+
+def missing_packages(extra: str) -> list[str]:
+    """Distributions of an extra of async-bench that are not installed. Empty in a checkout, where nox installs them."""
+    try:
+        requirements = metadata.requires("async-bench") or []
+    except metadata.PackageNotFoundError:
+        return []
+    needed = [each for each in requirements if extra and f'extra == "{extra}"' in each.replace("'", '"')]
+    names = [re.split(r"[\s;\[<>=!~(]", each, maxsplit=1)[0] for each in needed]
+    return [name for name in names if not _is_installed(name)]
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _run_name(name: str | None) -> str:
@@ -219,9 +314,9 @@ def _measure(plan: Plan, folder: Path, profile: str, options: list[str], check: 
                 services.reset,
             )
     drawn = _draw(folder, "--scenario", scenario.name, *(["--check"] if check else []))
-    if drawn == TROUBLED and not check:
+    if drawn == NOT_ALL_WELL and not check:
         drawn = 0  # the report speaks of earlier rounds, too; this command's own trials decide its status
-    return TROUBLED if outcome.not_ok else drawn
+    return NOT_ALL_WELL if outcome.not_ok else drawn
 
 
 def _draw(folder: Path, *options: str) -> int:
@@ -272,30 +367,34 @@ def _doctor_command(request: ScanRequest, seed: int) -> str:
     return shlex.join(["nox", "-s", "doctor", "--", *app, *factory, *users, "--seed", str(seed), *options])
 
 
-@app.command("own")
+@click.command("bench")
 @click.argument("uvicorn", nargs=-1, metavar="[-- UVICORN OPTIONS]")
-@click.option("--app", "targets", multiple=True, required=True, metavar="MODULE:APP", help="To measure; repeatable.")
-@click.option("--path", required=True, metavar="PATH", help="What the users ask for.")
-@click.option("--method", default="GET", show_default=True, help="How they ask for it.")
-@click.option("--body", default="", metavar="JSON", help="What they send along.")
 @click.option(
-    "--health", metavar="PATH", help="What the health prober asks; by default what answers of the usual ones."
+    "--app", "targets", multiple=True, required=True, metavar="MODULE:APP", help="App to measure; repeatable."
 )
-@click.option("--rev", "revisions", multiple=True, metavar="REVISION", help="Of the app's git repository; repeatable.")
-@click.option("--locustfile", type=PLACE, help="Users of your own; --path is then what the verdicts are about.")
-@click.option("--app-dir", type=PLACE, help="Where the apps are importable, and where their servers run.")
-@click.option("--python", type=PLACE, help="Their own interpreter, with its own packages; nothing is installed there.")
-@click.option("--env-file", type=PLACE, help="Variables for their servers, a line each: NAME=value.")
-@click.option("--factory", is_flag=True, help="MODULE:APP is a function that makes the app.")
-@click.option("--profile", type=click.Choice(list(PROFILES)), default="standard", help="How long to measure.")
-@click.option("--rounds", type=click.IntRange(1, 1000), help="Instead of the profile's.")
-@click.option("--users", type=click.IntRange(1, USERS_MOST), default=32, show_default=True, help="Who loop.")
-@click.option("--measure-s", type=POSITIVE, help="Seconds measured an app and round.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of the order; recorded in any case.")
-@click.option("--run", "name", metavar="NAME", help="The results' folder; the same name again resumes.")
-@click.option("--check", is_flag=True, help="Exit with 1 when one serves fewer requests than the first.")
+@click.option("--path", required=True, metavar="PATH", help="Path that the users request.")
+@click.option("--method", default="GET", show_default=True, help="Method of the requests.")
+@click.option("--body", default="", metavar="JSON", help="JSON body of the requests.")
+@click.option("--health", metavar="PATH", help="Path of the health check [default: the first usual one that answers]")
+@click.option(
+    "--rev", "revisions", multiple=True, metavar="REVISION", help="Git revision of the app to compare; repeatable."
+)
+@click.option("--locustfile", type=PLACE, help="Your own locustfile; verdicts are about --path.")
+@click.option("--app-dir", type=PLACE, help="Folder to import the app from; its server runs there.")
+@click.option("--python", type=PLACE, help="The app's own interpreter. Nothing is installed there.")
+@click.option("--env-file", type=PLACE, help="File with variables for the app: NAME=value lines.")
+@click.option("--factory", is_flag=True, help="MODULE:APP is a function that returns the app.")
+@click.option("--profile", type=click.Choice(list(PROFILES)), default="standard", show_default=True, help="Length.")
+@click.option("--rounds", type=click.IntRange(1, 1000), help="Number of rounds [default: the profile's]")
+@click.option(
+    "--users", type=click.IntRange(1, MAX_USERS), default=32, show_default=True, help="Number of concurrent users."
+)
+@click.option("--measure-s", type=POSITIVE, help="Seconds measured for each app and round.")
+@click.option("--seed", type=click.IntRange(min=0), help="Random seed for the order. Always recorded.")
+@click.option("--run", "name", metavar="NAME", help="Name of the run's folder. The same name resumes the run.")
+@click.option("--check", is_flag=True, help="Exit with status 1 if one serves fewer requests than the first.")
 @click.option("--invoked-from", type=PLACE, default=Path(), hidden=True)
-@click.option("--results", type=click.Path(path_type=Path), default=catalogue.ROOT / "results", hidden=True)
+@RESULTS
 def own_command(
     uvicorn: tuple[str, ...],
     targets: tuple[str, ...],
@@ -349,25 +448,33 @@ def own_command(
 
 @app.command("doctor")
 @click.argument("words", nargs=-1, metavar="MODULE:APP [-- UVICORN OPTIONS]")
-@click.option("--url", help="A server that runs already, in place of MODULE:APP: measured without the probe.")
-@click.option("--app-dir", type=PLACE, help="Where the app is importable, and where its server runs.")
-@click.option("--python", type=PLACE, help="Its own interpreter, with its own packages; nothing is installed there.")
-@click.option("--env-file", type=PLACE, help="Variables for its server, a line each: NAME=value.")
-@click.option("--factory", is_flag=True, help="MODULE:APP is a function that makes the app.")
-@click.option("--openapi", metavar="PATH", help="Where its OpenAPI document is, if not where the app says.")
-@click.option("--path", "paths", multiple=True, metavar="PATH", help="Ask this, in place of what the document has.")
-@click.option("--include", multiple=True, metavar='"POST /x"', help="Ask this operation, too, though it is not safe.")
-@click.option("--exclude", multiple=True, metavar='"GET /x"', help="Leave this operation alone.")
-@click.option("--params", type=PLACE, help="JSON with values for parameters, by name or by operation.")
-@click.option("--header", "headers", multiple=True, metavar='"Name: value"', help="Sent with every request.")
-@click.option("--prober", metavar="PATH", help="What stands for the others; by default the cheapest endpoint.")
-@click.option("--users", type=click.IntRange(1, USERS_MOST), default=32, show_default=True, help="At each endpoint.")
-@click.option("--measure-s", type=POSITIVE, default=3.0, show_default=True, help="Seconds at each endpoint.")
-@click.option("--fail-on", type=CATEGORY_NAMES, default=(), help="Exit with 1 where one of these is found.")
-@click.option("--seed", type=click.IntRange(min=0), default=1, help="Of the load.")
-@click.option("--run", "name", metavar="NAME", help="The results' folder.")
+@click.option("--url", help="Measure a server that runs already, without the probe.")
+@click.option("--app-dir", type=PLACE, help="Folder to import the app from; its server runs there.")
+@click.option("--python", type=PLACE, help="The app's own interpreter. Nothing is installed there.")
+@click.option("--env-file", type=PLACE, help="File with variables for the app: NAME=value lines.")
+@click.option("--factory", is_flag=True, help="MODULE:APP is a function that returns the app.")
+@click.option("--openapi", metavar="PATH", help="Path of the OpenAPI document [default: as the app says]")
+@click.option("--path", "paths", multiple=True, metavar="PATH", help="Measure this path only; repeatable.")
+@click.option("--include", multiple=True, metavar='"POST /x"', help="Also measure this unsafe operation; repeatable.")
+@click.option("--exclude", multiple=True, metavar='"GET /x"', help="Skip this operation; repeatable.")
+@click.option("--params", type=PLACE, help="JSON file with parameter values, by name or operation.")
+@click.option(
+    "--header", "headers", multiple=True, metavar='"Name: value"', help="Header sent with every request; repeatable."
+)
+@click.option("--prober", metavar="PATH", help="Path of the health probe [default: the fastest endpoint]")
+@click.option(
+    "--users",
+    type=click.IntRange(1, MAX_USERS),
+    default=32,
+    show_default=True,
+    help="Concurrent users at each endpoint.",
+)
+@click.option("--measure-s", type=POSITIVE, default=3.0, show_default=True, help="Seconds measured at each endpoint.")
+@click.option("--fail-on", type=CATEGORY_NAMES, default=(), help="Exit with status 1 if one of these is found.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, help="Random seed for the load.")
+@click.option("--run", "name", metavar="NAME", help="Name of the run's folder.")
 @click.option("--invoked-from", type=PLACE, default=Path(), hidden=True)
-@click.option("--results", type=click.Path(path_type=Path), default=catalogue.ROOT / "results", hidden=True)
+@RESULTS
 def doctor_command(
     words: tuple[str, ...],
     url: str | None,
@@ -434,16 +541,16 @@ def _examine(asked: ScanRequest, folder: Path, seed: int, fail_on: tuple[str, ..
             run = ScanRun(folder, seed, fingerprint(), git_state(catalogue.ROOT), _doctor_command(asked, seed))
             well = scan(asked, discovery, run, show.begin)
     drawn = _draw(folder, *(("--fail-on", ",".join(fail_on)) if fail_on else ()))
-    return drawn or (0 if well else TROUBLED)
+    return drawn or (0 if well else NOT_ALL_WELL)
 
 
 @app.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Draw every chart again, changed or not.")
+@click.option("--force", is_flag=True, help="Draw every chart again, even if nothing changed.")
 @click.option("--trials", type=click.Path(path_type=Path), hidden=True, help="Write each trial's figures there, first.")
-@click.option("--check", is_flag=True, help="Exit with 1 when a claim is refuted.")
-@click.option("--scenario", help="Draw all, but say and check only what this one found.")
-@click.option("--fail-on", type=CATEGORY_NAMES, default=(), help="Exit with 1 where the doctor found one of these.")
+@click.option("--check", is_flag=True, help="Exit with status 1 if a claim is refuted.")
+@click.option("--scenario", help="Draw everything, but print and check this scenario only.")
+@click.option("--fail-on", type=CATEGORY_NAMES, default=(), help="Exit with status 1 if the doctor found one of these.")
 def report_command(
     run: Path, force: bool, check: bool, scenario: str | None, trials: Path | None, fail_on: tuple[str, ...]
 ) -> None:
@@ -473,7 +580,7 @@ def report_command(
         console.print(claims_table(told.claims))
     console.print(str(drawn.page), soft_wrap=True, highlight=False)
     refuted = check and any(claim.verdict == "refuted" for claim in told.claims)
-    sys.exit(TROUBLED if told.troubled or refuted else 0)
+    sys.exit(NOT_ALL_WELL if told.troubled or refuted else 0)
 
 
 def _report_checkup(run: Path, fail_on: tuple[str, ...]) -> int:
@@ -488,14 +595,14 @@ def _report_checkup(run: Path, fail_on: tuple[str, ...]) -> int:
     failing = drawn.report.failing(fail_on)
     for line in failing:
         console.print(f"fails: {escape(line)}", soft_wrap=True, highlight=False)
-    return TROUBLED if failing else 0
+    return NOT_ALL_WELL if failing else 0
 
 
 @app.command("calibrate")
-@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Only this one; repeatable.")
-@click.option("--rounds", type=click.IntRange(1, 1000), help="Instead of each part's own.")
-@click.option("--seed", type=click.IntRange(min=0), default=1, help="Of the orders.")
-@click.option("--results", type=click.Path(path_type=Path), default=catalogue.ROOT / "results", hidden=True)
+@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Only this part; repeatable.")
+@click.option("--rounds", type=click.IntRange(1, 1000), help="Number of rounds [default: each part's own]")
+@click.option("--seed", type=click.IntRange(min=0), default=1, help="Random seed for the orders.")
+@RESULTS
 def calibrate_command(parts: tuple[str, ...], rounds: int | None, seed: int, results: Path) -> None:
     """Measure the harness itself on this machine, into results/calibration/."""
     from bench.calibrate.calibration_run import calibrate
@@ -506,16 +613,16 @@ def calibrate_command(parts: tuple[str, ...], rounds: int | None, seed: int, res
     with measurement_lock(folder.parent):
         _make_folder(folder)
         failed = calibrate(folder, parts or PARTS, rounds, seed, lambda line: console.print(line, highlight=False))
-    sys.exit(_draw(folder) or (TROUBLED if failed else 0))
+    sys.exit(_draw(folder) or (NOT_ALL_WELL if failed else 0))
 
 
 @app.command("web")
 @click.argument("scenarios", nargs=-1)
-@click.option("--web-host", default="127.0.0.1", help="Beyond loopback it takes a login, see BENCH_WEB_USER below.")
-@click.option("--web-port", type=click.IntRange(1, 65_535), default=8089, help="Or the next that is free.")
-@click.option("--processes", type=click.IntRange(1, 64), default=1, help="Locust processes that make the load.")
+@click.option("--web-host", default="127.0.0.1", help="Address to listen on; beyond loopback a login is needed.")
+@click.option("--web-port", type=click.IntRange(1, 65_535), default=8089, help="Port, or the next free one.")
+@click.option("--processes", type=click.IntRange(1, 64), default=1, help="Number of Locust processes.")
 @click.option("--apps", type=click.Path(path_type=Path), default=catalogue.APPS, hidden=True)
-@click.option("--results", type=click.Path(path_type=Path), default=catalogue.ROOT / "results", hidden=True)
+@RESULTS
 def web_command(
     scenarios: tuple[str, ...], web_host: str, web_port: int, processes: int, apps: Path, results: Path
 ) -> None:

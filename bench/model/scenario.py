@@ -40,8 +40,8 @@ class Scenario:
     """Arrivals a second by an arrival schedule, in place of looping users."""
     services: tuple[str, ...] = ()
     """Modules of bench/running/services/ whose servers it needs."""
-    dependency_group: str = ""
-    """The dependency group in pyproject.toml with the packages that its variants need."""
+    extra: str = ""
+    """The extra of async-bench (an optional dependency in pyproject.toml) with the packages that its variants need."""
     min_warmup_s: float = 0.0
     """Warm-up at least, of a variant in a group to itself. For variants that start more than a server."""
     parallel: bool = False

@@ -9,7 +9,11 @@ from types import ModuleType
 
 from bench.model import Scenario, UsageError
 
-ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parents[1]
+CHECKOUT = PACKAGE.parent
+BUNDLED = PACKAGE / "bundled"
+ROOT = CHECKOUT if (CHECKOUT / "locustfiles").is_dir() and (CHECKOUT / "apps").is_dir() else BUNDLED
+"""The folder with apps/ and locustfiles/: the repository, or the installed package's copy of both."""
 APPS = ROOT / "apps"
 DECLARATION = "scenario.py"
 """The file in a scenario's folder that declares ``SCENARIO``."""

@@ -16,6 +16,7 @@ from bench.analysis.claims import ClaimVerdict
 from bench.analysis.summary import Summary, to_csv
 from bench.analysis.tables import read_run
 from bench.calibrate.calibration_page import draw_calibration, quote
+from bench.planning.catalogue import ROOT
 from bench.report.charts.overview import overview
 from bench.report.formats.summary_md import summary_md
 from bench.report.pages.index_page import OVERVIEW, headline, page
@@ -28,7 +29,6 @@ from bench.results.schema import RunRecord
 
 __all__ = ["Drawn", "draw", "draw_calibration", "is_checkup"]
 
-ROOT = Path(__file__).parents[2]
 """The repository, where run.json's file names of variants start."""
 
 CALIBRATION = "calibration"

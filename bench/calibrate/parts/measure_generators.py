@@ -12,6 +12,7 @@ import psutil
 from bench.calibrate import null_server
 from bench.calibrate.rows import GeneratorRow
 from bench.calibrate.setup import USERS, CalibrationFailed, CalibrationSetup, running_null_server
+from bench.planning.catalogue import PACKAGE
 from bench.running.processes import Process
 
 SETTLE_S = 0.5
@@ -36,11 +37,11 @@ def measure_generators(setup: CalibrationSetup) -> Iterator[GeneratorRow]:
 def _commands(url: str) -> dict[str, list[str]]:
     locust = [sys.executable, "-m", "locust", "--headless", "--only-summary", "--host", url]
     users = ["--users", str(USERS), "--spawn-rate", str(USERS)]
-    locust_users = "bench/calibrate/locust_users.py"
+    locust_users = str(PACKAGE / "calibrate" / "locust_users.py")
     commands = {
         "HttpUser": [*locust, *users, "-f", locust_users, "PlainUser"],
         "FastHttpUser": [*locust, *users, "-f", locust_users, "FastUser"],
-        "HubHttpUser": [*locust, *users, "-f", "bench/calibrate/hub_user.py"],
+        "HubHttpUser": [*locust, *users, "-f", str(PACKAGE / "calibrate" / "hub_user.py")],
     }
     if wrk := shutil.which("wrk"):
         commands["wrk"] = [wrk, "-t1", f"-c{USERS}", "-d60s", f"{url}/"]

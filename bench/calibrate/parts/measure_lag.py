@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from bench.calibrate.hub_load import HubLoad, run_hub_load
 from bench.calibrate.rows import BARE_LOOP, OUR_GENERATOR, LagRow
 from bench.calibrate.setup import ENDPOINT, CalibrationFailed, CalibrationSetup, running_null_server
+from bench.planning.catalogue import PACKAGE
 
 RATES_RPS = (100, 1000, 5000)
 MIN_MEASURED_S = 4.0
@@ -38,7 +39,7 @@ def hub_lag(setup: CalibrationSetup, url: str, rate_rps: int) -> tuple[float, fl
 def bare_loop_lag(setup: CalibrationSetup, rate_rps: int) -> tuple[float, float, float]:
     """The same of the bare loop."""
     measured_s = _measured_s(rate_rps)
-    command = [sys.executable, "bench/calibrate/bare_loop.py", str(rate_rps), str(measured_s)]
+    command = [sys.executable, str(PACKAGE / "calibrate" / "bare_loop.py"), str(rate_rps), str(measured_s)]
     with setup.start(command, "bare-loop", generator=True) as loop:
         if loop.wait(measured_s + EXIT_WITHIN_S) != 0:
             raise CalibrationFailed(f"the bare loop failed; see {loop.log}")
