@@ -494,7 +494,7 @@ def test_what_the_parts_write_is_what_the_page_reads(tmp_path: Path, monkeypatch
 
 
 def measured_group(_scenario: object, group: ServerGroup, _folder: Path) -> list[SimpleNamespace]:
-    facts = {"endpoints": {"GET /": {"throughput_rps": 100.0}}}
+    facts = SimpleNamespace(endpoints={"GET /": SimpleNamespace(throughput_rps=100.0)})
     return [SimpleNamespace(variant=name, status="ok", reasons=(), facts=facts) for name in group.variants]
 
 
@@ -519,7 +519,7 @@ def test_a_round_without_evidence_is_left_out(tmp_path: Path, monkeypatch: pytes
         groups += 1
         trials = measured_group(scenario, group, folder)
         if groups == 2:
-            trials[0] = SimpleNamespace(variant=group.variants[0], status=status, reasons=("for a test",), facts={})
+            trials[0] = SimpleNamespace(variant=group.variants[0], status=status, reasons=("for a test",), facts=None)
         return trials
 
     monkeypatch.setattr(measure_probe_cost, "run_group", second_is_bad)

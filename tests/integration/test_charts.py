@@ -202,7 +202,7 @@ def test_the_heat_map_shows_where_the_requests_lie() -> None:
         {"start_s": [0.0, 0.0], "end_s": [1.0, 1.0], "value_us": [10_000, 1_000_000], "count": [9, 1], "measured": True}
     )
     edges = np.geomspace(1, 10_000, heatmap.BANDS + 1)
-    shares = heatmap._shares(rows, [timeline.Turn(0.0, 0.0, 2.0, 0.0)], edges, (0.0, 2.0))
+    shares = heatmap._shares(rows, [timeline.DrawnTurn(0.0, 0.0, 2.0, 0.0)], edges, (0.0, 2.0))
     first, second = shares[:, : heatmap.SLOTS // 2], shares[:, heatmap.SLOTS // 2 :]
     assert first.sum(axis=0) == pytest.approx(1)
     assert first.max(axis=1)[np.searchsorted(edges, 10) - 1] == pytest.approx(0.9)
@@ -214,7 +214,7 @@ def test_the_heat_map_shows_where_the_requests_lie() -> None:
 def jobs(tmp_path: Path) -> Analysed:
     """16 jobs a second are accepted; of the first variant's half are done, of the second's all, in 0.1 s."""
     ways = [synthetic.Way("slow", "trap", "done before the answer", None), synthetic.Way("queue", "fix", "queue", None)]
-    declared = synthetic.scenario(ways, endpoint="job done", load={"users": None, "rate_rps": 16, "name": "rate-16"})
+    declared = synthetic.scenario(ways, endpoint="job done", load=synthetic.load_record("rate-16"))
     run = synthetic.write_run(tmp_path, {"jobs": declared})
     for way, done in zip(ways, (8, 16), strict=True):
         turns = [synthetic.turn(0, 0, 10)]
@@ -253,7 +253,7 @@ def test_the_sweep_tells_who_gains_from_more_users(tmp_path: Path) -> None:
     loads = []
     for users, served in ((8, (20.0, 160.0)), (32, (20.0, 640.0))):
         name = f"users-{users}"
-        declared = synthetic.scenario(ways, load={"users": users, "rate_rps": None, "name": name})
+        declared = synthetic.scenario(ways, load=synthetic.load_record(name))
         run = synthetic.write_run(tmp_path / name, {"blocking": declared})
         for way, rps in zip(ways, served, strict=True):
             done, turns = round(10 * rps), [synthetic.turn(0, 0, 10)]

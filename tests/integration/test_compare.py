@@ -64,7 +64,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-OWN = ("own", "--app", "shop:app", "--path", "/report", "--users", 8, "--measure-s", 1, "--seed", 3, "--run", "r")
+OWN = ("bench", "--app", "shop:app", "--path", "/report", "--users", 8, "--measure-s", 1, "--seed", 3, "--run", "r")
 
 
 def test_a_revision_that_lost_against_the_first_fails_the_check(repository: Path, tmp_path: Path) -> None:
@@ -96,14 +96,14 @@ def test_users_of_ones_own_are_measured(repository: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("--rev nowhere", ["'nowhere'", "no revision"]),
+        ("--rev nowhere", ["'nowhere'", "not a revision"]),
         ("--rev main --app other:app", ["--rev", "one --app"]),
         ("--app shop:app", ["shop:app", "twice"]),
         ("--path report", ["begins with '/'"]),
-        ("--path /health", ["/health", "another --path"]),
+        ("--path /health", ["--path /health", "choose another"]),
         ("--path /nowhere", ["/nowhere", "404"]),
         ("--locustfile nowhere.py", ["--locustfile", "nowhere.py"]),
-        ("--rev=--help", ["'--help'", "no revision"]),
+        ("--rev=--help", ["'--help'", "not a revision"]),
     ],
 )
 def test_what_cannot_be_compared_ends_as_one_line(
@@ -144,7 +144,7 @@ def test_a_server_that_runs_is_measured_without_a_probe_and_left_alone(
     assert [each["category"] for each in content["endpoints"]] == ["", ""]
     assert content["findings"] == []
     assert "not known without the probe" in content["headline"]
-    assert "There was no probe in this server" in (tmp_path / "r" / "index.html").read_text()
+    assert "The server ran without the probe" in (tmp_path / "r" / "index.html").read_text()
     assert process.poll() is None
 
 

@@ -93,7 +93,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.
     """A run of ``ugly_run`` on the command line."""
     results = tmp_path_factory.mktemp("running")
     arguments = ("--apps", UGLY, "--measure-s", 0.4, "--rounds", 1, "--seed", 5, "--results", results, "--run", "ugly")
-    return results / "ugly", bench("run", "ugly_run", *arguments)
+    return results / "ugly", bench("bench", "ugly_run", *arguments)
 
 
 Running = tuple[Path, subprocess.CompletedProcess[str]]

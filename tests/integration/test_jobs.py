@@ -16,7 +16,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every variant at a rate that one core can bear."""
     results = tmp_path_factory.mktemp("results")
     options = ("--rounds", "1", "--measure-s", "2", "--rate", "5", "--run", "r", "--results", results)
-    ran = bench("run", "jobs", *options, timeout_s=240)
+    ran = bench("bench", "jobs", *options, timeout_s=240)
     assert ran.returncode in (0, 1), ran.stderr
     return results / "r"
 
@@ -52,6 +52,6 @@ def test_the_workers_logs_are_kept(run: Path) -> None:
 
 
 def test_users_who_loop_are_refused(tmp_path: Path) -> None:
-    ran = bench("run", "jobs", "--users", "5", "--results", tmp_path)
+    ran = bench("bench", "jobs", "--users", "5", "--results", tmp_path)
     assert ran.returncode == 2
     assert "--rate" in ran.stderr

@@ -111,7 +111,12 @@ def test_hostile_declarations_come_out_harmless(tmp_path: Path, text: str) -> No
     synthetic.blocking_run(tmp_path, rounds=1, ways=[way])
     declared = synthetic.scenario([way], question=text, profile=text)
     synthetic.write_run(
-        tmp_path, {"blocking": declared}, machine={text: text}, command=[text], name=text, git={"a": text}
+        tmp_path,
+        {"blocking": declared},
+        machine={"kernel": text, "packages": {text: text}},
+        command=text,
+        name=text,
+        git={"revision": text, "dirty": True},
     )
     html = html_of(tmp_path)
     assert_harmless(html)

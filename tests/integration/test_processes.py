@@ -388,7 +388,7 @@ INTERRUPTS_IGNORED = (
 
 def test_interrupt_by_pid_is_obeyed_where_a_shell_had_it_ignored(tmp_path: Path) -> None:
     """A shell starts background jobs with SIGINT ignored. Without a terminal, an interrupt can only be deliberate."""
-    run = ("run", "trivial", "--variant", "plain_def", "--measure-s", "60", "--run", "r", "--results", tmp_path)
+    run = ("bench", "trivial", "--variant", "plain_def", "--measure-s", "60", "--run", "r", "--results", tmp_path)
     with Bench(argv=[sys.executable, "-c", INTERRUPTS_IGNORED, *command(*run)]) as started:
         started.wait_for(lambda: len(started.descendants()) >= 2, "the server is started")
         os.kill(started.popen.pid, signal.SIGINT)

@@ -231,12 +231,18 @@ def test_in_an_external_valkey_only_an_empty_database_is_used(
 # What goes wrong
 
 
+def is_first_postgres(process: psutil.Process) -> bool:
+    """Whether it is PostgreSQL's first process, which starts the others. A process that has just ended is none."""
+    try:
+        return process.name() == "postgres" and psutil.Process(process.ppid()).name() != "postgres"
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_a_service_that_dies_is_a_failure_until_the_next_reset(tmp_path: Path) -> None:
     with Services(("postgres",), tmp_path) as services:
         services.reset()
-        (server,) = (
-            p for p in below(services) if p.name() == "postgres" and psutil.Process(p.ppid()).name() != "postgres"
-        )
+        (server,) = (each for each in below(services) if is_first_postgres(each))
         server.kill()
         until(lambda: services.failure() is not None, "its death is noticed")
         failure = services.failure()
@@ -287,7 +293,7 @@ def test_without_the_service_every_trial_fails_and_the_next_scenario_goes_on(
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         monkeypatch.setenv("DATABASE_URL", f"postgresql://nobody@127.0.0.1:{closed.getsockname()[1]}/none")
-        ran = bench("run", "database", "--profile", "quick", "--run", "r", "--results", tmp_path)
+        ran = bench("bench", "database", "--profile", "quick", "--run", "r", "--results", tmp_path)
     assert ran.returncode == 1, ran.stderr
     for name in ("asyncpg_pool", "psycopg_in_async_def"):
         found = trial(tmp_path / "r", "database", name)
@@ -297,7 +303,7 @@ def test_without_the_service_every_trial_fails_and_the_next_scenario_goes_on(
 
     def measure() -> dict[str, Any]:
         name = f"trivial-{next(numbers)}"
-        bench("run", "trivial", "--variant", "plain_def", *SHORT, "--run", name, "--results", tmp_path)
+        bench("bench", "trivial", "--variant", "plain_def", *SHORT, "--run", name, "--results", tmp_path)
         return trial(tmp_path / name, "trivial", "plain_def")
 
     measured = undisturbed(measure, lambda found: found["reasons"], "test_services")
@@ -305,7 +311,7 @@ def test_without_the_service_every_trial_fails_and_the_next_scenario_goes_on(
 
 
 def test_a_service_that_dies_under_load_fails_the_trial_with_its_log(tmp_path: Path) -> None:
-    arguments = ("run", "database", "--variant", "asyncpg_pool", "--rounds", "1", "--measure-s", "20")
+    arguments = ("bench", "database", "--variant", "asyncpg_pool", "--rounds", "1", "--measure-s", "20")
     with Bench(*arguments, "--run", "r", "--results", tmp_path) as started:
         counts = tmp_path / "r" / "database" / "asyncpg_pool" / "users-16" / "1" / "counts.csv"
         started.wait_for(lambda: counts.is_file() and len(counts.read_text().splitlines()) > 1, "load")
@@ -334,7 +340,7 @@ def test_a_run_leaves_no_process_and_no_temporary_folder(tmp_path: Path, chosen:
 
     def measure() -> tuple[int, dict[str, Any]]:
         name = f"run-{next(numbers)}"
-        arguments = ("run", scenario, "--variant", variant, *SHORT, "--run", name, "--results", tmp_path)
+        arguments = ("bench", scenario, "--variant", variant, *SHORT, "--run", name, "--results", tmp_path)
         with Bench(*arguments) as started:
             started.wait_for(lambda: any(place.iterdir()) and len(started.descendants()) > 2, "its servers")
             started.popen.communicate(timeout=90)

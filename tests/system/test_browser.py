@@ -77,7 +77,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         synthetic.write_trial(run, f"broken{number}", broken.name, 1, status="failed", reasons=[text], log_tail=text)
         declared[f"broken{number}"] = synthetic.scenario([broken], question=text)
     text = PAYLOADS[0]
-    synthetic.write_run(run, declared, machine={text: text}, command=list(PAYLOADS[:3]), name=text, git={"a": text})
+    machine = {"kernel": text, "packages": {text: text}}
+    git = {"revision": text, "dirty": True}
+    synthetic.write_run(run, declared, machine=machine, command=" ".join(PAYLOADS[:3]), name=text, git=git)
     return draw(run, root=run).page
 
 

@@ -63,18 +63,18 @@ def line(done: subprocess.CompletedProcess[str]) -> str:
     ],
 )
 def test_what_is_not_allowed_starts_and_writes_nothing(tmp_path: Path, arguments: str, says: list[str]) -> None:
-    refused = line(bench("run", *arguments.split(), "--results", tmp_path / "results"))
+    refused = line(bench("bench", *arguments.split(), "--results", tmp_path / "results"))
     assert [word for word in says if word not in refused] == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_name_of_a_run_is_refused(tmp_path: Path) -> None:
-    assert "letters, digits" in line(bench("run", "blocking", "--run", "", "--results", tmp_path / "results"))
+    assert "letters, digits" in line(bench("bench", "blocking", "--run", "", "--results", tmp_path / "results"))
 
 
 def test_results_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    refused = line(bench("run", "blocking", "--results", tmp_path / "file" / "results", "--run", "r"))
+    refused = line(bench("bench", "blocking", "--results", tmp_path / "file" / "results", "--run", "r"))
     assert str(tmp_path / "file" / "results") in refused
     assert "cannot be written" in refused
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -82,14 +82,14 @@ def test_results_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_a_run_whose_folder_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "r").write_text("not a folder")
-    assert "cannot be written" in line(bench("run", "blocking", "--results", tmp_path, "--run", "r"))
+    assert "cannot be written" in line(bench("bench", "blocking", "--results", tmp_path, "--run", "r"))
     assert (tmp_path / "r").read_text() == "not a folder"
 
 
 def test_a_run_whose_record_is_cut_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "run.json").write_text('{"schema": 2, "na')
-    refused = line(bench("run", "blocking", "--results", tmp_path, "--run", "r"))
+    refused = line(bench("bench", "blocking", "--results", tmp_path, "--run", "r"))
     assert str(tmp_path / "r" / "run.json") in refused
     assert (tmp_path / "r" / "run.json").read_text() == '{"schema": 2, "na'
     assert [path.name for path in (tmp_path / "r").iterdir()] == ["run.json"]
@@ -97,7 +97,7 @@ def test_a_run_whose_record_is_cut_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_a_second_harness_is_refused(tmp_path: Path) -> None:
     program = (
-        "import sys, pathlib; from bench.campaign import measurement_lock\n"
+        "import sys, pathlib; from bench.running.campaign import measurement_lock\n"
         "with measurement_lock(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     arguments = [sys.executable, "-c", program, str(tmp_path)]
@@ -105,7 +105,7 @@ def test_a_second_harness_is_refused(tmp_path: Path) -> None:
         try:
             assert first.stdout is not None
             assert first.stdout.readline() == "held\n"
-            refused = line(bench("run", "blocking", "--results", tmp_path, "--run", "second"))
+            refused = line(bench("bench", "blocking", "--results", tmp_path, "--run", "second"))
         finally:
             first.kill()
     assert "under way" in refused
@@ -116,7 +116,7 @@ def test_a_second_harness_is_refused(tmp_path: Path) -> None:
 def test_a_variant_of_another_scenario_is_passed_over(tmp_path: Path) -> None:
     """``nox -s bench -- --variant killed`` goes through all scenarios."""
     apps = ROOT / "tests" / "support" / "ugly"
-    done = bench("run", "ugly_start", "--apps", apps, "--variant", "killed", "--results", tmp_path / "results")
+    done = bench("bench", "ugly_start", "--apps", apps, "--variant", "killed", "--results", tmp_path / "results")
     assert (done.returncode, done.stderr) == (0, "")
     assert "ugly_start: passed over" in done.stdout
     assert "killed" in done.stdout
@@ -145,7 +145,7 @@ def test_a_report_of_a_broken_record_is_refused_by_name(tmp_path: Path, content:
 
 
 def test_help_names_the_options() -> None:
-    done = bench("run", "--help")
+    done = bench("bench", "--help")
     assert done.returncode == 0
     options = ("--profile", "--variant", "--rounds", "--users", "--measure-s", "--seed", "--run")
     assert [option for option in options if option not in done.stdout] == []

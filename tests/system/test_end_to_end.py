@@ -26,7 +26,7 @@ USERS = 8
 LOAD = f"users-{USERS}"
 VARIANTS = ("awaited", "blocking_call")
 REPORT, HEALTH = "GET /report", "GET /health"
-SMALL = ("run", "blocking", "--users", USERS, "--measure-s", 1, "--seed", 3)
+SMALL = ("bench", "blocking", "--users", USERS, "--measure-s", 1, "--seed", 3)
 
 ROUNDING_S = 2e-6
 """Stamps in the files have six decimals."""
@@ -295,7 +295,7 @@ def two_rounds(results: Path, moment: str) -> tuple[object, ...]:
     # More than a second, so that the first measured interval is written while the second is measured.
     measure_s = 1.5 if moment == "measuring" else 0.5
     run = ("--results", results, "--run", "r")
-    return "run", "blocking", *ONE, "--users", USERS, "--measure-s", measure_s, "--rounds", 2, *run
+    return "bench", "blocking", *ONE, "--users", USERS, "--measure-s", measure_s, "--rounds", 2, *run
 
 
 def interrupted(results: Path, moment: str, signalled: Callable[[Bench], None]) -> tuple[Path, int, str, float]:

@@ -229,7 +229,7 @@ def test_nothing_measured_leaves_nothing(tmp_path: Path) -> None:
         (("--web-host", "0.0.0.0"), {"BENCH_WEB_USER": "ada"}, "go together"),
         (("--web-host", "0.0.0.0"), {**LOGIN, "BENCH_WEB_PASSWORD": "short"}, "at least 8"),
         (("--web-host", "192.0.2.1"), LOGIN, "192.0.2.1"),
-        (("nonsense",), {}, "there is no scenario 'nonsense'"),
+        (("nonsense",), {}, "unknown scenario 'nonsense'"),
     ],
 )
 def test_what_is_not_allowed_starts_nothing(
