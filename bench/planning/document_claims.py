@@ -100,7 +100,7 @@ def _section(scenario: Scenario) -> str:
     lines = [
         f"## {scenario.name}\n",
         f"{scenario.question}\n",
-        f'Measured by `nox -s "bench({scenario.name})"`. Declared in',
+        f"Measured by `async-bench bench {scenario.name}`. Declared in",
         f"[apps/{scenario.name}/scenario.py](../apps/{scenario.name}/scenario.py).\n",
         "| claim | from the guide | what is compared |",
         "|---|---|---|",
