@@ -26,6 +26,10 @@ class Comparison:
     factor: float = 1.0
     endpoint: str = ""
 
+    def __post_init__(self) -> None:
+        if isinstance(self.other, int):  # a record that is written equals the one that is read
+            object.__setattr__(self, "other", float(self.other))
+
 
 @dataclass(frozen=True)
 class Claim:

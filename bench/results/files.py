@@ -52,8 +52,8 @@ def adapter_of(record_type: type[Record]) -> TypeAdapter[Record]:
 
 
 def write_record(path: Path, record: object) -> None:
-    """Write a record of schema.py as JSON, whole or not at all. ValueError for NaN or infinity: they are not JSON."""
-    content = adapter_of(type(record)).dump_python(record, mode="json")
+    """Write a record of schema.py as JSON, whole or not at all. ValueError for a value of another type, NaN or infinity."""
+    content = adapter_of(type(record)).dump_python(record, mode="json", warnings="error")
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 

@@ -51,6 +51,11 @@ class WebUi:
         self.harness.wait_for(lambda: self.state["phase"] in phases, f"a phase of {phases}")
         return self.state
 
+    def page(self) -> str:
+        """The page of the last measurement's run; empty while there is none."""
+        answer = self.http.get(f"/bench/report/{self.state['runs'][-1]['run']}/")
+        return answer.text if answer.status_code == 200 else ""
+
     def servers(self) -> list[psutil.Process]:
         """The uvicorn processes that live."""
         return [each for each in self.harness.descendants() if lives(each) and _words(each)[1:3] == ["-m", "uvicorn"]]
@@ -283,10 +288,11 @@ def test_in_a_browser(tmp_path: Path) -> None:
         ui.wait("measuring")
         ui.wait("")
         assert not ui.servers()
-        ui.harness.wait_for(lambda: bool(ui.state["pages"]), "the page is drawn")
+        ui.harness.wait_for(lambda: "latency_p50_ms" in ui.state["runs"][-1], "the percentiles are known")
+        ui.harness.wait_for(lambda: "awaited" in ui.page(), "the page is drawn")
         page.get_by_role("tab", name="Runs").click()
         runs = page.locator("bench-runs")
-        runs.get_by_role("link").wait_for()
+        runs.get_by_text("blocking/awaited").wait_for()
         page.screenshot(path=tmp_path / "runs.png")
         listed = runs.locator("table").inner_text()
         assert "blocking/blocking_call" in listed
