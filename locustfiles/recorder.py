@@ -1,6 +1,6 @@
-"""No users of its own: beside any other locustfile it records what that one's users do, and follows a lineup.
+"""Has no users. Given beside any other locustfile, it records that file's requests, and takes the harness's turns.
 
-locust -f locustfiles/recorder.py,my_locustfile.py --host http://127.0.0.1:8000 --lineup FILE
+locust -f locustfiles/recorder.py,my_locustfile.py --host http://127.0.0.1:8000
 """
 
 from bench.load import plugin as plugin

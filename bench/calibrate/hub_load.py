@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 from bench.calibrate.setup import CalibrationFailed, CalibrationSetup
 from bench.planning.catalogue import PACKAGE
-from bench.results import files
+from bench.results.schema import LoadFailed, PlannedTurn, RunTurns, TargetRecord, TrialFacts, TurnsDone
+from bench.running.control_channel import ControlChannel
 
-EXIT_WITHIN_S = 30.0
-"""Locust's start and end."""
+MAX_START_AND_END_S = 30.0
+"""Time for Locust's start and end."""
 
 
 @dataclass(frozen=True)
@@ -26,33 +25,23 @@ class HubLoad:
     think_time_s: float = 0.0
 
 
-def run_hub_load(setup: CalibrationSetup, url: str, load: HubLoad) -> dict[str, Any]:
+def run_hub_load(setup: CalibrationSetup, url: str, load: HubLoad) -> TrialFacts:
     """The generator's facts about the turn. Its histograms are left in ``logs/hub``."""
-    lineup = setup.logs / "hub.json"
-    facts = lineup.with_suffix(".facts.json")
-    facts.unlink(missing_ok=True)
-    turn = {
-        "variant": "null",
-        "rotation": 1,
-        "warmup_s": load.warmup_s,
-        "measure_s": load.measure_s,
-        "stagger_s": load.think_time_s,
-    }
-    target = {"variant": "null", "url": url, "folder": str(setup.logs / "hub")}
-    files.write_text(lineup, json.dumps({"targets": [target], "turns": [turn], "seed": setup.seed}))
+    target = TargetRecord("null", url, str(setup.logs / "hub"))
+    turn = PlannedTurn("null", 1, load.warmup_s, load.measure_s, load.think_time_s)
     command = [
         *(sys.executable, "-m", "locust", "--headless", "--only-summary", "--host", url),
-        *(
-            "-f",
-            str(PACKAGE / "calibrate" / "hub_user.py"),
-            "--users",
-            str(load.users),
-            "--spawn-rate",
-            str(load.users),
-        ),
-        *("--rate", str(load.rate_rps), "--think-s", str(load.think_time_s), "--lineup", str(lineup)),
+        *("-f", str(PACKAGE / "calibrate" / "hub_user.py")),
+        *("--users", str(load.users), "--spawn-rate", str(load.users)),
+        *("--rate", str(load.rate_rps), "--think-s", str(load.think_time_s)),
     ]
-    with setup.start(command, "hub", generator=True) as locust:
-        if locust.wait(load.warmup_s + load.measure_s + EXIT_WITHIN_S) != 0:
-            raise CalibrationFailed(f"locust failed; see {locust.log}")
-    return dict(json.loads(facts.read_text())["targets"]["null"])
+    with ControlChannel() as channel:
+        command += ["--control-fd", str(channel.fd)]
+        with setup.start(command, "hub", generator=True, pass_fds=(channel.fd,)) as locust:
+            channel.handed_over()
+            channel.send(RunTurns((target,), (turn,), setup.seed))
+            message = channel.receive(load.warmup_s + load.measure_s + MAX_START_AND_END_S)
+            if isinstance(message, TurnsDone):
+                return message.facts["null"]
+            reason = f": {message.reason}" if isinstance(message, LoadFailed) else ""
+            raise CalibrationFailed(f"locust failed{reason}; see {locust.log}")

@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 
 from bench.load.endpoint_recorder import EndpointRecorder, IntervalStats, fold
-from bench.load.trial_recorder import IntervalReport, TrialRecorder
+from bench.load.messages import IntervalReport
+from bench.load.trial_recorder import TrialRecorder
 
 PER_INTERVAL = 50_000
 """What the generator records in a second at its highest rate."""
@@ -24,14 +25,14 @@ def resident_mb(requests: int) -> float:
     draw = random.Random(1)
     with tempfile.TemporaryDirectory() as folder:
         recorder = TrialRecorder({"null": Path(folder)})
-        channel = EndpointRecorder("GET /", 0.0)
+        endpoint = EndpointRecorder("GET /", 0.0)
         for number in range(-(-requests // PER_INTERVAL)):
             count = min(PER_INTERVAL, requests - number * PER_INTERVAL)
-            channel.started += count
+            endpoint.started += count
             for _ in range(count):
-                channel.add_service(int(draw.lognormvariate(8, 1)) + 1)
-            rows = [row for row in fold(channel.take()) if isinstance(row, IntervalStats)]
-            recorder.interval(IntervalReport(number, 0, "null", True, float(number), number + 1.0, rows))
+                endpoint.add_service(int(draw.lognormvariate(8, 1)) + 1)
+            rows = tuple(row for row in fold(endpoint.take()) if isinstance(row, IntervalStats))
+            recorder.add_interval(IntervalReport(number, 0, "null", True, float(number), number + 1.0, rows))
         resident = psutil.Process().memory_info().rss / 1e6
         recorder.finish()
     return resident

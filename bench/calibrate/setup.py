@@ -13,7 +13,7 @@ from bench.planning import catalogue
 from bench.results.schema import TrialRecord
 from bench.running.cores import Cores, cores_for
 from bench.running.ports import free_port
-from bench.running.processes import Process, start
+from bench.running.processes import Process, Program, start_program
 from bench.running.readiness import wait_until_ready
 from bench.running.serving import clean_environment
 
@@ -48,12 +48,12 @@ class CalibrationSetup:
         """Folder for logs and files that are not results."""
         return self.folder / "logs"
 
-    def start(self, argv: list[str], name: str, generator: bool) -> Process:
+    def start(self, argv: list[str], name: str, generator: bool, pass_fds: tuple[int, ...] = ()) -> Process:
         """Start a process on the generator's core, or on the servers' cores."""
         cores = self.cores
         pinned = (cores.generator if generator else cores.server) if cores else None
         log = self.logs / f"{name}.log"
-        return start(argv, name=name, log=log, env=clean_environment(), cwd=catalogue.ROOT, cores=pinned)
+        return start_program(Program(argv, name, log, clean_environment(), catalogue.ROOT, pinned, pass_fds))
 
     def shuffled(self, names: Iterable[str], number: int) -> list[str]:
         """The names in a random order, which the seed and ``number`` decide."""

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bench.calibrate.rows import PARTS
-from bench.model import PROFILES, Load, Plan, Profile, Scenario
+from bench.model import PROFILES, Load, Plan, Profile, Round, Scenario, ServerGroup
 from bench.model.errors import UsageError
 from bench.planning import catalogue
 from bench.results import files, layout, schema
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.doctor.scan import ScanRequest
+    from bench.results.schema import TrialRecord
+    from bench.running.group import OnPhase
     from bench.running.run_record import Invocation
 
 console = Console()
@@ -291,7 +293,7 @@ def _plan(
 
 def _measure(plan: Plan, folder: Path, profile: str, options: list[str], check: bool) -> int:
     from bench.results.layout import logs_folder
-    from bench.running.campaign import measurement_lock, run_campaign
+    from bench.running.campaign import RoundHooks, measurement_lock, run_campaign, variants_without_evidence
     from bench.running.cores import cores_for
     from bench.running.group import run_group
     from bench.running.progress import CampaignProgress
@@ -305,25 +307,37 @@ def _measure(plan: Plan, folder: Path, profile: str, options: list[str], check: 
         layout.point_latest(folder.parent, folder)
         scenario, cores = plan.scenario, cores_for(plan.scenario.parallel)
         services = Services(scenario.services, logs_folder(folder, scenario.name), cores.server if cores else None)
-        with services, CampaignProgress(console, scenario.name) as show:
-            outcome = run_campaign(
-                plan,
-                folder,
-                lambda lineup, watch: run_group(scenario, lineup, folder, watch, services),
-                show,
-                services.reset,
-            )
+
+        def measure(group: ServerGroup, on_phase: OnPhase) -> list[TrialRecord]:
+            return run_group(scenario, group, folder, on_phase, services)
+
+        def after_round(_: Round) -> None:
+            """A run that takes long has a page soon."""
+            page = folder / "index.html"
+            if not page.is_file():
+                _draw(folder, quiet=True)
+                console.print(f"first figures, one round: {page}", soft_wrap=True, highlight=False)
+
+        with services, CampaignProgress(console, scenario.name) as progress:
+            run_campaign(plan, folder, measure, progress, RoundHooks(services.reset, after_round))
+    lacking = variants_without_evidence(folder, plan)
+    if lacking:
+        console.print(
+            f"{scenario.name}: too few valid rounds of {', '.join(lacking)}. Close other programs and run the command "
+            f"again with --run {folder.name}: it measures what is missing. Or give more --rounds.",
+            soft_wrap=True,
+        )
     drawn = _draw(folder, "--scenario", scenario.name, *(["--check"] if check else []))
     if drawn == NOT_ALL_WELL and not check:
         drawn = 0  # the report speaks of earlier rounds, too; this command's own trials decide its status
-    return NOT_ALL_WELL if outcome.not_ok else drawn
+    return NOT_ALL_WELL if lacking else drawn
 
 
-def _draw(folder: Path, *options: str) -> int:
+def _draw(folder: Path, *options: str, quiet: bool = False) -> int:
     """Draw in a process of its own, on this terminal: the measuring half has no pandas. Its exit status."""
     from bench.running.processes import run_in_foreground
 
-    return run_in_foreground([sys.executable, "-m", "bench", "report", str(folder), *options], cwd=catalogue.ROOT)
+    return run_in_foreground([sys.executable, "-m", "bench", "report", str(folder), *options], catalogue.ROOT, quiet)
 
 
 def _make_folder(folder: Path) -> None:

@@ -25,7 +25,7 @@ from bench.doctor.scenarios import (
     loaded_measure_s,
     loaded_scenarios,
 )
-from bench.model import AppSource, Plan, Status
+from bench.model import AppSource, Plan, ServerGroup, Status
 from bench.model.errors import UsageError
 from bench.model.requests import AnsweredRequest, SampleRequest, SkippedOperation
 from bench.planning.schedule import make_plan
@@ -42,7 +42,7 @@ from bench.results.schema import (
     StartUpRecord,
 )
 from bench.running.campaign import CampaignObserver, run_campaign
-from bench.running.group import run_group
+from bench.running.group import OnPhase, run_group
 from bench.running.preflight import AppFacts, RunningApp, inspect_app, started_app
 from bench.running.run_record import declare_scenario
 
@@ -207,7 +207,10 @@ def _measure(plan: Plan, folder: Path, observer: CampaignObserver) -> bool:
 
 
 def _statuses(plan: Plan, folder: Path, observer: CampaignObserver) -> set[Status]:
-    outcome = run_campaign(plan, folder, lambda group, phase: run_group(plan.scenario, group, folder, phase), observer)
+    def measure(group: ServerGroup, on_phase: OnPhase) -> list[schema.TrialRecord]:
+        return run_group(plan.scenario, group, folder, on_phase)
+
+    outcome = run_campaign(plan, folder, measure, observer, max_repeats=0)
     return {trial.status for trial in outcome.trials}
 
 

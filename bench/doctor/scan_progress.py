@@ -12,6 +12,7 @@ from rich.progress import MofNCompleteColumn
 from bench.doctor.scenarios import ALONE
 from bench.model import Plan, Round, ServerGroup
 from bench.results.schema import TrialRecord
+from bench.running.group import Phase
 from bench.running.progress import MARKS, ProgressBar
 
 OVERHEAD_S = 3.0
@@ -47,24 +48,27 @@ class ScanProgress:
     def planned(self, rounds: list[Round], kept: int) -> None:
         """A scenario begins."""
 
-    def lineup(self, lineup: ServerGroup) -> None:
+    def group_begins(self, group: ServerGroup) -> None:
         """The scenario's only group begins."""
         self._start_s = time.perf_counter()
-        self._current = self._label(lineup)
+        self._current = self._label(group)
         self.phase("starting")
 
-    def phase(self, word: str) -> None:
-        """What the group is doing: starting, loading or stopping."""
-        self._bar.update(description=f"[bold]{self._current}[/] {word}")
+    def phase(self, phase: Phase) -> None:
+        """What the group is doing."""
+        self._bar.update(description=f"[bold]{self._current}[/] {phase}")
 
-    def measured(self, lineup: ServerGroup, trials: list[TrialRecord]) -> None:
+    def group_ended(self, group: ServerGroup, trials: list[TrialRecord]) -> None:
         """The group has ended."""
         took_s = time.perf_counter() - self._start_s
         for trial in trials:
             reasons = f": {escape('; '.join(trial.reasons))}" if trial.reasons else ""
-            line = f"{self._label(lineup)} {MARKS[trial.status]} in {took_s:.1f} s{reasons}"
+            line = f"{self._label(group)} {MARKS[trial.status]} in {took_s:.1f} s{reasons}"
             self._console.print(line, soft_wrap=True, highlight=False)
         self._bar.update(advance=1)
+
+    def round_is_repeated(self, repeated: Round) -> None:
+        """The doctor repeats measurements itself, with a longer load."""
 
     def _label(self, group: ServerGroup) -> str:
         if group.scenario == ALONE:

@@ -1,4 +1,4 @@
-"""Does on this process's stage what the conductor says, and reports back."""
+"""Carries out the coordinator's instructions in one Locust process, and reports what its users saw."""
 
 from __future__ import annotations
 
@@ -8,77 +8,92 @@ from typing import Any
 import gevent
 
 from bench.load.generator_monitor import CpuSample
-from bench.load.messages import REPORT
+from bench.load.messages import (
+    REPORT,
+    AllSent,
+    BeginTurn,
+    CloseTurn,
+    EndTurn,
+    Finish,
+    GeneratorCpu,
+    Instruction,
+    InstructionDone,
+    IntervalReport,
+    MeasureTurn,
+    Report,
+    Shares,
+    ShareSchedules,
+    TurnDrained,
+    UsersJoined,
+    send,
+)
 from bench.load.request import Target
 from bench.load.session import LoadSession
-from bench.load.trial_recorder import IntervalReport
 
-QUIET_EVERY_S = 0.002
+DRAIN_POLL_S = 0.002
 
 
 class Agent:
-    """One process's side of a lineup. Batches are numbered, so that the conductor knows when it has them all."""
+    """The agent of one process. Its intervals are counted, so that the coordinator knows when it has them all."""
 
-    def __init__(self, runner: Any, stage: LoadSession) -> None:
+    def __init__(self, runner: Any, session: LoadSession) -> None:
         self._runner = runner
-        self._stage = stage
+        self._session = session
         self._sent = 0
 
     def report_all(self) -> None:
         """From now on, send every interval and every sample of this process's CPU."""
-        self._stage.on_interval = self._send_interval
-        self._stage.on_load = self._send_load
+        self._session.on_interval = self._send_interval
+        self._session.on_cpu = self._send_cpu
 
-    def joined(self, by_hand: bool = False) -> None:
-        """Say who is here; ``by_hand``, without a lineup, the answer is this process's share of the timetables."""
-        self._report(kind="joined", users=dict(self._stage.players), by_hand=by_hand)
+    def report_users(self, without_turns: bool = False) -> None:
+        """Report the users of this process."""
+        self._report(UsersJoined(dict(self._session.user_counts), without_turns))
 
-    def obey(self, message: dict[str, Any]) -> None:
-        """Do what a message of the conductor says."""
-        match message["act"]:
-            case "share":
-                self._share(message["shares"])
-            case "begin":
-                self._share(message["shares"])
-                target = Target(*message["target"])
-                self._edge(message, self._stage.begin(message["turn"], target, message["stagger_s"], message["seed"]))
-            case "measure":
-                self._edge(message, self._stage.measure())
-            case "end":
-                self._edge(message, self._stage.end())
-                gevent.spawn(self._wait_quiet, message["turn"], message["within_s"])
-            case "close":
-                self._stage.close_turn(message["end_s"])
-            case "finish":
+    def carry_out(self, instruction: Instruction) -> None:
+        """Do what the coordinator says."""
+        session = self._session
+        match instruction:
+            case ShareSchedules():
+                self._share(instruction.shares)
+            case BeginTurn():
+                self._share(instruction.shares)
+                target = Target(*instruction.target)
+                begun_s = session.begin(instruction.turn, target, instruction.stagger_s, instruction.seed)
+                self._done(instruction, begun_s)
+            case MeasureTurn():
+                self._done(instruction, session.measure())
+            case EndTurn():
+                self._done(instruction, session.end())
+                gevent.spawn(self._report_drained, instruction)
+            case CloseTurn():
+                session.close_turn(instruction.end_s)
+            case Finish():
                 gevent.spawn(self._finish)
 
-    def _share(self, shares: dict[str, dict[str, tuple[int, int]]]) -> None:
-        mine = shares.get(self._client_id, {})
-        self._stage.share({name: (part, parts) for name, (part, parts) in mine.items()})
+    def _share(self, shares: Shares) -> None:
+        mine = shares.get(str(getattr(self._runner, "client_id", "local")), {})
+        self._session.share({name: (part, parts) for name, (part, parts) in mine.items()})
 
-    @property
-    def _client_id(self) -> str:
-        return str(getattr(self._runner, "client_id", "local"))
+    def _done(self, instruction: BeginTurn | MeasureTurn | EndTurn, at_s: float) -> None:
+        self._report(InstructionDone(instruction.turn, type(instruction).__name__, at_s))
 
-    def _edge(self, message: dict[str, Any], at_s: float) -> None:
-        self._report(kind="edge", turn=message["turn"], act=message["act"], at_s=at_s)
-
-    def _wait_quiet(self, turn: int, within_s: float) -> None:
-        until_s = perf_counter() + within_s
-        while not self._stage.quiet and perf_counter() < until_s:
-            gevent.sleep(QUIET_EVERY_S)
-        self._report(kind="quiet", turn=turn, quiet=self._stage.quiet)
+    def _report_drained(self, instruction: EndTurn) -> None:
+        until_s = perf_counter() + instruction.max_drain_s
+        while not self._session.drained and perf_counter() < until_s:
+            gevent.sleep(DRAIN_POLL_S)
+        self._report(TurnDrained(instruction.turn, self._session.drained))
 
     def _send_interval(self, interval: IntervalReport) -> None:
         self._sent += 1
-        self._report(kind="interval", interval=interval.message())
+        self._report(interval)
 
-    def _send_load(self, target: str, load: CpuSample) -> None:
-        self._report(kind="load", target=target, cpu_cores=load.cpu_cores, waiting_share=load.waiting_share)
+    def _send_cpu(self, target: str, sample: CpuSample) -> None:
+        self._report(GeneratorCpu(target, sample.cpu_cores, sample.waiting_share))
 
     def _finish(self) -> None:
-        self._stage.finish()
-        self._report(kind="finished", intervals=self._sent)
+        self._session.finish()
+        self._report(AllSent(self._sent))
 
-    def _report(self, **content: Any) -> None:
-        self._runner.send_message(REPORT, content)
+    def _report(self, report: Report) -> None:
+        send(self._runner, REPORT, report)

@@ -2,10 +2,10 @@
 
 At most one request is in flight. A request on a connection that the server had already closed (end of file or a reset
 before the first byte of an answer, on a connection that has served before) is sent once more on a new connection if
-its method is safe to repeat, and counted as a reconnect, as browsers and Go's client do (RFC 9110, section 9.2.2).
+its method is safe to repeat, and counted as a reconnect. Browsers and Go's client do the same (RFC 9110, section 9.2.2).
 
-An answer's end must be told by Content-Length, by chunks or by its status. One that ends with the connection instead
-(HTTP/1.0 style) counts as closed: nothing tells it from an answer that was cut short.
+An answer must have a Content-Length, chunks, or a status without a body. An answer that ends with the connection
+(as in HTTP/1.0) counts as closed, since it looks the same as one that was cut short.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ _CAUSE_OF_ERRNO = {
 
 
 class ConnectionOwner(Protocol):
-    """Who is told what became of a request. Called from hub callbacks, so it must not block."""
+    """Receives the outcome of each request. Called from hub callbacks, so it must not block."""
 
     def answered(self, connection: Connection, status: int, done_s: float) -> None:
         """The whole answer has come."""
 
     def failed(self, connection: Connection, cause: str, detail: str, done_s: float) -> None:
-        """No whole answer will come; ``cause`` is one of store.CAUSES."""
+        """No whole answer will come; ``cause`` is one of CAUSES."""
 
     def reconnected(self, connection: Connection) -> None:
         """The server had closed the connection between requests; a new one is being made."""
 
     def crashed(self, connection: Connection, detail: str) -> None:
-        """The owner's own code raised while it dealt with an answer; nothing is in flight."""
+        """The owner's own code raised an exception; nothing is in flight."""
 
 
 class Connection:
@@ -99,12 +99,12 @@ class Connection:
         self.intended_s = 0.0
         self.sent_s = 0.0
         self.context: Any = None
-        """The owner's: what the request in flight is."""
+        """For the owner: what the request in flight is about."""
 
     def request(self, payload: bytes, repeatable: bool, intended_s: float | None = None) -> None:
-        """Send ``payload``, a whole HTTP request. ``intended_s`` is when it was due, by default now.
+        """Send ``payload``, a whole HTTP request. ``intended_s`` is its intended start, by default now.
 
-        Never raises: what goes wrong, the owner is told, perhaps before this returns.
+        Never raises: the owner gets every failure, perhaps before this returns.
         """
         self.sent_s = perf_counter()
         self.intended_s = self.sent_s if intended_s is None else intended_s
@@ -123,7 +123,7 @@ class Connection:
             self._crashed()
 
     def close(self) -> None:
-        """Hang up, whatever is in flight; the next request opens the connection anew."""
+        """Close the connection, whatever is in flight. The next request opens it again."""
         self.in_flight = False
         self._disconnect()
 
@@ -158,7 +158,7 @@ class Connection:
                 self._lost("closed", "closed before the answer was whole")
                 return
             if not self.in_flight:
-                self._disconnect()  # bytes that nobody asked for: this connection cannot be trusted any more
+                self._disconnect()  # bytes without a request: this connection cannot be trusted any more
                 self._had_closed = True
                 return
             self._answer_begun = True

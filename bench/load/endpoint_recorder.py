@@ -13,17 +13,17 @@ from hdrh.histogram import HdrHistogram
 from bench.results.schema import CAUSES, HISTOGRAM_DIGITS, HISTOGRAM_MAX_US, HISTOGRAM_MIN_US
 
 SAMPLE_ERRORS = 5
-"""Messages kept of an endpoint's failures: enough to see what is wrong, bounded when everything fails."""
+"""Error messages that are kept of an endpoint."""
 SAMPLE_ERROR_CHARS = 300
 FOLD_SLICE = 1000
-"""Values folded in one go, about 0.3 ms: folding a second's worth at once would hold the hub and show up as lag."""
+"""Values that are folded at once, about 0.3 ms. All values of a second at once would hold the hub and add lag."""
 
 
 class EndpointRecorder:
     """One endpoint of one target, since the last interval was taken.
 
-    The lists are in microseconds and are filled by hub callbacks. ``add_service`` is the hot path's bound append: the
-    list behind it is emptied, never replaced.
+    The lists are in microseconds and are filled by hub callbacks. ``add_service`` is the bound ``append`` of a list that is
+    emptied and never replaced, since every request calls it.
     """
 
     __slots__ = (
@@ -46,7 +46,7 @@ class EndpointRecorder:
     def __init__(self, endpoint: str, part_start_s: float) -> None:
         self.endpoint = endpoint
         self.part_start_s = part_start_s
-        """Requests begun before belong to the part before: what they took is ``carried``."""
+        """A request that began before it is *straddling*: it belongs to the part before."""
         self.in_flight = 0
         """At the last interval's end."""
         self.values: dict[str, list[int]] = {kind: [] for kind in self.KINDS}
@@ -57,28 +57,28 @@ class EndpointRecorder:
         """Answered requests that are not in ``service``: those that began in an earlier part."""
         self.started = 0
         self.counts: Counter[str] = Counter()
-        """unfinished, drained, dropped, reconnects"""
+        """unfinished, completed_late, dropped, reconnects"""
         self.causes: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self.samples: list[str] = []
 
-    def carried(self, begun_s: float, sent_s: float, done_s: float) -> None:
-        """An expected answer to a request of the part before."""
+    def straddling(self, begun_s: float, sent_s: float, done_s: float) -> None:
+        """An expected answer to a request that began in the part before."""
         self.values["straddling"].append(_us(done_s - begun_s))
         self.area_s += done_s - max(sent_s, self.part_start_s)
         self.answers += 1
 
-    def timetabled(self, intended_s: float, sent_s: float, done_s: float) -> None:
+    def scheduled(self, intended_s: float, sent_s: float, done_s: float) -> None:
         """An expected answer to a request that was due at ``intended_s``."""
         if intended_s < self.part_start_s:
-            self.carried(intended_s, sent_s, done_s)
+            self.straddling(intended_s, sent_s, done_s)
             return
         self.add_service(_us(done_s - sent_s))
         self.values["response"].append(_us(done_s - intended_s))
         self.values["lag"].append(_us(sent_s - intended_s))
 
     def failed(self, begun_s: float, sent_s: float, done_s: float, cause: str, detail: str, status: int = 0) -> None:
-        """A request that failed for ``cause``, one of store.CAUSES."""
+        """A request that failed for ``cause``, one of CAUSES."""
         self.values["failed"].append(_us(done_s - begun_s))
         self.area_s += done_s - max(sent_s, self.part_start_s)
         self.causes[cause] += 1
@@ -87,13 +87,13 @@ class EndpointRecorder:
         self.sample(detail)
 
     def sample(self, detail: str) -> None:
-        """Keep a message, where there is room for another."""
+        """Keep an error message as a sample, if there is room."""
         message = detail.strip()[:SAMPLE_ERROR_CHARS]
         if message and len(self.samples) < SAMPLE_ERRORS and message not in self.samples:
             self.samples.append(message)
 
     def unfinished(self, begun_s: float, sent_s: float, end_s: float) -> None:
-        """A request that its turn's end found unanswered."""
+        """A request that was not answered by the end of its turn."""
         kind = "unfinished" if begun_s >= self.part_start_s else "straddling_unfinished"
         self.values[kind].append(_us(end_s - begun_s))
         # A late arrival that was sent with the turn's end was in flight for no time of it.
@@ -101,7 +101,7 @@ class EndpointRecorder:
         self.counts["unfinished"] += 1
 
     def take(self) -> RawInterval:
-        """Everything since the last call, leaving the channel empty. Quick: it copies and clears lists."""
+        """Everything since the last call. Quick: it copies and clears lists."""
         values = {kind: list(rows) for kind, rows in self.values.items() if rows}
         for rows in self.values.values():
             rows.clear()
@@ -130,7 +130,7 @@ class EndpointRecorder:
 
 @dataclass(frozen=True)
 class RawInterval:
-    """A channel's content over one interval, still raw."""
+    """What one endpoint recorded during one interval, not folded yet."""
 
     endpoint: str
     values: dict[str, list[int]]
@@ -145,7 +145,7 @@ class RawInterval:
 
 @dataclass
 class IntervalStats:
-    """One endpoint over one interval, folded: what the files hold, and what workers send to their master."""
+    """One endpoint during one interval, folded: as in the files, and as workers send it to their master."""
 
     endpoint: str
     finished: int
@@ -225,7 +225,7 @@ def tag(endpoint: str, kind: str) -> str:
 
 
 def cause_counts(row: IntervalStats) -> list[int]:
-    """The row's failures in the order of store.CAUSES."""
+    """The row's failures in the order of CAUSES."""
     return [row.causes.get(cause, 0) for cause in CAUSES]
 
 

@@ -1,12 +1,12 @@
-"""``JobUser``: submits jobs by a timetable, and polls for each until it is done.
+"""``JobUser``: submits jobs by an arrival schedule, and polls for each until it is done.
 
 The protocol is HTTP's own for work that takes long (RFC 9110, section 15.3.3): ``POST`` is answered at once with 202
 and a Location, and ``GET`` of that answers 202 while the job is pending and 200 when it is done. Recorded are
 
     POST /jobs       until it was accepted
     GET /jobs/{id}   each poll
-    job done         from the moment the job was due until a poll found it done; what is still pending at the end of a
-                     turn is *unfinished*: the backlog
+    job done         from the intended start of the submission until a poll found the job done; a job that is pending
+                     at the end of a turn is *unfinished*
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from bench.load.virtual_users import OpenModelGenerator, PooledConnection
 
 DONE = "job done"
 POLL_EVERY_S = 0.2
-"""How often a client asks for its job; a job is seen done so much late at most, half of it on average."""
+"""How often a client polls. It finds a job done at most so much late, on average half of it."""
 PENDING, FINISHED = 202, 200
 
 
 class _Job:
     """One accepted job."""
 
-    __slots__ = ("due_s", "location", "sent_s", "timer")
+    __slots__ = ("intended_s", "location", "sent_s", "timer")
 
-    def __init__(self, location: str, due_s: float, sent_s: float) -> None:
+    def __init__(self, location: str, intended_s: float, sent_s: float) -> None:
         self.location = location
-        self.due_s = due_s
+        self.intended_s = intended_s
         self.sent_s = sent_s
         self.timer: Any = None
 
 
-class _Asked(PooledConnection):
-    """A connection that notes where an accepted job is to be found, and which job its request is about."""
+class _JobConnection(PooledConnection):
+    """A connection that keeps the Location of an accepted job, and the job that its request is about."""
 
     __slots__ = ("job", "location")
 
@@ -56,28 +56,28 @@ class _Asked(PooledConnection):
             self.location = value.decode("ascii", "replace")
 
 
-class JobPool(OpenModelGenerator):
-    """An open pool whose requests are submissions; every accepted job is followed until it is done."""
+class JobGenerator(OpenModelGenerator):
+    """An open-model generator whose requests submit jobs. It polls for every accepted job until it is done."""
 
-    connection_type = _Asked
+    connection_type = _JobConnection
 
-    def begin(self, target: Target, channel_of: Callable[[str], EndpointRecorder], delay_s: float = 0.0) -> None:
-        """Start a fresh timetable on ``target``; jobs of the turn before are forgotten."""
-        self._channel_of = channel_of
+    def begin(self, target: Target, recorder_of: Callable[[str], EndpointRecorder], delay_s: float = 0.0) -> None:
+        """Continue the schedule of ``target``. Jobs of the last turn are forgotten."""
+        self._recorder_of = recorder_of
         self._jobs: set[_Job] = set()
-        super().begin(target, channel_of, delay_s)
+        super().begin(target, recorder_of, delay_s)
 
     def end(self, end_s: float) -> None:
-        """Stop submitting and polling; jobs that are pending are booked as unfinished."""
+        """Stop submitting and polling. Pending jobs are recorded as unfinished."""
         super().end(end_s)
-        done = self._channel_of(DONE)
+        done = self._recorder_of(DONE)
         for job in self._jobs:
             self._cancel(job)
-            done.unfinished(job.due_s, job.sent_s, end_s)
+            done.unfinished(job.intended_s, job.sent_s, end_s)
         self._jobs.clear()
 
     def answered(self, connection: Connection, status: int, done_s: float) -> None:
-        assert isinstance(connection, _Asked)
+        assert isinstance(connection, _JobConnection)
         job, connection.job = connection.job, None
         location, connection.location = connection.location, ""
         super().answered(connection, status, done_s)
@@ -87,12 +87,12 @@ class JobPool(OpenModelGenerator):
             self._accepted(_Job(location, connection.intended_s, connection.sent_s))
         elif job is not None and status == FINISHED:
             self._jobs.discard(job)
-            self._channel_of(DONE).timetabled(job.due_s, job.sent_s, done_s)
+            self._recorder_of(DONE).scheduled(job.intended_s, job.sent_s, done_s)
         elif job is not None:
             self._poll_later(job)
 
     def failed(self, connection: Connection, cause: str, detail: str, done_s: float) -> None:
-        assert isinstance(connection, _Asked)
+        assert isinstance(connection, _JobConnection)
         job, connection.job = connection.job, None
         super().failed(connection, cause, detail, done_s)
         if job is not None and self._running:
@@ -100,7 +100,7 @@ class JobPool(OpenModelGenerator):
 
     def _accepted(self, job: _Job) -> None:
         self._jobs.add(job)
-        self._channel_of(DONE).started += 1
+        self._recorder_of(DONE).started += 1
         self._poll_later(job)
 
     def _poll_later(self, job: _Job) -> None:
@@ -113,15 +113,15 @@ class JobPool(OpenModelGenerator):
         if not self._running or self._target is None:
             return
         connection = self._take()
-        channel = self._channel_of("GET /jobs/{id}")
+        recorder = self._recorder_of("GET /jobs/{id}")
         if connection is None:
-            channel.counts["dropped"] += 1
+            recorder.counts["dropped"] += 1
             self._poll_later(job)
             return
-        assert isinstance(connection, _Asked)
+        assert isinstance(connection, _JobConnection)
         connection.job = job
-        connection.context = channel
-        channel.started += 1
+        connection.context = recorder
+        recorder.started += 1
         self._busy.add(connection)
         connection.request(Request(job.location).encode(self._target.authority), True, perf_counter())
 
@@ -134,7 +134,7 @@ class JobPool(OpenModelGenerator):
 
 
 class JobUser(HubHttpUser):
-    """Submits ``request`` at ``arrival_rate`` jobs a second and follows each::
+    """Submits ``request`` at ``arrival_rate`` jobs a second and polls for each::
 
     class Clients(JobUser):
         request = Request("/jobs", method="POST")
@@ -144,4 +144,4 @@ class JobUser(HubHttpUser):
     abstract = True
 
     expected_statuses: ClassVar[frozenset[int]] = frozenset({PENDING, FINISHED})
-    pool_type = JobPool
+    generator_type = JobGenerator

@@ -1,6 +1,6 @@
-"""Where the traffic of one Locust process happens: its players, and the channels of the target whose turn it is.
+"""The load of one Locust process: its users, and the recorders of the target whose turn it is.
 
-Without a lineup (somebody runs a locustfile by hand) there is one target, ``--host``, and one endless turn. Either way
+Without turns (somebody runs a locustfile by hand) there is one target, ``--host``, and one endless turn. In both cases
 Locust's own statistics are fed from the same intervals, so its tables and its web UI are live.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -19,166 +20,180 @@ from bench.load.arrival_schedule import staggered
 from bench.load.endpoint_recorder import EndpointRecorder, IntervalStats, RawInterval, fold
 from bench.load.generator_monitor import SAMPLE_S, CpuSample, GeneratorMonitor
 from bench.load.locust_stats import feed
+from bench.load.messages import IntervalReport
 from bench.load.request import Target
-from bench.load.trial_recorder import IntervalReport
 from bench.load.virtual_users import OpenModelGenerator, VirtualUser
 from bench.results.schema import INTERVAL_S
 
 TICK_S = 0.02
-"""How often it is looked whether an interval is due, or a request too old."""
-SPACING_S = INTERVAL_S - 2 * TICK_S
-"""Intervals are cut at multiples of this from the start of a turn's warm-up or measured part, in every generator alike;
-a late look must not make one longer than the contract's second."""
+"""How often intervals and timeouts are checked."""
+INTERVAL_SPACING_S = INTERVAL_S - 2 * TICK_S
+"""Intervals end at multiples of this from the start of a turn's warm-up or measured part, in every process alike. A
+late check must not make one longer than the second that the file format promises."""
+
+
+@dataclass(frozen=True)
+class _CutInterval:
+    """An interval that has ended, not folded yet."""
+
+    turn: int
+    number: int
+    target: str
+    measured: bool
+    start_s: float
+    end_s: float
+    recorded: list[RawInterval] = field(default_factory=list)
 
 
 class LoadSession:
-    """The players of this process, moved together from target to target; every method runs in one gevent hub."""
+    """Moves the users of this process together from target to target. Every method runs in one gevent hub."""
 
     def __init__(self, environment: Any) -> None:
         self._environment = environment
-        self._players: dict[VirtualUser, str] = {}
+        self._users: dict[VirtualUser, str] = {}
         self._target: Target | None = None
-        self._channels: dict[str, EndpointRecorder] = {}
+        self._recorders: dict[str, EndpointRecorder] = {}
         self._turn = 0
         self._measured = False
         self._number = 0
         self._interval_start_s = 0.0
         self._part_start_s = 0.0
         self._running = False
-        self._late = random.Random(0)
+        self._late_joiners = random.Random(0)
         self._stagger_s = 0.0
-        self._jobs: Queue[tuple[IntervalReport, list[RawInterval]] | None] = Queue()
-        self._gauge = GeneratorMonitor()
+        self._cut: Queue[_CutInterval | None] = Queue()
+        self._monitor = GeneratorMonitor()
         self.on_interval: Callable[[IntervalReport], None] | None = None
-        self.on_load: Callable[[str, CpuSample], None] | None = None
-        self.on_pools: Callable[[], None] | None = None
-        """Called when a pool comes or goes, where several processes share its timetable."""
-        self._greenlets = [gevent.spawn(self._tick), gevent.spawn(self._scribe)]
+        self.on_cpu: Callable[[str, CpuSample], None] | None = None
+        self.on_schedules: Callable[[], None] | None = None
+        """Called when an open-model generator joins or leaves, where several processes share its schedule."""
+        self._ticking = gevent.spawn(self._tick)
+        self._folding = gevent.spawn(self._fold_intervals)
 
     @property
-    def players(self) -> Counter[str]:
-        """How many players of each user class have joined."""
-        return Counter(self._players.values())
+    def user_counts(self) -> Counter[str]:
+        """Number of virtual users of each user class. An open-model generator counts as one."""
+        return Counter(self._users.values())
 
-    def complete(self, user_class: str, users: int) -> bool:
-        """Whether all ``users`` of a class have joined; a pool is one player for all of them."""
-        players = [player for player, name in self._players.items() if name == user_class]
-        return len(players) == users or any(isinstance(player, OpenModelGenerator) for player in players)
+    def has_all(self, user_class: str, users: int) -> bool:
+        """Whether all ``users`` of a class have joined. An open-model generator stands for all of its class."""
+        joined = [user for user, name in self._users.items() if name == user_class]
+        return len(joined) == users or any(isinstance(user, OpenModelGenerator) for user in joined)
 
-    def join(self, player: VirtualUser, user_class: str) -> None:
-        """A user has come; where traffic runs already, it starts at once, or within the turn's stagger."""
-        self._players[player] = user_class
-        if self.on_pools is not None and isinstance(player, OpenModelGenerator):
-            self.on_pools()  # it starts when it is told its share of the timetable
+    def join(self, user: VirtualUser, user_class: str) -> None:
+        """Add a user. Where the load runs already it starts at once, or within the turn's stagger."""
+        self._users[user] = user_class
+        if self.on_schedules is not None and isinstance(user, OpenModelGenerator):
+            self.on_schedules()  # it starts with its share of the schedule
         elif self._running and self._target is not None:
-            player.begin(self._target, self.channel, self._late.uniform(0.0, self._stagger_s))
+            user.begin(self._target, self.recorder, self._late_joiners.uniform(0.0, self._stagger_s))
 
-    def leave(self, player: VirtualUser) -> None:
-        """A user has gone, and its connections with it."""
-        self._players.pop(player, None)
-        player.close()
-        if self.on_pools is not None and isinstance(player, OpenModelGenerator):
-            self.on_pools()
+    def leave(self, user: VirtualUser) -> None:
+        """Remove a user and close its connections."""
+        self._users.pop(user, None)
+        user.close()
+        if self.on_schedules is not None and isinstance(user, OpenModelGenerator):
+            self.on_schedules()
 
     def share(self, shares: Mapping[str, tuple[int, int]]) -> None:
-        """Which part of how many this process plays of each user class's timetable; a running one starts anew."""
-        for player, user_class in self._players.items():
-            if not isinstance(player, OpenModelGenerator) or user_class not in shares:
+        """Set which part of how many this process follows of each user class's schedule. Running ones start anew."""
+        for user, user_class in self._users.items():
+            if not isinstance(user, OpenModelGenerator) or user_class not in shares:
                 continue
-            player.part, player.parts = shares[user_class]
+            user.part, user.parts = shares[user_class]
             if self._running and self._target is not None:
-                player.begin(self._target, self.channel)
+                user.begin(self._target, self.recorder)
 
-    def channel(self, endpoint: str) -> EndpointRecorder:
-        """Where requests to ``endpoint`` of the current target are counted."""
-        channel = self._channels.get(endpoint)
-        if channel is None:
-            channel = self._channels[endpoint] = EndpointRecorder(endpoint, self._part_start_s)
-        return channel
+    def recorder(self, endpoint: str) -> EndpointRecorder:
+        """The recorder of requests to ``endpoint`` of the current target."""
+        recorder = self._recorders.get(endpoint)
+        if recorder is None:
+            recorder = self._recorders[endpoint] = EndpointRecorder(endpoint, self._part_start_s)
+        return recorder
 
     def begin(self, turn: int, target: Target, stagger_s: float = 0.0, seed: int = 0) -> float:
-        """Start a turn's warm-up on ``target``: every player, each at its own offset within ``stagger_s``."""
+        """Start a turn's warm-up on ``target``: every user, each at its own offset within ``stagger_s``."""
         now_s = perf_counter()
         self._turn, self._target = turn, target
         self._number = 0
         self._measured = False
         self._interval_start_s = self._part_start_s = now_s
-        self._channels = {}
+        self._recorders = {}
         self._running = True
-        self._late, self._stagger_s = random.Random(seed), stagger_s
-        self._gauge.restart()
-        offsets = staggered(len(self._players), stagger_s, seed) if stagger_s else [0.0] * len(self._players)
-        for player, offset_s in zip(self._players, offsets, strict=True):
-            player.begin(target, self.channel, offset_s)
+        self._late_joiners, self._stagger_s = random.Random(seed), stagger_s
+        self._monitor.restart()
+        offsets = staggered(len(self._users), stagger_s, seed) if stagger_s else [0.0] * len(self._users)
+        for user, offset_s in zip(self._users, offsets, strict=True):
+            user.begin(target, self.recorder, offset_s)
         return now_s
 
     def measure(self) -> float:
-        """The warm-up is over: what begins from now on counts."""
-        now_s = self._close_interval()
+        """End the warm-up: requests that begin from now on count. Returns the moment."""
+        now_s = self._cut_interval()
         self._measured = True
         self._number = 0
         self._part_start_s = now_s
-        for channel in self._channels.values():
-            channel.part_start_s = now_s
-        for player in self._players:
-            player.measure(now_s)
+        for recorder in self._recorders.values():
+            recorder.part_start_s = now_s
+        for user in self._users:
+            user.measure(now_s)
         return now_s
 
     def end(self) -> float:
-        """The turn is over: nothing more is sent, and what is unanswered is booked as unfinished."""
+        """End the turn: nothing more is sent, and unanswered requests are recorded as unfinished. Returns the moment."""
         end_s = perf_counter()
         self._running = False
-        for player in self._players:
-            player.end(end_s)
-        self._sample()
+        for user in self._users:
+            user.end(end_s)
+        self._sample_cpu()
         return end_s
 
     @property
-    def quiet(self) -> bool:
-        """Whether every request of the turn has come back."""
-        return not any(player.in_flight for player in self._players)
+    def drained(self) -> bool:
+        """Whether every request of the turn was answered."""
+        return not any(user.in_flight for user in self._users)
 
     def close_turn(self, end_s: float) -> None:
-        """Hang up on what has not come back, and book the turn's last interval."""
-        for player in self._players:
-            player.abandon()
-        self._close_interval(end_s)
+        """Close connections with unanswered requests, and cut the turn's last interval."""
+        for user in self._users:
+            user.abandon()
+        self._cut_interval(end_s)
 
     def finish(self) -> None:
-        """Wait until every interval has been handed over, a turn's that was not ended included."""
+        """Wait until every interval was reported, also those of a turn that has not ended."""
         if self._running:
             self._running = False
-            self._close_interval()
-        self._jobs.put(None)
-        self._greenlets[1].join()
-        self._greenlets[0].kill()
+            self._cut_interval()
+        self._cut.put(None)
+        self._folding.join()
+        self._ticking.kill()
 
     def record(self, endpoint: str, latency_s: float, cause: str, detail: str, status: int) -> None:
-        """Count a request of an ordinary Locust user, which has just ended; an empty ``cause`` is success."""
+        """Record a request of an ordinary Locust user that has just ended. An empty ``cause`` is success."""
         if not self._running:
             return
-        channel = self.channel(endpoint)
+        recorder = self.recorder(endpoint)
         done_s = perf_counter()
         begun_s = done_s - latency_s
-        channel.started += 1
+        recorder.started += 1
         if cause:
-            channel.failed(begun_s, begun_s, done_s, cause, detail, status)
-        elif begun_s < channel.part_start_s:
-            channel.carried(begun_s, begun_s, done_s)
+            recorder.failed(begun_s, begun_s, done_s, cause, detail, status)
+        elif begun_s < recorder.part_start_s:
+            recorder.straddling(begun_s, begun_s, done_s)
         else:
-            channel.add_service(max(1, int(latency_s * 1e6)))
+            recorder.add_service(max(1, int(latency_s * 1e6)))
 
     # Intervals
 
-    def _close_interval(self, end_s: float | None = None) -> float:
+    def _cut_interval(self, end_s: float | None = None) -> float:
         now_s = perf_counter() if end_s is None else end_s
         if self._target is None:
             return now_s
-        taken = [channel.take() for channel in self._channels.values()]
-        interval = IntervalReport(
-            self._turn, self._number, self._target.name, self._measured, self._interval_start_s, now_s, []
+        recorded = [recorder.take() for recorder in self._recorders.values()]
+        start_s = self._interval_start_s
+        self._cut.put(
+            _CutInterval(self._turn, self._number, self._target.name, self._measured, start_s, now_s, recorded)
         )
-        self._jobs.put((interval, taken))
         self._number += 1
         self._interval_start_s = now_s
         return now_s
@@ -188,36 +203,38 @@ class LoadSession:
         while True:
             gevent.sleep(TICK_S)
             now_s = perf_counter()
-            for player in self._players:
-                player.expire(now_s)
+            for user in self._users:
+                user.expire(now_s)
             if not self._running:
                 continue
-            if int((now_s - self._part_start_s) / SPACING_S) > self._number:
-                self._close_interval()
+            if int((now_s - self._part_start_s) / INTERVAL_SPACING_S) > self._number:
+                self._cut_interval()
             if now_s - sampled_s >= SAMPLE_S:
-                self._sample()
+                self._sample_cpu()
                 sampled_s = now_s
 
-    def _sample(self) -> None:
-        load = self._gauge.sample()
-        if load is not None and self._target is not None and self.on_load is not None:
-            self.on_load(self._target.name, load)
+    def _sample_cpu(self) -> None:
+        sample = self._monitor.sample()
+        if sample is not None and self._target is not None and self.on_cpu is not None:
+            self.on_cpu(self._target.name, sample)
 
-    def _scribe(self) -> None:
-        for interval, taken in self._jobs_until_end():
-            for raw in taken:
+    def _fold_intervals(self) -> None:
+        for cut in self._intervals():
+            rows = []
+            for raw in cut.recorded:
                 row = self._fold(raw)
-                interval.rows.append(row)
-                feed(self._environment.stats, row, interval.end_s - interval.start_s)
+                rows.append(row)
+                feed(self._environment.stats, row, cut.end_s - cut.start_s)
             if self.on_interval is not None:
-                self.on_interval(interval)
+                times = (cut.start_s, cut.end_s)
+                self.on_interval(IntervalReport(cut.turn, cut.number, cut.target, cut.measured, *times, tuple(rows)))
 
-    def _jobs_until_end(self) -> Iterable[tuple[IntervalReport, list[RawInterval]]]:
-        while (job := self._jobs.get()) is not None:
-            yield job
+    def _intervals(self) -> Iterable[_CutInterval]:
+        while (cut := self._cut.get()) is not None:
+            yield cut
 
-    def _fold(self, taken: RawInterval) -> IntervalStats:
-        for row in fold(taken):
+    def _fold(self, raw: RawInterval) -> IntervalStats:
+        for row in fold(raw):
             if row is not None:
                 return row
             gevent.sleep(0)  # let the hub answer sockets and timers between two slices

@@ -1,4 +1,4 @@
-"""An alarm clock for the gevent hub: calls back once, as close to an absolute moment as the system can.
+"""Timers of the gevent hub: call back once, as close to an absolute moment as the system can.
 
 Libev's own timers are rounded up to a millisecond by epoll. A Linux timerfd wakes the same epoll within tens of
 microseconds; where there is none, the hub's timer does.
@@ -23,10 +23,10 @@ class Timer(Protocol):
     """Calls back once at a moment of ``time.perf_counter``; setting it again moves the moment."""
 
     def set(self, due_s: float) -> None:
-        """Ring at ``due_s``, or at once where that has passed."""
+        """Call back at ``due_s``, or at once when that has passed."""
 
     def close(self) -> None:
-        """Never ring again."""
+        """Never call back again."""
 
 
 class _Timespec(ctypes.Structure):
@@ -38,14 +38,14 @@ class _Itimerspec(ctypes.Structure):
 
 
 class TimerfdTimer:
-    """An alarm by timerfd: ``perf_counter`` is CLOCK_MONOTONIC on Linux, so moments pass through unchanged."""
+    """A timer by timerfd: ``perf_counter`` is CLOCK_MONOTONIC on Linux, so moments pass through unchanged."""
 
-    def __init__(self, loop: Any, ring: Callable[[], None]) -> None:
+    def __init__(self, loop: Any, on_time: Callable[[], None]) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._fd: int = self._libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK_CLOEXEC)
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create failed")
-        self._ring = ring
+        self._on_time = on_time
         self._spec = _Itimerspec()
         self._at = ctypes.byref(self._spec)
         self._settime = self._libc.timerfd_settime
@@ -55,7 +55,7 @@ class TimerfdTimer:
     def set(self, due_s: float) -> None:
         whole = max(0, int(due_s))
         self._spec.value.sec = whole
-        # All-zero would disarm the timer: a moment long past rings at once, too.
+        # All-zero would disarm the timer: a moment in the past calls back at once, too.
         self._spec.value.nsec = max(1, int((due_s - whole) * 1e9))
         self._settime(self._fd, _TFD_TIMER_ABSTIME, self._at, None)
 
@@ -71,16 +71,16 @@ class TimerfdTimer:
         try:
             os.read(self._fd, 8)
         except BlockingIOError:
-            return  # set again between ringing and reading
-        self._ring()
+            return  # set again before this was read
+        self._on_time()
 
 
 class HubTimer:
-    """An alarm by the hub's own timer: rounds up to about a millisecond."""
+    """A timer by the hub's own timer: rounds up to about a millisecond."""
 
-    def __init__(self, loop: Any, ring: Callable[[], None]) -> None:
+    def __init__(self, loop: Any, on_time: Callable[[], None]) -> None:
         self._loop = loop
-        self._ring = ring
+        self._on_time = on_time
         self._timer: Any = None
         self._closed = False
 
@@ -90,7 +90,7 @@ class HubTimer:
             return
         self._timer = self._loop.timer(max(0.0, due_s - time.perf_counter()))
         # update=True: libev counts from the loop's last wake-up, which may be long ago.
-        self._timer.start(self._ring, update=True)
+        self._timer.start(self._on_time, update=True)
 
     def close(self) -> None:
         self._closed = True
@@ -103,8 +103,8 @@ class HubTimer:
             self._timer = None
 
 
-def alarm(loop: Any, ring: Callable[[], None]) -> Timer:
-    """The most punctual alarm that this system has."""
+def timer(loop: Any, on_time: Callable[[], None]) -> Timer:
+    """The most precise timer of this system."""
     if sys.platform == "linux":
-        return TimerfdTimer(loop, ring)
-    return HubTimer(loop, ring)
+        return TimerfdTimer(loop, on_time)
+    return HubTimer(loop, on_time)

@@ -1,4 +1,4 @@
-"""Writes one trial's intervals: requests.hlog and counts.csv, as store.py documents them."""
+"""Writes one trial's intervals: requests.hlog and counts.csv, in the formats of bench/results/schema.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.results.schema import COUNTS_COLUMNS
 
 
 class TrialWriter:
-    """Appends intervals to a trial's files as they end, so that what was seen is there whatever happens next."""
+    """Appends intervals to a trial's files as they end, so that they are there whatever happens next."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)

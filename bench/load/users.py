@@ -18,28 +18,28 @@ FOREVER_S = 3600.0
 
 @dataclass
 class _Shared:
-    """What the users of an open class have in common: one pool, from the first user's start to the last one's stop."""
+    """The generator that the users of an open-model class share, from the first user's start to the last one's stop."""
 
     users: int = 0
-    pool: OpenModelGenerator | None = None
+    generator: OpenModelGenerator | None = None
 
 
 class HubHttpUser(User):
-    """A user that is declared, not scripted; Locust spawns, stops, counts and distributes it like any other.
+    """A Locust user without tasks: its class says what it requests. Locust starts, stops and distributes it as any other.
 
-    Closed model, each user one loop on one connection::
+    Closed model: each user sends one request after the other on one connection::
 
         class Reader(HubHttpUser):
             request = Request("/books")
 
-    Open model, a timetable shared by all users of the class, on as many connections as it needs::
+    Open model: one arrival schedule for all users of the class, on as many connections as it needs::
 
         class Arrivals(HubHttpUser):
             request = Request("/books")
             arrival_rate = 500          # requests per second
             arrivals = "poisson"        # or "constant"
 
-    ``request`` may also be a function that returns an iterator of Requests, so that each differs.
+    ``request`` may also be a function that returns an iterator of Requests, so that each request differs.
     """
 
     abstract = True
@@ -53,10 +53,10 @@ class HubHttpUser(User):
     arrivals: ClassVar[ArrivalProcess] = "constant"
     arrivals_seed: ClassVar[int] = 1
     max_connections: ClassVar[int] = 500
-    """Open model: arrivals beyond so many in flight are dropped and counted. Half of the usual 1,024 open files."""
+    """Open model: with so many requests in flight, further arrivals are dropped and counted. Half of the usual 1,024 open files."""
 
-    pool_type: ClassVar[type[OpenModelGenerator]] = OpenModelGenerator
-    """Open model: what plays the timetable."""
+    generator_type: ClassVar[type[OpenModelGenerator]] = OpenModelGenerator
+    """Open model: what sends the requests."""
 
     wait_time = constant(FOREVER_S)
 
@@ -64,41 +64,43 @@ class HubHttpUser(User):
 
     @task
     def _live(self) -> None:
-        # The traffic runs in hub callbacks. A user in wait() is stopped at once, one asleep in a task is not.
+        # Requests are sent by hub callbacks. Locust stops a user that waits at once, but not one that sleeps in a task.
         pass
 
     def on_start(self) -> None:
         if self.arrival_rate is None:
-            self._player: VirtualUser = ClosedModelUser(self._conduct())
-            self.environment.stage.join(self._player, type(self).__name__)
+            self._user: VirtualUser = ClosedModelUser(self._config())
+            self.environment.load_session.join(self._virtual_user, type(self).__name__)
             return
         shared = self._shared.setdefault(type(self), _Shared())
         shared.users += 1
         if shared.users == 1:
-            shared.pool = self.pool_type(self._conduct(), self._timetable)
-            self.environment.stage.join(shared.pool, type(self).__name__)
+            shared.generator = self.generator_type(self._config(), self._schedule)
+            self.environment.load_session.join(shared.generator, type(self).__name__)
 
     def on_stop(self) -> None:
         if self.arrival_rate is None:
-            self._leave(self._player)
+            self._leave(self._virtual_user)
             return
         shared = self._shared[type(self)]
         shared.users -= 1
-        if shared.users == 0 and shared.pool is not None:
-            self._leave(shared.pool)
-            shared.pool = None
+        if shared.users == 0 and shared.generator is not None:
+            self._leave(shared.generator)
+            shared.generator = None
 
-    def _leave(self, player: VirtualUser) -> None:
-        stage = self.environment.stage
-        if stage is None:  # the test has stopped already
-            player.close()
+    def _leave(self, user: VirtualUser) -> None:
+        session = self.environment.load_session
+        if session is None:  # the test has stopped already
+            user.close()
         else:
-            stage.leave(player)
+            session.leave(user)
 
-    def _conduct(self) -> UserConfig:
-        source: RequestSource = inspect.getattr_static(type(self), "request")  # a function of nothing: not to be bound
+    def _config(self) -> UserConfig:
+        source: RequestSource = inspect.getattr_static(
+            type(self), "request"
+        )  # a function without parameters: it must not be bound
         return UserConfig(source, self.expected_statuses, self.timeout_s, self.think_time_s, self.max_connections)
 
-    def _timetable(self, target: int, part: int, parts: int) -> Iterator[float]:
+    def _schedule(self, target: int, part: int, parts: int) -> Iterator[float]:
         assert self.arrival_rate is not None
         return arrivals(self.arrivals, self.arrival_rate, self.arrivals_seed + target, part, parts)

@@ -1,7 +1,7 @@
-"""Who asks: a closed loop (a user who waits for the answer) and an open pool (arrivals that wait for nobody).
+"""The two load models: a closed-model user, who waits for each answer, and an open-model generator, which does not.
 
-Both live in hub callbacks. Both can be moved from server to server: ``begin`` starts the traffic on a target, ``end``
-stops it and books what is still unanswered, and until the next ``begin`` late answers only count as drained.
+Both run in hub callbacks. Both move from server to server: ``begin`` starts sending to a target, ``end`` stops and
+records unanswered requests as unfinished. Answers that come before the next ``begin`` count as completed late.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from gevent import get_hub
 from bench.load.connection import Connection, ConnectionOwner
 from bench.load.endpoint_recorder import SAMPLE_ERROR_CHARS, EndpointRecorder
 from bench.load.request import Request, Target
-from bench.load.timers import alarm
+from bench.load.timers import timer
 
 logger = logging.getLogger(__name__)
 
 RETRY_S = 0.1
-"""Pause after a connection failed, so that a server that refuses is not hammered in a busy loop."""
+"""Pause after a failed connection: without it a server that refuses connections would get them in a busy loop."""
 
-UNMADE = "USER requests"
-"""Where an exception of a user's own iterator is counted, as a request failed for "other": it has no endpoint."""
+NO_REQUEST = "USER requests"
+"""The endpoint of an exception in a user's own iterator of requests. It counts as a request that failed for "other"."""
 
 RequestSource = Request | Callable[[], Iterable[Request]]
 
@@ -43,72 +43,72 @@ class UserConfig:
     max_connections: int = 1
 
 
-class _Script:
-    """The requests of one player, ready for the wire of the current target."""
+class _RequestSequence:
+    """The requests of one user, encoded for the current target."""
 
     def __init__(self, source: RequestSource) -> None:
         self._endless = source if isinstance(source, Request) else None
         self._requests: Iterator[Request] = iter(()) if isinstance(source, Request) else iter(source())
-        self._channel_of: Callable[[str], EndpointRecorder] = lambda _: EndpointRecorder("", 0.0)
+        self._recorder_of: Callable[[str], EndpointRecorder] = lambda _: EndpointRecorder("", 0.0)
         self._authority = ""
         self._ready: tuple[bytes, bool, EndpointRecorder] | None = None
-        self._told = False
+        self._logged = False
 
-    def aim(self, target: Target, channel_of: Callable[[str], EndpointRecorder]) -> None:
+    def aim(self, target: Target, recorder_of: Callable[[str], EndpointRecorder]) -> None:
         self._authority = target.authority
-        self._channel_of = channel_of
+        self._recorder_of = recorder_of
         self._ready = self._prepare(self._endless) if self._endless else None
 
     def next(self) -> tuple[bytes, bool, EndpointRecorder] | None:
-        """Payload, whether it may be repeated, and where it is counted; None when there are no more."""
+        """Encoded request, whether it may be repeated, and its recorder. None when there are no more."""
         if self._ready is not None:
             return self._ready
         request = next(self._requests, None)
         return None if request is None else self._prepare(request)
 
-    def unmade(self, intended_s: float) -> None:
-        """Count the exception being handled, which the user's own iterator raised instead of making a request."""
+    def failed_to_make(self, intended_s: float) -> None:
+        """Record the exception that is being handled: the user's own iterator raised it in place of a request."""
         detail = traceback.format_exc(limit=-3)
-        if not self._told:
-            self._told = True
-            logger.error("A user's requests could not be made: %s", detail)
-        channel = self._channel_of(UNMADE)
-        channel.started += 1
+        if not self._logged:
+            self._logged = True
+            logger.error("A user's iterator of requests failed: %s", detail)
+        recorder = self._recorder_of(NO_REQUEST)
+        recorder.started += 1
         now_s = perf_counter()
-        channel.failed(intended_s, now_s, now_s, "other", detail[-SAMPLE_ERROR_CHARS:])
+        recorder.failed(intended_s, now_s, now_s, "other", detail[-SAMPLE_ERROR_CHARS:])
 
     def _prepare(self, request: Request) -> tuple[bytes, bool, EndpointRecorder]:
-        channel = self._channel_of(" ".join(request.label))
-        return request.encode(self._authority), request.repeatable, channel
+        recorder = self._recorder_of(" ".join(request.label))
+        return request.encode(self._authority), request.repeatable, recorder
 
 
 class ClosedModelUser:
-    """Asks, waits for the answer, thinks, asks again; keeps one connection to every target it has seen."""
+    """Sends a request, waits for the answer, thinks, sends the next. Keeps one connection to every target it has seen."""
 
-    def __init__(self, conduct: UserConfig) -> None:
-        self._conduct = conduct
-        self._expected = conduct.expected_statuses
-        self._think_s = conduct.think_time_s
-        self._script = _Script(conduct.request)
+    def __init__(self, config: UserConfig) -> None:
+        self._config = config
+        self._expected = config.expected_statuses
+        self._think_s = config.think_time_s
+        self._requests = _RequestSequence(config.request)
         self._connections: dict[Target, Connection] = {}
         self._connection: Connection | None = None
         self._running = False
         self._pause: Any = None
 
-    def begin(self, target: Target, channel_of: Callable[[str], EndpointRecorder], delay_s: float = 0.0) -> None:
-        """Start asking ``target`` after ``delay_s``."""
+    def begin(self, target: Target, recorder_of: Callable[[str], EndpointRecorder], delay_s: float = 0.0) -> None:
+        """Start sending to ``target`` after ``delay_s``."""
         if target not in self._connections:
             self._connections[target] = Connection(target.address, self)
         self._connection = self._connections[target]
-        self._script.aim(target, channel_of)
+        self._requests.aim(target, recorder_of)
         self._running = True
         self._after(delay_s)
 
     def measure(self, now_s: float) -> None:
-        """The warm-up is over, which changes nothing for a user who loops."""
+        """The warm-up is over. Changes nothing for a closed-model user."""
 
     def end(self, end_s: float) -> None:
-        """Stop asking; book the unanswered request, if there is one."""
+        """Stop sending, and record an unanswered request as unfinished."""
         self._running = False
         self._cancel_pause()
         connection = self._connection
@@ -121,44 +121,44 @@ class ClosedModelUser:
         return int(self._connection is not None and self._connection.in_flight)
 
     def abandon(self) -> None:
-        """Hang up on what is still unanswered."""
+        """Close connections with unanswered requests."""
         if self._connection is not None and self._connection.in_flight:
             self._connection.close()
 
     def close(self) -> None:
-        """Hang up on everybody; what is unanswered is booked as unfinished."""
+        """Close all connections. Unanswered requests are recorded as unfinished."""
         if self._running:
             self.end(perf_counter())
         for connection in self._connections.values():
             connection.close()
 
     def expire(self, now_s: float) -> None:
-        """Give up a request that is older than the timeout."""
+        """Fail a request that is older than the timeout."""
         connection = self._connection
-        if connection is None or not connection.in_flight or now_s - connection.sent_s < self._conduct.timeout_s:
+        if connection is None or not connection.in_flight or now_s - connection.sent_s < self._config.timeout_s:
             return
         connection.close()
-        self.failed(connection, "timeout", f"no answer within {self._conduct.timeout_s:g} s", now_s)
+        self.failed(connection, "timeout", f"no answer within {self._config.timeout_s:g} s", now_s)
 
     # ConnectionOwner of the connection
 
     def answered(self, connection: Connection, status: int, done_s: float) -> None:
-        channel: EndpointRecorder = connection.context
+        recorder: EndpointRecorder = connection.context
         if not self._running:
-            channel.counts["completed_late"] += 1
+            recorder.counts["completed_late"] += 1
             return
         sent_s = connection.sent_s
         if status in self._expected:
-            if sent_s >= channel.part_start_s:
-                channel.add_service(int((done_s - sent_s) * 1e6))
+            if sent_s >= recorder.part_start_s:
+                recorder.add_service(int((done_s - sent_s) * 1e6))
             else:
-                channel.carried(sent_s, sent_s, done_s)
+                recorder.straddling(sent_s, sent_s, done_s)
         else:
-            channel.failed(sent_s, sent_s, done_s, "status", f"status {status}", status)
+            recorder.failed(sent_s, sent_s, done_s, "status", f"status {status}", status)
         if self._think_s:
             self._after(self._think_s)
         else:
-            self._ask()
+            self._send_next()
 
     def failed(self, connection: Connection, cause: str, detail: str, done_s: float) -> None:
         if not self._running:
@@ -177,21 +177,21 @@ class ClosedModelUser:
 
     # Steps
 
-    def _ask(self) -> None:
+    def _send_next(self) -> None:
         try:
-            following = self._script.next()
+            following = self._requests.next()
         except Exception:  # raised by the user's own iterator of requests
-            self._script.unmade(perf_counter())
+            self._requests.failed_to_make(perf_counter())
             self._after(max(RETRY_S, self._think_s))
             return
         if following is None:
             self._running = False
             return
-        payload, repeatable, channel = following
+        payload, repeatable, recorder = following
         connection = self._connection
         assert connection is not None
-        connection.context = channel
-        channel.started += 1
+        connection.context = recorder
+        recorder.started += 1
         connection.request(payload, repeatable)
 
     def _after(self, delay_s: float) -> None:
@@ -202,7 +202,7 @@ class ClosedModelUser:
     def _resume(self) -> None:
         self._cancel_pause()
         if self._running:
-            self._ask()
+            self._send_next()
 
     def _cancel_pause(self) -> None:
         if self._pause is not None:
@@ -212,7 +212,7 @@ class ClosedModelUser:
 
 
 class PooledConnection(Connection):
-    """A connection that knows which server it leads to."""
+    """A connection that knows its target."""
 
     __slots__ = ("target",)
 
@@ -222,65 +222,65 @@ class PooledConnection(Connection):
 
 
 @dataclass
-class _Programme:
-    """The timetable of one target's warm-up, or of what is measured there.
+class _PausedSchedule:
+    """The arrival schedule of one target's warm-ups, or of its measured parts.
 
-    While another is played it stands still: what was next stays next. So the seconds that count have as many arrivals
-    as they should, whatever was cut off.
+    It pauses while another one runs, and continues with the arrival that was next. So the measured seconds have the
+    right number of arrivals, however often they were interrupted.
     """
 
-    dues_s: Iterator[float]
+    arrivals_s: Iterator[float]
     next_s: float
-    played_s: float = 0.0
+    elapsed_s: float = 0.0
 
 
 class OpenModelGenerator:
-    """Sends each request when it is due, on a connection that is free or new: late ones at once, none after another.
+    """Sends each request at its intended time, on a free or a new connection. It waits for no answer; late ones go at once.
 
-    Where ``max_connections`` are all in flight, the arrival is dropped and counted: a cap keeps an overloaded server
-    from growing the pool, and its own lag, without end.
+    Where ``max_connections`` requests are in flight, the arrival is dropped and counted: without a limit an overloaded
+    server would make the pool, and the generator's own lag, grow without end.
     """
 
     connection_type: ClassVar[type[PooledConnection]] = PooledConnection
 
-    def __init__(self, conduct: UserConfig, timetable: Callable[[int, int, int], Iterator[float]]) -> None:
-        """``timetable(n, part, parts)`` gives the arrivals of the n-th programme, or of one part of them."""
-        self._conduct = conduct
-        self._expected = conduct.expected_statuses
-        self._script = _Script(conduct.request)
-        self._timetable = timetable
+    def __init__(self, config: UserConfig, schedule: Callable[[int, int, int], Iterator[float]]) -> None:
+        """``schedule(n, part, parts)`` gives the arrivals of the n-th schedule, or of one part of them."""
+        self._config = config
+        self._expected = config.expected_statuses
+        self._requests = _RequestSequence(config.request)
+        self._arrivals = schedule
         self._free: dict[Target, list[Connection]] = {}
         self._busy: set[Connection] = set()
         self._target: Target | None = None
         self._running = False
-        self._programmes: dict[tuple[Target, bool, int, int], _Programme] = {}
-        self._programme = _Programme(iter(()), math.inf)
+        self._schedules: dict[tuple[Target, bool, int, int], _PausedSchedule] = {}
+        self._schedule = _PausedSchedule(iter(()), math.inf)
         self._origin_s = 0.0
         self._exhausted = False
         self.part, self.parts = 0, 1
-        self._alarm = alarm(get_hub().loop, self._ring)
+        self._timer = timer(get_hub().loop, self._on_time)
 
-    def begin(self, target: Target, channel_of: Callable[[str], EndpointRecorder], delay_s: float = 0.0) -> None:
-        """Go on with the warm-up's timetable of ``target`` where it broke off, or from its zero, ``delay_s`` from now.
+    def begin(self, target: Target, recorder_of: Callable[[str], EndpointRecorder], delay_s: float = 0.0) -> None:
+        """Continue the warm-up schedule of ``target``, or start it, ``delay_s`` from now.
 
-        A timetable of ten arrivals a second has ten in a second of its target's turns, however short each of them is.
+        A schedule of ten arrivals a second has ten in a second of its target's turns, however short each turn is.
         """
         self._target = target
         self._free.setdefault(target, [])
-        self._script.aim(target, channel_of)
+        self._requests.aim(target, recorder_of)
         self._running = True
-        self._play(target, False, perf_counter() + delay_s)
+        self._continue(target, False, perf_counter() + delay_s)
 
     def measure(self, now_s: float) -> None:
-        """The warm-up is over: go on with the timetable of what is measured."""
+        """The warm-up is over: continue the schedule of the measured parts."""
         if self._running and self._target is not None:
-            self._break_off(now_s)
-            self._play(self._target, True, now_s)
+            self._pause_schedule(now_s)
+            self._continue(self._target, True, now_s)
 
     def end(self, end_s: float) -> None:
-        """Stop sending; book what is unanswered, and what was due before ``end_s`` and has not been sent yet."""
+        """Stop sending. Arrivals before ``end_s`` are still sent; unanswered requests are recorded as unfinished."""
         if self._running:
-            self._break_off(end_s)
+            self._pause_schedule(end_s)
         self._running = False
         for connection in self._busy:
             connection.context.unfinished(connection.intended_s, connection.sent_s, end_s)
@@ -291,41 +291,41 @@ class OpenModelGenerator:
         return len(self._busy)
 
     def abandon(self) -> None:
-        """Hang up on what is still unanswered."""
+        """Close connections with unanswered requests."""
         for connection in self._busy:
             connection.close()
             self._give_back(connection)
         self._busy.clear()
 
     def close(self) -> None:
-        """Hang up on everybody; what is unanswered is booked as unfinished."""
+        """Close all connections. Unanswered requests are recorded as unfinished."""
         if self._running:
             self._exhausted = True  # what is due now is not sent any more: nobody would wait for the answer
             self.end(perf_counter())
-        self._alarm.close()
+        self._timer.close()
         self.abandon()
         for connections in self._free.values():
             for connection in connections:
                 connection.close()
 
     def expire(self, now_s: float) -> None:
-        """Give up requests that are older than the timeout."""
-        for connection in [c for c in self._busy if now_s - c.sent_s >= self._conduct.timeout_s]:
+        """Fail requests that are older than the timeout."""
+        for connection in [c for c in self._busy if now_s - c.sent_s >= self._config.timeout_s]:
             connection.close()
-            self.failed(connection, "timeout", f"no answer within {self._conduct.timeout_s:g} s", now_s)
+            self.failed(connection, "timeout", f"no answer within {self._config.timeout_s:g} s", now_s)
 
     # ConnectionOwner of the connections
 
     def answered(self, connection: Connection, status: int, done_s: float) -> None:
         self._busy.discard(connection)
         self._give_back(connection)
-        channel: EndpointRecorder = connection.context
+        recorder: EndpointRecorder = connection.context
         if not self._running:
-            channel.counts["completed_late"] += 1
+            recorder.counts["completed_late"] += 1
         elif status in self._expected:
-            channel.timetabled(connection.intended_s, connection.sent_s, done_s)
+            recorder.scheduled(connection.intended_s, connection.sent_s, done_s)
         else:
-            channel.failed(connection.intended_s, connection.sent_s, done_s, "status", f"status {status}", status)
+            recorder.failed(connection.intended_s, connection.sent_s, done_s, "status", f"status {status}", status)
 
     def failed(self, connection: Connection, cause: str, detail: str, done_s: float) -> None:
         self._busy.discard(connection)
@@ -342,54 +342,54 @@ class OpenModelGenerator:
 
     # Steps
 
-    def _play(self, target: Target, measured: bool, from_s: float) -> None:
+    def _continue(self, target: Target, measured: bool, from_s: float) -> None:
         key = (target, measured, self.part, self.parts)
-        if key not in self._programmes:
-            dues_s = self._timetable(len(self._programmes), self.part, self.parts)
-            self._programmes[key] = _Programme(dues_s, next(dues_s, math.inf))
-        self._programme = self._programmes[key]
-        self._origin_s = from_s - self._programme.played_s
-        self._set_alarm()
+        if key not in self._schedules:
+            arrivals_s = self._arrivals(len(self._schedules), self.part, self.parts)
+            self._schedules[key] = _PausedSchedule(arrivals_s, next(arrivals_s, math.inf))
+        self._schedule = self._schedules[key]
+        self._origin_s = from_s - self._schedule.elapsed_s
+        self._set_timer()
 
-    def _break_off(self, at_s: float) -> None:
+    def _pause_schedule(self, at_s: float) -> None:
         self._send_due(at_s)
-        self._programme.played_s = at_s - self._origin_s
+        self._schedule.elapsed_s = at_s - self._origin_s
 
-    def _ring(self) -> None:
+    def _on_time(self) -> None:
         if not self._running:
             return
         self._send_due(perf_counter())
-        self._set_alarm()
+        self._set_timer()
 
-    def _set_alarm(self) -> None:
+    def _set_timer(self) -> None:
         if not self._exhausted and self._next_s < math.inf:
-            self._alarm.set(self._next_s)
+            self._timer.set(self._next_s)
 
     @property
     def _next_s(self) -> float:
-        return self._origin_s + self._programme.next_s
+        return self._origin_s + self._schedule.next_s
 
     def _send_due(self, now_s: float) -> None:
         while not self._exhausted and self._next_s <= now_s:
             self._send(self._next_s)
-            self._programme.next_s = next(self._programme.dues_s, math.inf)
+            self._schedule.next_s = next(self._schedule.arrivals_s, math.inf)
 
     def _send(self, intended_s: float) -> None:
         try:
-            following = self._script.next()
+            following = self._requests.next()
         except Exception:  # raised by the user's own iterator of requests
-            self._script.unmade(intended_s)
+            self._requests.failed_to_make(intended_s)
             return
         if following is None:
             self._exhausted = True
             return
-        payload, repeatable, channel = following
+        payload, repeatable, recorder = following
         connection = self._take()
         if connection is None:
-            channel.counts["dropped"] += 1
+            recorder.counts["dropped"] += 1
             return
-        channel.started += 1
-        connection.context = channel
+        recorder.started += 1
+        connection.context = recorder
         self._busy.add(connection)
         connection.request(payload, repeatable, intended_s)
 
@@ -398,7 +398,7 @@ class OpenModelGenerator:
         free = self._free[self._target]
         if free:
             return free.pop()
-        if len(self._busy) >= self._conduct.max_connections:
+        if len(self._busy) >= self._config.max_connections:
             return None
         return self.connection_type(self._target, self)
 

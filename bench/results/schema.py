@@ -387,7 +387,8 @@ class TrialRecord:
     timings: TimingsRecord
     pids: PidsRecord
     cores: CoresRecord
-    port: int
+    port: int | None
+    """null where the server was not started."""
     services: Mapping[str, str]
     """Version of each service, as the service itself tells it."""
     facts: TrialFacts | None

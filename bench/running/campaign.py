@@ -1,9 +1,11 @@
-"""All lineups of a run's scenario, round by round, with resume. What is measured, and how it is shown, comes in."""
+"""Measures all groups of a plan, round by round. Rounds that a run has already are kept; invalid ones are repeated."""
 
 from __future__ import annotations
 
 import fcntl
+import math
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,30 +16,50 @@ from bench.model import Plan, Round, ServerGroup
 from bench.model.errors import UsageError
 from bench.results import files, layout
 from bench.results.schema import TrialRecord
+from bench.running.group import OnPhase, Phase
+
+REPEATED_SHARE = 1 / 3
+"""At most this share of the rounds is repeated. A machine that disturbs more of them disturbs the repeated ones, too."""
+MIN_VALID_ROUNDS = 3
+"""Fewer rounds give no interval."""
 
 
 class CampaignObserver(Protocol):
-    """Is told how a campaign goes, to show it."""
+    """Shows how a campaign goes."""
 
     def planned(self, rounds: list[Round], kept: int) -> None:
-        """These rounds will be measured; so many were already there."""
+        """These rounds will be measured; ``kept`` others are measured already."""
 
-    def lineup(self, lineup: ServerGroup) -> None:
-        """This lineup comes next."""
+    def group_begins(self, group: ServerGroup) -> None:
+        """This group is next."""
 
-    def phase(self, word: str) -> None:
-        """It is starting, loading or stopping."""
+    def phase(self, phase: Phase) -> None:
+        """What the group is doing."""
 
-    def measured(self, lineup: ServerGroup, trials: list[TrialRecord]) -> None:
-        """It has ended, with these trials."""
+    def group_ended(self, group: ServerGroup, trials: list[TrialRecord]) -> None:
+        """The group has these trials."""
+
+    def round_is_repeated(self, repeated: Round) -> None:
+        """A trial of this round is invalid, so it will be measured again."""
+
+
+@dataclass(frozen=True)
+class RoundHooks:
+    """What happens around each round."""
+
+    before: Callable[[], None] = lambda: None
+    """Puts the services into their first state."""
+    after: Callable[[Round], None] = lambda _: None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a campaign measured now, and what it found done."""
+    """What a campaign measured, and what it found measured."""
 
     trials: tuple[TrialRecord, ...]
+    """The trials of this campaign; of a repeated round the last ones."""
     rounds_kept: int
+    rounds_repeated: int = 0
 
     @property
     def not_ok(self) -> tuple[TrialRecord, ...]:
@@ -45,61 +67,91 @@ class Outcome:
         return tuple(trial for trial in self.trials if trial.status != "ok")
 
 
-Measure = Callable[[ServerGroup, Callable[[str], None]], list[TrialRecord]]
+Measure = Callable[[ServerGroup, OnPhase], list[TrialRecord]]
 
 
 def run_campaign(
-    plan: Plan, run: Path, measure: Measure, watch: CampaignObserver, fresh: Callable[[], None] = lambda: None
+    plan: Plan,
+    run: Path,
+    measure: Measure,
+    observer: CampaignObserver,
+    hooks: RoundHooks | None = None,
+    max_repeats: int | None = None,
 ) -> Outcome:
-    """Measure every round of ``plan`` that ``run`` does not have yet.
+    """Measure every round of ``plan`` that is not valid in ``run`` yet.
 
-    A round that was cut short is measured again whole, so that its comparisons stay paired. ``fresh`` is called before
-    each: it puts the services that the scenario needs back to their first state.
+    A round is measured whole, so that its comparisons stay paired. A round with an invalid trial is measured again
+    after the others, as long as ``max_repeats`` allows it: by default a third of the rounds, rounded up.
     """
-    missing = [made for made in plan.rounds if not round_is_complete(run, plan, made)]
+    hooks = hooks or RoundHooks()
+    missing = deque(each for each in plan.rounds if not round_is_valid(run, plan, each))
     kept = len(plan.rounds) - len(missing)
-    watch.planned(missing, kept)
-    trials: list[TrialRecord] = []
-    for made in missing:
-        _forget(run, plan, made)
-        fresh()
-        for lineup in made.groups:
-            watch.lineup(lineup)
-            measured = measure(lineup, watch.phase)
-            watch.measured(lineup, measured)
-            trials += measured
-    return Outcome(tuple(trials), kept)
+    repeats_left = math.ceil(len(plan.rounds) * REPEATED_SHARE) if max_repeats is None else max_repeats
+    repeated = 0
+    observer.planned(list(missing), kept)
+    trials: dict[tuple[str, int], list[TrialRecord]] = {}
+    while missing:
+        current = missing.popleft()
+        _remove(run, plan, current)
+        hooks.before()
+        measured = [trial for group in current.groups for trial in _measured(group, measure, observer)]
+        trials[current.load.name, current.number] = measured
+        hooks.after(current)
+        if repeated < repeats_left and any(trial.status == "invalid" for trial in measured):
+            repeated += 1
+            missing.append(current)
+            observer.round_is_repeated(current)
+    return Outcome(tuple(trial for each in trials.values() for trial in each), kept, repeated)
 
 
-def round_is_complete(run: Path, plan: Plan, made: Round) -> bool:
-    """Whether every variant has its record of the round, and it can be read."""
-    return all(_is_recorded(folder) for folder in _folders(run, plan, made))
+def _measured(group: ServerGroup, measure: Measure, observer: CampaignObserver) -> list[TrialRecord]:
+    observer.group_begins(group)
+    trials = measure(group, observer.phase)
+    observer.group_ended(group, trials)
+    return trials
 
 
-def _is_recorded(folder: Path) -> bool:
+def round_is_valid(run: Path, plan: Plan, measured: Round) -> bool:
+    """Whether every variant has a valid trial of the round, whose files are whole."""
+    return all(_is_valid(folder) for folder in _folders(run, plan, measured))
+
+
+def variants_without_evidence(run: Path, plan: Plan) -> tuple[str, ...]:
+    """Variants with fewer valid rounds under a load than an interval needs, or than were planned if those are fewer."""
+    loads = {each.load.name for each in plan.rounds}
+    return tuple(name for name in plan.variants if any(_lacks_rounds(run, plan, name, load) for load in loads))
+
+
+def _lacks_rounds(run: Path, plan: Plan, variant: str, load: str) -> bool:
+    numbers = [each.number for each in plan.rounds if each.load.name == load]
+    folders = [layout.trial_folder(run, plan.scenario.name, variant, load, number) for number in numbers]
+    return sum(map(_is_valid, folders)) < min(MIN_VALID_ROUNDS, len(numbers))
+
+
+def _is_valid(folder: Path) -> bool:
     try:
         trial = files.read_record(folder / "trial.json", TrialRecord)
         files.check_files(folder, trial.files)
     except files.BrokenFile:  # cut short, or changed
         return False
-    return True
+    return trial.status == "ok"
 
 
-def _folders(run: Path, plan: Plan, made: Round) -> list[Path]:
-    return [layout.trial_folder(run, plan.scenario.name, name, made.load.name, made.number) for name in plan.variants]
+def _folders(run: Path, plan: Plan, each: Round) -> list[Path]:
+    return [layout.trial_folder(run, plan.scenario.name, name, each.load.name, each.number) for name in plan.variants]
 
 
-def _forget(run: Path, plan: Plan, made: Round) -> None:
-    for folder in _folders(run, plan, made):
+def _remove(run: Path, plan: Plan, each: Round) -> None:
+    for folder in _folders(run, plan, each):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def measurement_lock(results: Path) -> Iterator[None]:
-    """Hold the results folder for measuring; UsageError where another harness measures: each would spoil the other."""
+    """Hold the results folder for measuring. UsageError where another harness measures: each would disturb the other."""
     with (results / ".measuring").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UsageError(f"another measurement into {results} is under way; two at once spoil each other") from None
+            raise UsageError(f"another measurement into {results} is running; two at once disturb each other") from None
         yield

@@ -273,12 +273,17 @@ def stop_all(processes: Iterable[Process]) -> None:
         process.stop()
 
 
-def run_in_foreground(argv: Sequence[str], cwd: Path) -> int:
-    """Run a program on this terminal until it ends; its exit status. On Linux it dies with this process.
+def run_in_foreground(argv: Sequence[str], cwd: Path, quiet: bool = False) -> int:
+    """Run a program on this terminal until it ends, ``quiet`` without its output. Returns its exit status.
+
+    On Linux it dies with this process.
 
     For one process without children: a supervisor has no terminal.
     """
-    return subprocess.run(list(argv), cwd=cwd, check=False, preexec_fn=_die_with_parent).returncode
+    output = subprocess.DEVNULL if quiet else None
+    return subprocess.run(
+        list(argv), cwd=cwd, check=False, stdout=output, stderr=output, preexec_fn=_die_with_parent
+    ).returncode
 
 
 def exit_text(status: int) -> str:

@@ -12,17 +12,17 @@ from rich.text import Text
 
 from bench.model import Round, ServerGroup
 from bench.results.schema import TrialRecord
+from bench.running.group import Phase
 
-STARTING_S = 1.5
-"""What a lineup takes besides its load, and ...
-"""
-STARTING_EACH_S = 0.7
-"""... for each of its servers: the first guess, until lineups have been timed."""
+GROUP_OVERHEAD_S = 1.5
+"""First estimate of the time that a group takes beyond its load, until groups have been timed, ..."""
+SERVER_OVERHEAD_S = 0.7
+"""... and of each of its servers."""
 MARKS = {"ok": "[green]ok[/]", "invalid": "[yellow]invalid[/]", "failed": "[red]failed[/]"}
 
 
 class _TimeLeft(ProgressColumn):
-    """What the plan says is left, corrected by how long the lineups so far really took."""
+    """Time left by the plan, corrected by the time that groups took so far."""
 
     def render(self, task: Task) -> Text:
         left_s = max(0.0, (task.total or 0.0) - task.completed)
@@ -30,7 +30,7 @@ class _TimeLeft(ProgressColumn):
 
 
 class ProgressBar:
-    """A bar below the lines of a terminal; nothing where there is none. A context manager: it needs cleaning up."""
+    """A bar below the lines of a terminal, or nothing where the output is no terminal. Use it in a ``with`` statement."""
 
     def __init__(self, console: Console, description: str, last: ProgressColumn) -> None:
         self._bar: Progress | None = None
@@ -50,17 +50,17 @@ class ProgressBar:
 
     @property
     def completed(self) -> float:
-        """How much of it is full, in the unit of its total."""
+        """The completed part, in the unit of the total."""
         return self._bar.tasks[0].completed if self._bar else 0.0
 
     def update(self, **changes: Any) -> None:
-        """Change its description, total or what is completed, or advance it: as rich's Progress.update."""
+        """As Progress.update of rich."""
         if self._bar:
             self._bar.update(self._bar.task_ids[0], **changes)
 
 
 class CampaignProgress:
-    """The campaign's CampaignObserver. A context manager: the bar needs cleaning up, however the campaign ends."""
+    """Shows a campaign: its CampaignObserver. Use it in a ``with`` statement."""
 
     def __init__(self, console: Console, scenario: str) -> None:
         self._console = console
@@ -68,10 +68,10 @@ class CampaignProgress:
         self._bar = ProgressBar(console, scenario, _TimeLeft())
         self._left: list[ServerGroup] = []
         self._rounds = 0
-        self._swept = False
-        self._lineup: ServerGroup | None = None
-        self._begun_s = 0.0
-        self._extra_s: list[float] = []
+        self._several_loads = False
+        self._group: ServerGroup | None = None
+        self._start_s = 0.0
+        self._overheads_s: list[float] = []
 
     def __enter__(self) -> CampaignProgress:
         self._bar.__enter__()
@@ -81,51 +81,56 @@ class CampaignProgress:
         self._bar.__exit__(*raised)
 
     def planned(self, rounds: list[Round], kept: int) -> None:
-        """Say what will be measured and about how long it takes."""
-        self._rounds = max((made.number for made in rounds), default=0)
-        self._swept = len({made.load for made in rounds}) > 1
-        self._left = [lineup for made in rounds for lineup in made.groups]
+        """Print what will be measured and about how long it takes."""
+        self._rounds = max((each.number for each in rounds), default=0)
+        self._several_loads = len({each.load for each in rounds}) > 1
+        self._left = [group for each in rounds for group in each.groups]
         if kept:
-            self._console.print(f"{self._scenario}: {kept} of {kept + len(rounds)} rounds are there already")
+            self._console.print(f"{self._scenario}: {kept} of {kept + len(rounds)} rounds are measured already")
         if rounds:
             minutes = self._estimate_s() / 60
             self._console.print(f"{self._scenario}: measuring {len(rounds)} round(s), about {minutes:.1f} min")
 
-    def lineup(self, lineup: ServerGroup) -> None:
-        """The next lineup begins."""
-        self._lineup = lineup
-        self._begun_s = time.perf_counter()
+    def group_begins(self, group: ServerGroup) -> None:
+        """Show the group in the bar."""
+        self._group = group
+        self._start_s = time.perf_counter()
         self.phase("starting")
 
-    def phase(self, word: str) -> None:
-        """What the lineup is doing."""
-        if self._lineup is None:
+    def phase(self, phase: Phase) -> None:
+        """Show what the group is doing."""
+        if self._group is None:
             return
-        names = ", ".join(self._lineup.variants)
-        text = f"{self._where(self._lineup)} [bold]{escape(names)}[/] {word}"
+        names = ", ".join(self._group.variants)
+        text = f"{self._place(self._group)} [bold]{escape(names)}[/] {phase}"
         self._bar.update(description=text, total=self._bar.completed + self._estimate_s())
 
-    def measured(self, lineup: ServerGroup, trials: list[TrialRecord]) -> None:
-        """A lineup has ended: one line a trial."""
-        took_s = time.perf_counter() - self._begun_s
-        self._extra_s.append(took_s - lineup.load_s)
-        self._left.remove(lineup)
+    def group_ended(self, group: ServerGroup, trials: list[TrialRecord]) -> None:
+        """Print a line for each trial."""
+        took_s = time.perf_counter() - self._start_s
+        self._overheads_s.append(took_s - group.load_s)
+        self._left.remove(group)
         for trial in trials:
             reasons = f": {escape('; '.join(trial.reasons))}" if trial.reasons else ""
-            said = f"{self._where(lineup)} {trial.variant} {MARKS[trial.status]}{_rate(trial)}{reasons}"
-            self._console.print(said, soft_wrap=True)
+            line = f"{self._place(group)} {trial.variant} {MARKS[trial.status]}{_rate(trial)}{reasons}"
+            self._console.print(line, soft_wrap=True)
         completed_s = self._bar.completed + took_s
         self._bar.update(completed=completed_s, total=completed_s + self._estimate_s())
 
-    def _where(self, lineup: ServerGroup) -> str:
-        load = f" {lineup.load.name}" if self._swept else ""
-        return f"{self._scenario}{load} round {lineup.round}/{self._rounds}"
+    def round_is_repeated(self, repeated: Round) -> None:
+        """Print which round will be measured again."""
+        self._left += repeated.groups
+        self._console.print(f"{self._place(repeated.groups[0])} is measured again at the end, since a trial is invalid")
+
+    def _place(self, group: ServerGroup) -> str:
+        load = f" {group.load.name}" if self._several_loads else ""
+        return f"{self._scenario}{load} round {group.round}/{self._rounds}"
 
     def _estimate_s(self) -> float:
-        if self._extra_s:
-            extra_s = sum(self._extra_s) / len(self._extra_s)
-            return sum(lineup.load_s + extra_s for lineup in self._left)
-        return sum(lineup.load_s + STARTING_S + STARTING_EACH_S * len(lineup.variants) for lineup in self._left)
+        if self._overheads_s:
+            overhead_s = sum(self._overheads_s) / len(self._overheads_s)
+            return sum(group.load_s + overhead_s for group in self._left)
+        return sum(group.load_s + GROUP_OVERHEAD_S + SERVER_OVERHEAD_S * len(group.variants) for group in self._left)
 
 
 def _rate(trial: TrialRecord) -> str:

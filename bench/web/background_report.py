@@ -1,70 +1,72 @@
-"""Draws what was measured, by ``python -m bench report`` as a process of its own, while nothing is measured."""
+"""Draws the page of what was measured, while nothing is measured: ``python -m bench report`` as its own process."""
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from bench.planning import catalogue
+from bench.results import files
+from bench.results.schema import FiguresReady, FiguresRecord, ReportReady
+from bench.running.control_channel import ControlChannel
 from bench.running.processes import Process, StartError, start
-from bench.web.harness_channel import HarnessChannel
 from bench.web.measurement import trial_id
 
-TRIALS, LOG = "trials.json", "report.log"
-"""In the run's folder while it is drawn; the log stays where there is no page after all."""
+FIGURES, LOG = "figures.json", "report.log"
+"""In the run's folder while its page is drawn. The log stays where drawing failed."""
 
 
 class BackgroundReport:
-    """One run at a time. A measurement that begins takes precedence: what was interrupted is drawn again after it."""
+    """One run at a time. A measurement comes first: a report that it interrupts is drawn again after it."""
 
     def __init__(self) -> None:
-        self._wanted: list[Path] = []
+        self._waiting: list[Path] = []
         self._process: Process | None = None
-        self._told = False
+        self._figures_sent = False
 
-    def want(self, run: Path) -> None:
-        """Have ``run`` drawn when there is time."""
+    def request(self, run: Path) -> None:
+        """Draw ``run`` next."""
         self.pause()
-        self._wanted = [run, *(other for other in self._wanted if other != run)]
+        self._waiting = [run, *(other for other in self._waiting if other != run)]
 
     def pause(self) -> None:
-        """Let go of the processor."""
+        """Stop drawing."""
         if self._process is not None:
             self._process.stop()
             self._process = None
 
     close = pause
 
-    def look(self, line: HarnessChannel) -> None:
-        """Go on, and tell Locust of figures and pages as they come."""
-        if not self._wanted:
+    def advance(self, channel: ControlChannel) -> None:
+        """Start what waits, and tell Locust of figures and pages that are ready."""
+        if not self._waiting:
             return
-        run = self._wanted[0]
+        run = self._waiting[0]
         if self._process is None:
-            self._begin(run)
+            self._start(run)
             return
         ended = self._process.poll() is not None
-        if not self._told and (run / TRIALS).is_file():
-            self._told = True
-            line.say(event="figures", runs=_figures(run))
-            (run / TRIALS).unlink()
+        if not self._figures_sent and (run / FIGURES).is_file():
+            self._figures_sent = True
+            channel.send(_figures(run))
+            (run / FIGURES).unlink()
         if ended:
             self.pause()
-            self._wanted.pop(0)
+            self._waiting.pop(0)
             if (run / "index.html").is_file():
                 (run / LOG).unlink()
-                line.say(event="drawn", page=run.name)
+                channel.send(ReportReady(run.name))
 
-    def _begin(self, run: Path) -> None:
-        (run / TRIALS).unlink(missing_ok=True)
-        self._told = False
-        command = [sys.executable, "-m", "bench", "report", str(run), "--trials", str(run / TRIALS)]
-        with suppress(StartError):  # tried again at the next look
+    def _start(self, run: Path) -> None:
+        (run / FIGURES).unlink(missing_ok=True)
+        self._figures_sent = False
+        command = [sys.executable, "-m", "bench", "report", str(run), "--trials", str(run / FIGURES)]
+        with suppress(StartError):  # tried again at the next call
             self._process = start(command, name="report", log=run / LOG, cwd=catalogue.ROOT)
 
 
-def _figures(run: Path) -> list[dict[str, object]]:
-    trials = json.loads((run / TRIALS).read_text(encoding="utf-8"))["trials"]
-    return [{**row, "id": trial_id(run, row["scenario"], row["variant"], row["round"])} for row in trials]
+def _figures(run: Path) -> FiguresReady:
+    trials = files.read_record(run / FIGURES, FiguresRecord).trials
+    return FiguresReady(tuple(replace(t, id=trial_id(run, t.scenario, t.variant, t.round)) for t in trials))

@@ -1,159 +1,176 @@
-"""One measurement of the web UI: a lineup of one variant, whose load is Locust's own and ends when somebody says so."""
+"""One measurement of the web UI: a group of one variant, whose load ends when somebody stops it or its time is over."""
 
 from __future__ import annotations
 
+import math
+import queue
 import shutil
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from bench.model import Load, Scenario, ServerGroup
 from bench.model.errors import UsageError
 from bench.planning import catalogue
 from bench.results import layout
-from bench.results.schema import TrialRecord
+from bench.results.schema import (
+    EndpointRate,
+    LoadFailed,
+    MeasuredTrial,
+    MeasurementRequested,
+    RunTurns,
+    ServerStopping,
+    TrialNotRecorded,
+    TrialRecord,
+    TrialRecorded,
+    TurnsDone,
+)
 from bench.running.campaign import measurement_lock
+from bench.running.control_channel import ControlChannel
 from bench.running.cores import cores_for
-from bench.running.group import behaviour_options, lineup_file_of, run_group
+from bench.running.group import Phase, run_group
 from bench.running.processes import Process
 from bench.running.services import Services
-from bench.web.harness_channel import HarnessChannel
-from bench.web.run_registry import RunRegistry, RunSlot, one_turn
+from bench.web.run_registry import RunRegistry, RunSlot, single_turn_group
 
-LEAST_S = 1.0
-"""A trial that was stopped is evidence from so many measured seconds on, or four latencies where that is longer."""
-AGAIN_S = 0.05
-"""How often what is coming up is asked to stop: more of it may have been started meanwhile."""
+MIN_MEASURED_S = 1.0
+"""A trial that was stopped is valid from so many measured seconds on, or from four latencies where that is longer."""
+STOP_REPEAT_S = 0.05
+"""How often the processes of a cancelled measurement are asked to stop: more may have started meanwhile."""
 
 STOPPED = "stopped before anything was measured: nothing is recorded"
 
 
 class InteractiveGenerator:
-    """The Locust of the web UI as the generator of one lineup (bench.lineup.Generator)."""
+    """The Locust of the web UI as the LoadGenerator of one measurement."""
 
-    def __init__(self, locust: Process, line: HarnessChannel) -> None:
-        self.running: list[Process] = []
-        self.unwanted = threading.Event()
+    max_load_s = math.inf
+
+    def __init__(self, locust: Process, channel: ControlChannel) -> None:
+        self.processes: list[Process] = []
+        self.cancelled = threading.Event()
         self._locust = locust
-        self._line = line
-        self._status: int | None = None
+        self._channel = channel
+        self._results: queue.SimpleQueue[TurnsDone | LoadFailed] = queue.SimpleQueue()
         self._ended = threading.Event()
 
     @property
     def pid(self) -> int:
+        """Number of Locust's process."""
         return self._locust.pid
 
     @property
     def log(self) -> Path:
+        """Locust's log."""
         return self._locust.log
 
-    def wait(self, timeout_s: float) -> int | None:
-        message = self._line.next(timeout_s)
-        if message is not None and message["do"] == "over":
-            self._status = int(message["failed"])
-            if not message["measured"] and not message["failed"]:
-                self.unwanted.set()
-        if self.unwanted.is_set() and self._status is None:
-            self._status = 0
-        return self.poll()
+    def begin(self, turns: RunTurns) -> None:
+        """Send the turn to Locust."""
+        self._channel.send(turns)
 
-    def poll(self) -> int | None:
-        return self._locust.poll() if self._status is None else self._status
+    def result(self, timeout_s: float) -> TurnsDone | LoadFailed | None:
+        """How the load ended, or None when it has not ended within ``timeout_s``."""
+        try:
+            result = self._results.get(timeout=timeout_s)
+        except queue.Empty:
+            if self.cancelled.is_set():
+                return TurnsDone({})
+            return LoadFailed("locust has ended") if self._channel.ended else None
+        if isinstance(result, TurnsDone) and result.measured_s == 0.0:
+            self.cancelled.set()
+        return result
 
-    def give_up(self) -> None:
-        """From another thread: nobody wants the measurement any more. Returns when it is over."""
-        self.unwanted.set()
-        while not self._ended.wait(AGAIN_S):
-            for process in list(self.running):
+    # From the thread that reads Locust's messages
+
+    def on_result(self, result: TurnsDone | LoadFailed) -> None:
+        """Locust has sent how the load ended."""
+        self._results.put(result)
+
+    def cancel(self) -> None:
+        """Cancel the measurement. Returns when it has ended."""
+        self.cancelled.set()
+        while not self._ended.wait(STOP_REPEAT_S):
+            for process in list(self.processes):
                 process.request_stop()
 
+    # From the thread that measures
+
     def end(self) -> None:
-        """It is over."""
+        """The measurement has ended."""
         self._ended.set()
 
 
 class MeasurementRunner:
-    """Carries out one order after the other, and keeps the book."""
+    """Carries out one measurement after the other, and records them."""
 
-    def __init__(self, results: Path, apps: Path, book: RunRegistry, seed: int) -> None:
+    def __init__(self, results: Path, apps: Path, registry: RunRegistry, seed: int) -> None:
         self._results = results
         self._apps = apps
-        self._book = book
+        self._registry = registry
         self._seed = seed
 
-    def measure(self, order: dict[str, Any], attended: InteractiveGenerator, line: HarnessChannel) -> Path | None:
-        """Carry out an order and tell Locust how it went; the run that it was recorded in, if it was."""
-        name, _, variant = order["choice"].partition("/")
+    def measure(
+        self, request: MeasurementRequested, generator: InteractiveGenerator, channel: ControlChannel
+    ) -> Path | None:
+        """Measure, and tell Locust how it went. Returns the run that it was recorded in; None when it was not."""
+        name, _, variant = request.choice.partition("/")
         scenario = catalogue.narrowed(catalogue.load(name, self._apps), (variant,))
-        assert scenario is not None
-        load = Load(rate_rps=order["rate_rps"]) if order["rate_rps"] is not None else Load(users=order["users"])
-        place = self._book.place(name, load, variant)
-        lineup = one_turn(scenario, load, place, LEAST_S, self._seed)
+        assert scenario is not None  # the form offers only variants that there are
+        load = Load(users=request.users) if request.rate_rps is None else Load(rate_rps=request.rate_rps)
+        slot = self._registry.slot(name, load, variant)
+        group = single_turn_group(scenario, load, slot, MIN_MEASURED_S, self._seed)
         try:
             with measurement_lock(self._results):
-                trial = self._trial(scenario, lineup, place, attended, line)
+                trial = _measured(scenario, group, slot, generator, channel)
         except UsageError as error:
-            line.say(event="unrecorded", reason=str(error))
+            channel.send(TrialNotRecorded(str(error)))
             return None
         if trial is None:
-            shutil.rmtree(layout.trial_folder(place.run, name, variant, load.name, place.round), ignore_errors=True)
-            line.say(event="unrecorded", reason=STOPPED)
+            shutil.rmtree(layout.trial_folder(slot.run, name, variant, load.name, slot.round), ignore_errors=True)
+            channel.send(TrialNotRecorded(STOPPED))
             return None
-        self._book.enter(catalogue.load(name, self._apps), trial, place)
-        layout.point_latest(self._results, place.run)
-        line.say(event="recorded", run=_row(trial, place))
-        return place.run
-
-    def _trial(
-        self,
-        scenario: Scenario,
-        lineup: ServerGroup,
-        place: RunSlot,
-        attended: InteractiveGenerator,
-        line: HarnessChannel,
-    ) -> TrialRecord | None:
-        cores = cores_for(scenario.parallel)
-
-        def watch(phase: str) -> None:
-            if phase == "loading":
-                line.say(
-                    event="load",
-                    lineup=str(lineup_file_of(lineup, place.run)),
-                    locustfile=scenario.locustfile,
-                    options=list(behaviour_options(scenario, lineup.load)),
-                    cores=len(cores.server) if cores else 1,
-                )
-            elif phase == "stopping":
-                line.say(event="stopping")
-
-        logs = layout.logs_folder(place.run, scenario.name)
-        with Services(scenario.services, logs, cores.server if cores else None) as services:
-            services.reset()
-            if attended.unwanted.is_set():
-                return None
-            (trial,) = run_group(scenario, lineup, place.run, watch, services, attended)
-        return None if attended.unwanted.is_set() else trial
+        self._registry.add(catalogue.load(name, self._apps), trial, slot)
+        layout.point_latest(self._results, slot.run)
+        channel.send(TrialRecorded(_measured_trial(trial, slot)))
+        return slot.run
 
 
-def _row(trial: TrialRecord, place: RunSlot) -> dict[str, Any]:
-    """A row of the tab "Runs"; its percentiles come when it is analysed."""
+def _measured(
+    scenario: Scenario, group: ServerGroup, slot: RunSlot, generator: InteractiveGenerator, channel: ControlChannel
+) -> TrialRecord | None:
+    """The trial; None when the measurement was cancelled before anything was measured."""
+    cores = cores_for(scenario.parallel)
+
+    def on_phase(phase: Phase) -> None:
+        if phase == "stopping":
+            channel.send(ServerStopping())
+
+    logs = layout.logs_folder(slot.run, scenario.name)
+    with Services(scenario.services, logs, cores.server if cores else None) as services:
+        services.reset()
+        if generator.cancelled.is_set():
+            return None
+        (trial,) = run_group(scenario, group, slot.run, on_phase, services, generator)
+    return None if generator.cancelled.is_set() else trial
+
+
+def _measured_trial(trial: TrialRecord, slot: RunSlot) -> MeasuredTrial:
     endpoints = trial.facts.endpoints if trial.facts else {}
-    return {
-        "id": trial_id(place.run, trial.scenario, trial.variant, place.round),
-        "at_unix_s": time.time(),
-        "run": place.run.name,
-        "scenario": trial.scenario,
-        "variant": trial.variant,
-        "load": trial.load.name,
-        "round": place.round,
-        "status": trial.status,
-        "reasons": list(trial.reasons),
-        "log_tail": trial.log_tail,
-        "endpoints": {name: {"throughput_rps": facts.throughput_rps} for name, facts in endpoints.items()},
-    }
+    return MeasuredTrial(
+        id=trial_id(slot.run, trial.scenario, trial.variant, slot.round),
+        at_unix_s=time.time(),
+        run=slot.run.name,
+        scenario=trial.scenario,
+        variant=trial.variant,
+        load=trial.load.name,
+        round=slot.round,
+        status=trial.status,
+        reasons=trial.reasons,
+        log_tail=trial.log_tail,
+        endpoints={name: EndpointRate(facts.throughput_rps) for name, facts in endpoints.items()},
+    )
 
 
-def trial_id(run: Path, scenario: str, variant: str, number: int) -> str:
-    """What tells a row of the tab "Runs" from the others."""
-    return f"{run.name}/{scenario}/{variant}/{number}"
+def trial_id(run: Path, scenario: str, variant: str, round_number: int) -> str:
+    """Identifies a row of the tab "Runs"."""
+    return f"{run.name}/{scenario}/{variant}/{round_number}"

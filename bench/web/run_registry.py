@@ -1,7 +1,7 @@
-"""Where a session's measurements go: into one run, or several where a scenario is measured under several loads.
+"""Where the measurements of the web UI are recorded: in one run, or in several when the load of a scenario changes.
 
-A run holds each scenario under one load (schema.py, RUN), so that what stands side by side was asked the same. The next
-measurement of a variant is its next round, and replaces one that is no evidence.
+A run holds each scenario under one load, so that its figures can be compared. The next measurement of a variant is its
+next round. It replaces one that is not valid.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Recorded:
 
 
 class RunRegistry:
-    """Gives every measurement its place, and enters what was measured. ``invocation`` goes into run.json."""
+    """Gives every measurement its slot, and records what was measured. ``invocation`` goes into run.json."""
 
     def __init__(self, first: Path, seed: int, measure_s: float, invocation: Invocation) -> None:
         self._first = first
@@ -45,38 +45,40 @@ class RunRegistry:
         self._invocation = invocation
         self._runs: dict[Path, dict[str, _Recorded]] = {first: {}}
 
-    def place(self, scenario: str, load: Load, variant: str) -> RunSlot:
+    def slot(self, scenario: str, load: Load, variant: str) -> RunSlot:
         """Where the next measurement of ``variant`` goes."""
-        for run, kept in self._runs.items():
-            if scenario not in kept or kept[scenario].load == load:
-                statuses = kept[scenario].rounds.get(variant, []) if scenario in kept else []
+        for run, recorded in self._runs.items():
+            if scenario not in recorded or recorded[scenario].load == load:
+                statuses = recorded[scenario].rounds.get(variant, []) if scenario in recorded else []
                 return RunSlot(run, len([status for status in statuses if status == "ok"]) + 1)
         run = self._first.with_name(f"{self._first.name}-{len(self._runs) + 1}")
         self._runs[run] = {}
         return RunSlot(run, 1)
 
     def close(self) -> tuple[Path, ...]:
-        """The runs in which something is recorded; what else there is of others is removed."""
+        """The runs in which something is recorded. Folders of other runs are removed."""
         for run in self._runs:
             if not (run / "run.json").is_file():
                 shutil.rmtree(run, ignore_errors=True)
         return tuple(run for run in self._runs if run.is_dir())
 
-    def enter(self, scenario: Scenario, trial: TrialRecord, place: RunSlot) -> None:
-        """Note a trial that was recorded at ``place``, and declare it in the run's ``run.json``."""
-        kept = self._runs[place.run].setdefault(scenario.name, _Recorded(Load(trial.load.users, trial.load.rate_rps)))
-        statuses = kept.rounds.setdefault(trial.variant, [])
-        statuses[place.round - 1 :] = [trial.status]
-        self._declare(place.run, scenario, kept)
+    def add(self, scenario: Scenario, trial: TrialRecord, slot: RunSlot) -> None:
+        """Record a trial in its ``slot``, and declare it in the run's ``run.json``."""
+        recorded = self._runs[slot.run].setdefault(
+            scenario.name, _Recorded(Load(trial.load.users, trial.load.rate_rps))
+        )
+        statuses = recorded.rounds.setdefault(trial.variant, [])
+        statuses[slot.round - 1 :] = [trial.status]
+        self._declare(slot.run, scenario, recorded)
 
-    def _declare(self, run: Path, scenario: Scenario, kept: _Recorded) -> None:
-        measured = narrowed(scenario, tuple(kept.rounds))
+    def _declare(self, run: Path, scenario: Scenario, recorded: _Recorded) -> None:
+        measured = narrowed(scenario, tuple(recorded.rounds))
         assert measured is not None
-        rounds = max(len(statuses) for statuses in kept.rounds.values())
-        update_run(run, make_plan(measured, kept.load, rounds, self._measure_s, self._seed), self._invocation)
+        rounds = max(len(statuses) for statuses in recorded.rounds.values())
+        update_run(run, make_plan(measured, recorded.load, rounds, self._measure_s, self._seed), self._invocation)
 
 
-def one_turn(scenario: Scenario, load: Load, place: RunSlot, measure_s: float, seed: int) -> ServerGroup:
-    """The lineup of a scenario's one variant, as its round at ``place``."""
+def single_turn_group(scenario: Scenario, load: Load, slot: RunSlot, measure_s: float, seed: int) -> ServerGroup:
+    """The group of a scenario with one variant, as the round of ``slot``."""
     (made,) = make_plan(scenario, load, 1, measure_s, seed).rounds
-    return replace(made.groups[0], round=place.round)
+    return replace(made.groups[0], round=slot.round)

@@ -142,7 +142,7 @@ def test_a_page_of_somebody_else_cannot_start_anything(ugly: WebUi) -> None:
 def test_a_variant_that_does_not_come_up_says_why(ugly: WebUi) -> None:
     ugly.start("ugly_start/import_error")
     state = ugly.wait("")
-    assert "import_error failed: exited with status" in state["trouble"]
+    assert "import_error failed: exited with status" in state["problem"]
     assert "there_is_no_such_name" in state["runs"][-1]["log_tail"]
     assert not ugly.servers()
 
@@ -157,7 +157,7 @@ def test_stop_while_the_server_comes_up(ugly: WebUi) -> None:
     assert time.monotonic() - begun_s < 12, "it was waited for in vain until the server's deadline"
     assert not ugly.servers()
     assert ugly.state["runs"] == before
-    assert "stopped before anything was measured" in ugly.state["trouble"]
+    assert "stopped before anything was measured" in ugly.state["problem"]
 
 
 def test_start_twice_and_another_start(ugly: WebUi) -> None:
@@ -176,7 +176,7 @@ def test_start_twice_and_another_start(ugly: WebUi) -> None:
 def test_a_server_that_dies_under_load(ugly: WebUi) -> None:
     ugly.start("ugly_run/killed", run_time="60")
     state = ugly.wait("")
-    assert "was killed by SIGKILL while it was measured" in state["trouble"]
+    assert "was killed by SIGKILL while it was measured" in state["problem"]
     assert not ugly.servers()
 
 

@@ -31,9 +31,12 @@ def measure_lag(setup: CalibrationSetup) -> Iterator[LagRow]:
 
 def hub_lag(setup: CalibrationSetup, url: str, rate_rps: int) -> tuple[float, float, float]:
     """p50 and p99 of HubHttpUser's lag in microseconds, and the share of the scheduled requests that were sent."""
-    facts = run_hub_load(setup, url, HubLoad(1.0, _measured_s(rate_rps), rate_rps=rate_rps))["endpoints"][ENDPOINT]
-    sent_share = facts["started"] / (rate_rps * facts["measured_s"])
-    return facts["lag_p50_ms"] * 1000, facts["lag_p99_ms"] * 1000, sent_share
+    load = HubLoad(1.0, _measured_s(rate_rps), rate_rps=rate_rps)
+    facts = run_hub_load(setup, url, load).endpoints[ENDPOINT]
+    if facts.lag_p50_ms is None or facts.lag_p99_ms is None:
+        raise CalibrationFailed(f"too few requests for a 99th percentile: {facts.started}")
+    sent_share = facts.started / (rate_rps * facts.measured_s)
+    return facts.lag_p50_ms * 1000, facts.lag_p99_ms * 1000, sent_share
 
 
 def bare_loop_lag(setup: CalibrationSetup, rate_rps: int) -> tuple[float, float, float]:

@@ -1,28 +1,22 @@
-"""The figures of each trial by itself, as JSON: what stands side by side in the web UI."""
+"""Figures of each trial by itself, for the web UI."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from bench.analysis.statistics import Bounded, percentile, survival
 from bench.analysis.summary import lag_curve, throughputs_rps
 from bench.analysis.tables import HEALTH_ENDPOINT, Run, ScenarioTables, read_run, read_scenario
 from bench.results import files
-
-LATENCIES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+from bench.results.schema import SCHEMA, BoundedMs, FiguresRecord, TrialFigures
 
 
 def write_trials(folder: Path, path: Path) -> None:
-    """Write ``{"trials": [row …]}`` about the run in ``folder``: a row for each trial that is evidence.
-
-    A row has scenario, variant, round, throughput_rps, {name: {value, at_least}} of latency_p50_ms, latency_p90_ms,
-    latency_p99_ms, health_p50_ms …, and loop_lag_p50_ms and loop_lag_max_ms. What cannot be had is null.
-    """
+    """Write a FiguresRecord about the run in ``folder``: figures of each valid trial."""
     run = read_run(folder)
-    files.write_text(path, json.dumps({"trials": [row for frames in _each_variant(run) for row in _rows(frames)]}))
+    trials = tuple(trial for tables in _each_variant(run) for trial in _trials(tables))
+    files.write_record(path, FiguresRecord(SCHEMA, trials))
 
 
 def _each_variant(run: Run) -> list[ScenarioTables]:
@@ -34,35 +28,39 @@ def _each_variant(run: Run) -> list[ScenarioTables]:
     ]
 
 
-def _rows(frames: ScenarioTables) -> list[dict[str, Any]]:
-    scenario = frames.scenario
+def _trials(tables: ScenarioTables) -> list[TrialFigures]:
+    scenario = tables.scenario
     (variant,) = (each.name for each in scenario.variants)
-    rates = throughputs_rps(frames, variant, scenario.endpoint)
+    rates = throughputs_rps(tables, variant, scenario.endpoint)
+
+    def percentile_ms(endpoint: str, number: int, share: float) -> BoundedMs | None:
+        return _ms(percentile(survival(tables.round_latencies(variant, endpoint, number)), share))
+
     return [
-        {
-            "scenario": scenario.name,
-            "variant": variant,
-            "round": number,
-            "throughput_rps": rates.get(number),
-            **_latencies(frames, variant, scenario.endpoint, number, "latency"),
-            **_latencies(frames, variant, HEALTH_ENDPOINT, number, "health"),
-            **_lag(frames, variant, number),
-        }
-        for number in frames.rounds(variant)
+        TrialFigures(
+            scenario=scenario.name,
+            variant=variant,
+            round=number,
+            throughput_rps=rates.get(number),
+            latency_p50_ms=percentile_ms(scenario.endpoint, number, 0.5),
+            latency_p90_ms=percentile_ms(scenario.endpoint, number, 0.9),
+            latency_p99_ms=percentile_ms(scenario.endpoint, number, 0.99),
+            health_p50_ms=percentile_ms(HEALTH_ENDPOINT, number, 0.5),
+            health_p90_ms=percentile_ms(HEALTH_ENDPOINT, number, 0.9),
+            health_p99_ms=percentile_ms(HEALTH_ENDPOINT, number, 0.99),
+            loop_lag_p50_ms=_lag_ms(tables, number)[0],
+            loop_lag_max_ms=_lag_ms(tables, number)[1],
+        )
+        for number in tables.rounds(variant)
     ]
 
 
-def _latencies(frames: ScenarioTables, variant: str, endpoint: str, number: int, prefix: str) -> dict[str, Any]:
-    curve = survival(frames.round_latencies(variant, endpoint, number))
-    return {f"{prefix}_{name}_ms": _said(percentile(curve, share)) for name, share in LATENCIES.items()}
-
-
-def _lag(frames: ScenarioTables, variant: str, number: int) -> dict[str, Any]:
-    rows = frames.server[frames.server["measured"] & (frames.server["round"] == number)]
-    curve = lag_curve(rows)
+def _lag_ms(tables: ScenarioTables, number: int) -> tuple[BoundedMs | None, BoundedMs | None]:
+    """Median and maximum of the loop lag in one round."""
+    curve = lag_curve(tables.server[tables.server["measured"] & (tables.server["round"] == number)])
     longest = Bounded(curve.end_us, at_least=False) if curve.total else None
-    return {"loop_lag_p50_ms": _said(percentile(curve, 0.5)), "loop_lag_max_ms": _said(longest)}
+    return _ms(percentile(curve, 0.5)), _ms(longest)
 
 
-def _said(found: Bounded | None) -> dict[str, Any] | None:
-    return None if found is None else {"value": found.value / 1e3, "at_least": found.at_least}
+def _ms(bounded_us: Bounded | None) -> BoundedMs | None:
+    return None if bounded_us is None else BoundedMs(bounded_us.value / 1e3, bounded_us.at_least)

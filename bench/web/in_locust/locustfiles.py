@@ -1,7 +1,7 @@
-"""How the users of each scenario behave: its locustfile, several of which live side by side in one Locust.
+"""The locustfiles of several scenarios in one Locust.
 
-A locustfile defines options and listens to events as if it were alone. Here each is loaded with events of its own, so
-that two that define ``--path``, or have a class of the same name, do not get in each other's way.
+A locustfile defines options and listens to events as if there were no other. Here each is loaded with its own events,
+so that two may define the same option, or a class of the same name.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from bench.planning.catalogue import ROOT
 
 @dataclass(frozen=True)
 class LoadedLocustfile:
-    """One locustfile: its classes of users, and the events that it listens to."""
+    """One locustfile: its user classes, and the events that it listens to."""
 
     users: tuple[type, ...]
     events: Any
 
-    def configure(self, words: list[str]) -> None:
-        """Tell the locustfile its options, as a start of Locust with them would."""
+    def configure(self, options: list[str]) -> None:
+        """Give the locustfile its options, as a start of Locust with them would."""
         parser = get_empty_argument_parser()
         self.events.init_command_line_parser.fire(parser=parser)
-        self.events.test_start.fire(environment=SimpleNamespace(parsed_options=parser.parse_args(words)))
+        self.events.test_start.fire(environment=SimpleNamespace(parsed_options=parser.parse_args(options)))
 
 
 class LoadedLocustfiles:
@@ -45,20 +45,20 @@ class LoadedLocustfiles:
 
     @property
     def first(self) -> LoadedLocustfile:
-        """Any: for who needs users before it is known which."""
+        """Some locustfile: Locust needs user classes before one is chosen."""
         return next(iter(self._all.values()))
 
-    def adopt(self, environment: Any, said: str) -> None:
-        """Have ``environment`` start the users of ``said``, which ``saying`` has made."""
-        content = json.loads(said)
-        behaviour = self._all[content["locustfile"]]
-        behaviour.configure(content["options"])
-        environment.user_classes = list(behaviour.users)
+    def apply(self, environment: Any, encoded: str) -> None:
+        """Set the user classes and options of ``environment`` as ``encoded_options`` gives them."""
+        content = json.loads(encoded)
+        locustfile = self._all[content["locustfile"]]
+        locustfile.configure(content["options"])
+        environment.user_classes = list(locustfile.users)
 
 
-def saying(locustfile: str, options: list[str]) -> str:
-    """A locustfile and its options in one word, which Locust carries to its workers."""
-    return json.dumps({"locustfile": locustfile, "options": options})
+def encoded_options(locustfile: str, options: tuple[str, ...]) -> str:
+    """A locustfile and its options as one option of Locust, which its workers get, too."""
+    return json.dumps({"locustfile": locustfile, "options": list(options)})
 
 
 def _load(name: str) -> LoadedLocustfile:

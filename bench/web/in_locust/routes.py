@@ -1,10 +1,9 @@
-"""The routes of the web UI that are ours: start and stop, the page's state, the drawn reports, and the login."""
+"""Our routes of the web UI: start and stop, the state for the page, the reports, and the login."""
 
 from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ from flask import Blueprint, Response, abort, jsonify, redirect, request, send_f
 from flask_login import UserMixin, login_user
 from gevent.lock import BoundedSemaphore
 
+from bench.results.schema import Configure
 from bench.web.in_locust import form
 from bench.web.in_locust.controller import MeasurementController
 
@@ -22,67 +22,67 @@ TABS = ({"key": "event-loop", "title": "Event loop"}, {"key": "runs", "title": "
 SCRIPT = b'<script type="module" src="./bench/ui.js"></script>'
 LOCAL = ("localhost", "127.0.0.1", "::1")
 WRONG_LOGIN_S = 1.0
-"""How long a wrong password takes, one after the other: guessing is no faster than that."""
+"""How long a wrong password takes. Only one is checked at a time, so guessing is no faster than that."""
 
 
-def add(web_ui: Any, desk: MeasurementController, greeting: Mapping[str, Any]) -> None:
-    """Extend Locust's web UI; ``greeting`` is what the harness has said first."""
+def add(web_ui: Any, controller: MeasurementController, configuration: Configure) -> None:
+    """Extend Locust's web UI."""
     app, guarded = web_ui.app, web_ui.auth_required_if_enabled
-    # React takes a tag's name for a component; ui.js defines these two elements.
+    # React uses the name of an element as a component; ui.js defines these two elements.
     web_ui.template_args["extended_tabs"] = [{**tab, "component": f"bench-{tab['key']}"} for tab in TABS]
     ours = Blueprint("bench", __name__, url_prefix="/bench")
-    ours.add_url_rule("/state", "state", guarded(lambda: jsonify(desk.state)))
+    ours.add_url_rule("/state", "state", guarded(lambda: jsonify(controller.state)))
     ours.add_url_rule("/ui.js", "script", lambda: send_from_directory(HERE, "ui.js", max_age=0))
-    results = greeting["results"]
-    ours.add_url_rule("/report/<run>/", "report", guarded(lambda run: _report(desk, results, run)))
+    results = configuration.results
+    ours.add_url_rule("/report/<run>/", "report", guarded(lambda run: _report(controller, results, run)))
     app.register_blueprint(ours)
-    app.view_functions["locust.swarm"] = guarded(lambda: _start(desk, greeting))
-    app.view_functions["locust.stop"] = guarded(lambda: _stop(desk))
-    app.before_request(lambda: _refused(greeting))
-    app.after_request(lambda response: _extended(response, desk))
-    if greeting["login"] is not None:
-        _add_login(web_ui, greeting["login"])
+    app.view_functions["locust.swarm"] = guarded(lambda: _start(controller, configuration))
+    app.view_functions["locust.stop"] = guarded(lambda: _stop(controller))
+    app.before_request(lambda: _refused(configuration))
+    app.after_request(lambda response: _extended(response, controller))
+    if configuration.login_name:
+        _add_login(web_ui, configuration)
 
 
-def _start(desk: MeasurementController, greeting: Mapping[str, Any]) -> Response:
+def _start(controller: MeasurementController, configuration: Configure) -> Response:
     try:
-        order = form.read(request.form, greeting["choices"], greeting["users_most"])
+        measurement = form.read(request.form, configuration.choices, configuration.max_users)
     except form.BadForm as error:
         return jsonify({"success": False, "message": str(error), "host": ""})
-    desk.start(order)
-    return jsonify({"success": True, "message": f"starting {order.choice}", "host": order.choice})
+    controller.start(measurement)
+    return jsonify({"success": True, "message": f"starting {measurement.choice}", "host": measurement.choice})
 
 
-def _stop(desk: MeasurementController) -> Response:
-    desk.stop()
+def _stop(controller: MeasurementController) -> Response:
+    controller.stop()
     return jsonify({"success": True, "message": "Test stopped"})
 
 
-def _report(desk: MeasurementController, results: str, run: str) -> Response:
-    if run not in desk.pages:
+def _report(controller: MeasurementController, results: str, run: str) -> Response:
+    if run not in controller.pages:
         abort(404)
     return send_from_directory(Path(results) / run, "index.html", max_age=0)
 
 
-def _refused(greeting: Mapping[str, Any]) -> Response | None:
-    """Refuse what a page of somebody else's sends: Locust itself lets every origin in.
+def _refused(configuration: Configure) -> Response | None:
+    """Refuse requests of other sites' pages, since Locust itself accepts every origin.
 
-    Without a login, the name that was asked for must be this machine's own: a foreign name that leads here (DNS
-    rebinding) would make the foreign page one of ours.
+    Without a login, the Host header must name this machine. With DNS rebinding, another site's name leads here, and its
+    page would count as ours.
     """
-    if greeting["login"] is None and urlsplit(f"//{request.host}").hostname not in {*LOCAL, greeting["host"]}:
-        return Response("ask for this page by the address that was printed", 403)
+    if not configuration.login_name and urlsplit(f"//{request.host}").hostname not in {*LOCAL, configuration.host}:
+        return Response("open this page by the address that was printed", 403)
     origin = request.headers.get("Origin")
     if request.method == "POST" and origin is not None and origin.partition("//")[2] != request.host:
         return Response("only this page may do that", 403)
     return None
 
 
-def _extended(response: Response, desk: MeasurementController) -> Response:
+def _extended(response: Response, controller: MeasurementController) -> Response:
     if request.endpoint == "locust.index" and response.status_code == 200:
         response.set_data(response.get_data().replace(b"</body>", SCRIPT + b"</body>"))
-    if request.endpoint == "locust.request_stats" and response.is_json and desk.starting:
-        # Locust knows nothing of a server that is coming up: without this its page would go back to the form.
+    if request.endpoint == "locust.request_stats" and response.is_json and controller.starting:
+        # Locust does not know that a server is starting: without this its page would return to the form.
         response.set_data(jsonify({**response.get_json(), "state": "spawning"}).get_data())
     return response
 
@@ -92,19 +92,19 @@ class _User(UserMixin):
         self.id = name
 
 
-def _add_login(web_ui: Any, login: Mapping[str, str]) -> None:
+def _add_login(web_ui: Any, configuration: Configure) -> None:
     app = web_ui.app
     app.secret_key = secrets.token_bytes(32)
     app.config["SESSION_COOKIE_SAMESITE"] = "Strict"
-    web_ui.login_manager.user_loader(lambda name: _User(name) if name == login["name"] else None)
+    web_ui.login_manager.user_loader(lambda name: _User(name) if name == configuration.login_name else None)
     web_ui.auth_args = {"username_password_callback": "/bench/login", "title": "async-bench"}
 
     one_at_a_time = BoundedSemaphore()
 
     def check() -> Any:
         with one_at_a_time:
-            if _matches("username", login["name"]) & _matches("password", login["password"]):
-                login_user(_User(login["name"]))
+            if _matches("username", configuration.login_name) & _matches("password", configuration.login_password):
+                login_user(_User(configuration.login_name))
                 return redirect(url_for("locust.index"))
             gevent.sleep(WRONG_LOGIN_S)
         session["auth_error"] = "Wrong name or password"
@@ -113,6 +113,6 @@ def _add_login(web_ui: Any, login: Mapping[str, str]) -> None:
     app.add_url_rule("/bench/login", "bench_login", check, methods=["POST"])
 
 
-def _matches(field: str, right: str) -> bool:
-    """In a time that tells nothing of how much of it was right."""
-    return hmac.compare_digest(request.form.get(field, "").encode(), right.encode())
+def _matches(field: str, correct: str) -> bool:
+    """Compare in a time that does not depend on how much is right."""
+    return hmac.compare_digest(request.form.get(field, "").encode(), correct.encode())

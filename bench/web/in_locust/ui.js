@@ -167,18 +167,18 @@ customElements.define("bench-runs", Runs);
 
 // The line at the foot of the page: Locust's own page says nothing while a server starts, or of why it did not.
 const line = element("div", { id: "bench-line", role: "status" });
-watching.add(({ phase, choice, trouble, measured_s, duration_s }) => {
+watching.add(({ phase, choice, problem, measured_s, duration_s }) => {
   const since = phase === "measuring" ? `, ${Math.floor(measured_s)} of ${duration_s} s` : "";
-  const text = phase ? `${choice}: ${PHASES[phase] || phase}${since}` : trouble;
+  const text = phase ? `${choice}: ${PHASES[phase] || phase}${since}` : problem;
   line.textContent = text;
   line.hidden = !text;
-  line.dataset.phase = phase || (trouble ? "trouble" : "");
+  line.dataset.phase = phase || (problem ? "problem" : "");
 });
 
 const OURS = `
   #bench-line { position: fixed; left: 50%; bottom: 18px; transform: translateX(-50%); max-width: 90vw; z-index: 2000;
     padding: 8px 18px; border-radius: 20px; background: ${COLOURS.blue}; color: #fff; font: 14px/1.4 Roboto, sans-serif }
-  #bench-line[data-phase=trouble] { background: #b3261e; border-radius: 8px }
+  #bench-line[data-phase=problem] { background: #b3261e; border-radius: 8px }
   #bench-line[hidden] { display: none }
   form .MuiFormControl-root:has(input[name=host]), form .MuiAutocomplete-root { display: none }
   form .MuiAccordion-root:has([name=variant]) { order: -1 }
