@@ -12,7 +12,7 @@ from __future__ import annotations
 from locust import events
 
 from bench.load import HubHttpUser, Request
-from bench.load.jobs import JobUser
+from bench.load.job_users import JobUser
 
 
 @events.init_command_line_parser.add_listener

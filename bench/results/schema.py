@@ -703,9 +703,9 @@ class RunTurns:
     turns: tuple[PlannedTurn, ...]
     seed: int
     locustfile: str = ""
-    """Web UI only: the locustfile whose users to start."""
+    """The locustfile whose users to start. A headless Locust has it on its command line, too."""
     locust_args: tuple[str, ...] = ()
-    """Web UI only: its options."""
+    """Its options."""
     cores: int = 1
     """Cores that the server has."""
     kind: Literal["run_turns"] = "run_turns"

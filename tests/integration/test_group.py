@@ -1,4 +1,4 @@
-"""Lineups with real servers and real Locust, most of them ugly: each ends as a record with its reason."""
+"""Groups with real servers and real Locust, most of them ugly: each ends as a record with its reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.planning import catalogue
 from bench.planning.schedule import make_plan
 from bench.results import layout
 from bench.results.schema import TrialRecord
-from bench.running import group, probe_setup, serving
+from bench.running import group, locust_process, probe_setup, serving
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -29,7 +29,7 @@ def _nobody_left() -> Iterator[None]:
 
 
 def short(scenario: Scenario, *variants: str) -> ServerGroup:
-    """A lineup of one quick turn each."""
+    """A group with one quick turn each."""
     turns = tuple(Turn(name, 1, warmup_s=0.2, measure_s=0.3) for name in variants)
     return ServerGroup(scenario.name, 1, 1, variants, Load(users=2), turns, seed=1)
 
@@ -45,7 +45,7 @@ READY_WITHIN_S = 8.0
 
 @pytest.fixture(scope="module")
 def starting(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of ``ugly_start``: all of its variants in one lineup."""
+    """A run of ``ugly_start``: all of its variants in one group."""
     run = tmp_path_factory.mktemp("starting")
     scenario = catalogue.load("ugly_start", UGLY)
     (made,) = make_plan(scenario, Load(users=4), rounds=1, measure_s=0.3, seed=1).rounds[0].groups
@@ -168,8 +168,16 @@ def test_the_page_shows_what_failed_and_why(running: Running) -> None:
 @pytest.mark.parametrize(
     ("locustfile", "reason", "log"),
     [
-        ("raise RuntimeError('a broken locustfile')", "locust ended with status 1", "a broken locustfile"),
-        ("import sys; print('leaving early'); sys.exit(0)", "Locust reported nothing of this trial", "leaving early"),
+        (
+            "raise RuntimeError('a broken locustfile')",
+            "locust exited with status 1 before its turns were done",
+            "a broken locustfile",
+        ),
+        (
+            "import sys; print('leaving early'); sys.exit(0)",
+            "locust exited with status 0 before its turns were done",
+            "leaving early",
+        ),
         ("import time; print('stuck', flush=True); time.sleep(3600)", "locust did not end within 1 s", "stuck"),
     ],
     ids=["broken", "leaves", "hangs"],
@@ -177,7 +185,7 @@ def test_the_page_shows_what_failed_and_why(running: Running) -> None:
 def test_a_generator_in_trouble_fails_its_trials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locustfile: str, reason: str, log: str
 ) -> None:
-    monkeypatch.setattr(group, "SLACK_S", 0.5)
+    monkeypatch.setattr(locust_process, "MAX_BEYOND_LOAD_S", 0.5)
     path = tmp_path / "locustfile.py"
     path.write_text(locustfile)
     scenario = replace(catalogue.load("ugly_run", UGLY), locustfile=str(path))
@@ -201,8 +209,8 @@ def test_an_interrupt_passes_through_with_everything_stopped(tmp_path: Path, pha
     before = set(psutil.Process().children(recursive=True))
     at_work: list[psutil.Process] = []
 
-    def interrupted(word: str) -> None:
-        if word == phase:
+    def interrupted(reached: str) -> None:
+        if reached == phase:
             at_work.extend(set(psutil.Process().children(recursive=True)) - before)
             raise KeyboardInterrupt
 
@@ -299,13 +307,12 @@ def test_what_programs_leave_in_the_temporary_folder_is_removed(
 )
 def test_locust_is_its_own_command_line(load: Load, expected: str, missing: str) -> None:
     scenario = catalogue.load("blocking")
-    made = replace(short(scenario, "awaited"), load=load)
-    words = " ".join(group.locust_command(scenario, made, Path("/tmp/lineup.json"), "http://127.0.0.1:1"))
+    words = " ".join(locust_process.locust_command(scenario, load, "http://127.0.0.1:1", 7))
     assert "-m locust --locustfile locustfiles/get_and_health.py --headless" in words
     assert expected in words  # the load balancer is one more
     assert missing not in words
     assert ("--rate 0.5" in words) == (load.model == "open")
-    assert words.endswith("--lineup /tmp/lineup.json")
+    assert words.endswith("--control-fd 7")
 
 
 # What runs beside a server

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 from load_world import HERE, Server, Site, nothing_falls_into_the_hub, server_fixture, site_fixture  # noqa: F401
 
+from bench.results.schema import PlannedTurn, RunTurns, TargetRecord, TrialFacts, TurnsDone
+from bench.running.control_channel import ControlChannel
+
 ROOT = HERE.parents[1]
 LOCUST_WITHIN_S = 60
 """How long a run may take, in seconds. Generous: it is no measurement."""
@@ -27,34 +32,52 @@ USERS = 9
 def locust(*options: str) -> str:
     """Run Locust headless from the project's root, as the harness does; returns what it printed on standard output."""
     command = [sys.executable, "-m", "locust", "--headless", *options]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
-    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LOCUST_WITHIN_S)
+    ended = subprocess.run(
+        command, cwd=ROOT, env=_environment(), capture_output=True, text=True, timeout=LOCUST_WITHIN_S
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr, ended.stderr
     return ended.stdout
 
 
-class ServerGroup:
-    """A lineup's file as the harness writes it, and what Locust left of it."""
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
 
-    def __init__(self, folder: Path, sites: dict[str, Site], rotations: int, warmup_s: float, measure_s: float) -> None:
+
+class TurnsUnderLocust:
+    """Turns on several sites, and what Locust left of them."""
+
+    def __init__(self, folder: Path, sites: dict[str, Site], passes: int, warmup_s: float, measure_s: float) -> None:
         self.sites = sites
-        self.path = folder / "lineup.json"
         self.folders = {name: folder / name for name in sites}
-        targets = [
-            {"variant": name, "url": site.url, "folder": str(self.folders[name])} for name, site in sites.items()
-        ]
         turns = [
-            {"variant": name, "rotation": r, "warmup_s": warmup_s, "measure_s": measure_s, "stagger_s": 0.02}
-            for r in range(rotations)
-            for name in (sites if r % 2 == 0 else reversed(sites))
+            PlannedTurn(name, number, warmup_s, measure_s, 0.02)
+            for number in range(passes)
+            for name in (sites if number % 2 == 0 else reversed(sites))
         ]
-        turns[0]["measure_s"] = 0.0  # a fresh server's first turn is warm-up only
-        self.path.write_text(json.dumps({"targets": targets, "turns": turns, "seed": 7}))
+        turns[0] = replace(turns[0], measure_s=0.0)  # a fresh server's first turn is warm-up only
+        targets = tuple(TargetRecord(name, site.url, str(self.folders[name])) for name, site in sites.items())
+        self._message = RunTurns(targets, tuple(turns), seed=7)
+        self._facts: Mapping[str, TrialFacts] = {}
 
-    def facts(self, name: str) -> dict[str, Any]:
-        facts: dict[str, Any] = json.loads(self.path.with_suffix(".facts.json").read_text())["targets"][name]
-        return facts
+    def run(self, *options: str) -> None:
+        """Have Locust take the turns, as the harness does."""
+        with ControlChannel() as channel:
+            command = [sys.executable, "-m", "locust", "--headless", *options, "--control-fd", str(channel.fd)]
+            with subprocess.Popen(
+                command, cwd=ROOT, env=_environment(), stderr=subprocess.PIPE, text=True, pass_fds=(channel.fd,)
+            ) as process:
+                channel.handed_over()
+                channel.send(self._message)
+                message = channel.receive(LOCUST_WITHIN_S)
+                _, complaints = process.communicate(timeout=LOCUST_WITHIN_S)
+            assert process.returncode == 0, complaints
+            assert "Traceback" not in complaints, complaints
+        assert isinstance(message, TurnsDone), message
+        self._facts = message.facts
+
+    def facts(self, name: str) -> TrialFacts:
+        return self._facts[name]
 
     def counts(self, name: str, measured: bool | None = None) -> dict[str, Counter[str]]:
         """{endpoint: sums of counts.csv}"""
@@ -83,16 +106,16 @@ def spans(site: Site) -> list[tuple[float, float]]:
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two processes"])
-def turns(request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory) -> ServerGroup:
+def turns(request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory) -> TurnsUnderLocust:
     """Two servers that took turns, under one generator process or two workers and their master."""
     sites = {"first": server.open("first"), "second": server.open("second")}
-    lineup = ServerGroup(tmp_path_factory.mktemp("turns"), sites, rotations=3, warmup_s=0.1, measure_s=0.25)
-    locust(
+    taken = TurnsUnderLocust(tmp_path_factory.mktemp("turns"), sites, passes=3, warmup_s=0.1, measure_s=0.25)
+    taken.run(
         *("-f", "locustfiles/get_and_health.py", "--users", str(USERS), "--spawn-rate", str(USERS)),
-        *("--host", "http://127.0.0.1", "--path", "/late/0.01", "--lineup", str(lineup.path)),
+        *("--host", "http://127.0.0.1", "--path", "/late/0.01"),
         *(("--processes", str(request.param)) if request.param > 1 else ()),
     )
-    return lineup
+    return taken
 
 
 NAMES = ["first", "second"]
@@ -100,7 +123,7 @@ ENDPOINTS = {"GET /late/0.01", "GET /health"}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_trial_gets_its_files_and_they_agree_with_the_servers_count(turns: ServerGroup, name: str) -> None:
+def test_every_trial_gets_its_files_and_they_agree_with_the_servers_count(turns: TurnsUnderLocust, name: str) -> None:
     counts = turns.counts(name)
     assert counts.keys() == ENDPOINTS
     assert {endpoint: row["started"] for endpoint, row in counts.items()} == turns.sites[name].books()["received"]
@@ -112,7 +135,7 @@ def test_every_trial_gets_its_files_and_they_agree_with_the_servers_count(turns:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_log_holds_every_counted_request(turns: ServerGroup, name: str) -> None:
+def test_the_log_holds_every_counted_request(turns: TurnsUnderLocust, name: str) -> None:
     for endpoint, row in turns.counts(name).items():
         kinds = turns.recorded(name)[endpoint]
         assert kinds["service"] + kinds["straddling"] == row["finished"]
@@ -125,21 +148,21 @@ def test_the_log_holds_every_counted_request(turns: ServerGroup, name: str) -> N
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_facts_are_those_of_the_measured_parts(turns: ServerGroup, name: str) -> None:
+def test_the_facts_are_those_of_the_measured_parts(turns: TurnsUnderLocust, name: str) -> None:
     facts = turns.facts(name)
-    measured_s = sum(turn["end_s"] - turn["warm_until_s"] for turn in facts["turns"])
-    assert len(facts["turns"]) == 3
-    assert all(turn["quiet"] in (True, None) for turn in facts["turns"])
+    measured_s = sum(turn.end_s - turn.warm_until_s for turn in facts.turns)
+    assert len(facts.turns) == 3
+    assert [turn.drained for turn in facts.turns][:-1].count(False) == 0
     for endpoint, row in turns.counts(name, measured=True).items():
-        stated = facts["endpoints"][endpoint]
+        stated = facts.endpoints[endpoint]
         for what in ("started", "finished", "failed", "unfinished", "completed_late", "dropped"):
-            assert stated[what] == row[what], (endpoint, what)
-        assert stated["throughput_rps"] == pytest.approx(row["finished"] / measured_s)
-    visitors = facts["endpoints"]["GET /late/0.01"]
-    assert visitors["in_flight_mean"] == pytest.approx(USERS - 1, rel=0.1), "Little's law"
+            assert getattr(stated, what) == row[what], (endpoint, what)
+        assert stated.throughput_rps == pytest.approx(row["finished"] / measured_s)
+    visitors = facts.endpoints["GET /late/0.01"]
+    assert visitors.in_flight_mean == pytest.approx(USERS - 1, rel=0.1), "Little's law"
 
 
-def test_no_request_is_at_one_server_while_the_other_has_its_turn(turns: ServerGroup) -> None:
+def test_no_request_is_at_one_server_while_the_other_has_its_turn(turns: TurnsUnderLocust) -> None:
     """By the servers' own clocks: in the order of their times, no span reaches into one of the other server."""
     marked = sorted((*span, name) for name in NAMES for span in spans(turns.sites[name]))
     changes = 0
@@ -149,15 +172,15 @@ def test_no_request_is_at_one_server_while_the_other_has_its_turn(turns: ServerG
         if name != next_name:
             changes += 1
             assert next_s > busy_until_s
-    # The rotations ran first second, second first, first second: two pairs of turns meet on the same server.
+    # The passes were first second, second first, first second: two pairs of turns meet on the same server.
     assert changes == 3
 
 
-def test_turns_do_not_overlap_and_hold_all_requests(turns: ServerGroup) -> None:
+def test_turns_do_not_overlap_and_hold_all_requests(turns: TurnsUnderLocust) -> None:
     windows = sorted(
-        (turn["start_s"], turn["warm_until_s"], turn["end_s"], turn["end_s"] + turn["late_s"], name)
+        (turn.start_s, turn.warm_until_s, turn.end_s, turn.end_s + turn.drain_s, name)
         for name in NAMES
-        for turn in turns.facts(name)["turns"]
+        for turn in turns.facts(name).turns
     )
     for (start_s, warm_s, end_s, late_s, _), (next_s, *_) in pairwise(windows):
         assert start_s <= warm_s <= end_s <= late_s <= next_s
@@ -168,15 +191,15 @@ def test_turns_do_not_overlap_and_hold_all_requests(turns: ServerGroup) -> None:
 
 
 def test_failures_are_facts_of_the_trial_and_no_error_of_the_generator(site: Site, tmp_path: Path) -> None:
-    lineup = ServerGroup(tmp_path, {"only": site}, rotations=2, warmup_s=0.1, measure_s=0.4)
-    locust(
+    taken = TurnsUnderLocust(tmp_path, {"only": site}, passes=2, warmup_s=0.1, measure_s=0.4)
+    taken.run(
         *("-f", "locustfiles/get_and_health.py", "--users", "5", "--spawn-rate", "5"),
-        *("--host", "http://127.0.0.1", "--path", "/status/500", "--lineup", str(lineup.path)),
+        *("--host", "http://127.0.0.1", "--path", "/status/500"),
     )
-    row = lineup.counts("only")["GET /status/500"]
+    row = taken.counts("only")["GET /status/500"]
     assert row["failed"] == row["failed_status"] > 0
     assert row["started"] == row["failed"] + row["unfinished"] == site.books()["received"]["GET /status/500"]
-    assert lineup.facts("only")["endpoints"]["GET /status/500"]["statuses"].keys() == {"500"}
+    assert taken.facts("only").endpoints["GET /status/500"].statuses.keys() == {"500"}
 
 
 def _shown(printed: str) -> dict[str, dict[str, Any]]:
@@ -225,20 +248,20 @@ class Failing(FastHttpUser):
 
 
 @pytest.fixture(scope="module")
-def ordinary(server: Server, tmp_path_factory: pytest.TempPathFactory) -> ServerGroup:
+def ordinary(server: Server, tmp_path_factory: pytest.TempPathFactory) -> TurnsUnderLocust:
     """Somebody's own locustfile, measured with the plugin beside it."""
     folder = tmp_path_factory.mktemp("ordinary")
     (folder / "their_file.py").write_text(ORDINARY)
     site = server.open("theirs")
-    lineup = ServerGroup(folder, {"theirs": site}, rotations=2, warmup_s=0.2, measure_s=0.6)
-    locust(
+    taken = TurnsUnderLocust(folder, {"theirs": site}, passes=2, warmup_s=0.2, measure_s=0.6)
+    taken.run(
         *("-f", f"locustfiles/recorder.py,{folder / 'their_file.py'}", "--users", "5", "--spawn-rate", "5"),
-        *("--host", site.url, "--lineup", str(lineup.path)),
+        *("--host", site.url),
     )
-    return lineup
+    return taken
 
 
-def test_an_ordinary_locustfile_is_recorded_in_the_same_files(ordinary: ServerGroup) -> None:
+def test_an_ordinary_locustfile_is_recorded_in_the_same_files(ordinary: TurnsUnderLocust) -> None:
     counts, recorded = ordinary.counts("theirs"), ordinary.recorded("theirs")
     assert counts.keys() == recorded.keys() == {"GET classic", "GET fast", "GET failing"}
     for endpoint, row in counts.items():
@@ -247,16 +270,16 @@ def test_an_ordinary_locustfile_is_recorded_in_the_same_files(ordinary: ServerGr
         assert recorded[endpoint]["failed"] == row["failed"]
     assert counts["GET classic"]["failed"] == counts["GET fast"]["failed"] == 0
     assert counts["GET failing"]["failed"] == counts["GET failing"]["failed_status"] > 0
-    assert ordinary.facts("theirs")["endpoints"]["GET failing"]["statuses"].keys() == {"503"}
+    assert ordinary.facts("theirs").endpoints["GET failing"].statuses.keys() == {"503"}
 
 
 @pytest.mark.parametrize(
     ("endpoint", "path"),
     [("GET classic", "GET /late/0.02"), ("GET fast", "GET /ok"), ("GET failing", "GET /status/503")],
 )
-def test_an_ordinary_request_is_recorded_where_it_ended(ordinary: ServerGroup, endpoint: str, path: str) -> None:
+def test_an_ordinary_request_is_recorded_where_it_ended(ordinary: TurnsUnderLocust, endpoint: str, path: str) -> None:
     """As many as the server answered in the turns; at each edge, those just on their way may fall to either side."""
-    windows = [(turn["start_s"], turn["end_s"]) for turn in ordinary.facts("theirs")["turns"]]
+    windows = [(turn.start_s, turn.end_s) for turn in ordinary.facts("theirs").turns]
     answered = [answered_s for name, _, answered_s in ordinary.sites["theirs"].books()["spans"] if name == path]
     inside = sum(any(start_s <= moment <= end_s for start_s, end_s in windows) for moment in answered)
     users = 2
@@ -269,16 +292,16 @@ RATE_RPS = 200
 
 def test_two_processes_share_a_timetable_and_lose_no_request(server: Server, tmp_path: Path) -> None:
     site = server.open("open")
-    lineup = ServerGroup(tmp_path, {"open": site}, rotations=2, warmup_s=0.3, measure_s=1.5)
-    locust(
+    taken = TurnsUnderLocust(tmp_path, {"open": site}, passes=2, warmup_s=0.3, measure_s=1.5)
+    taken.run(
         *("-f", "locustfiles/get_and_health.py", "--users", "5", "--spawn-rate", "5", "--processes", "2"),
-        *("--host", "http://127.0.0.1", "--path", "/late/0.01", "--rate", str(RATE_RPS), "--lineup", str(lineup.path)),
+        *("--host", "http://127.0.0.1", "--path", "/late/0.01", "--rate", str(RATE_RPS)),
     )
-    counts = lineup.counts("open")
+    counts = taken.counts("open")
     assert {endpoint: row["started"] for endpoint, row in counts.items()} == site.books()["received"]
     for endpoint, row in counts.items():
-        kinds = lineup.recorded("open")[endpoint]
+        kinds = taken.recorded("open")[endpoint]
         assert row["started"] == row["finished"] + row["unfinished"]
         assert kinds["service"] + kinds["straddling"] == row["finished"]
-    measured = lineup.facts("open")["endpoints"]["GET /late/0.01"]
-    assert measured["started"] == pytest.approx(RATE_RPS * measured["measured_s"], abs=4), "one rate, not one each"
+    measured = taken.facts("open").endpoints["GET /late/0.01"]
+    assert measured.started == pytest.approx(RATE_RPS * measured.measured_s, abs=4), "one rate, not one each"

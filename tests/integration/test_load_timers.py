@@ -13,31 +13,31 @@ import psutil
 import pytest
 from load_world import nothing_falls_into_the_hub, run_for, until  # noqa: F401
 
-from bench.load.timers import HubTimer, Timer, TimerfdTimer, alarm
+from bench.load.timers import HubTimer, Timer, TimerfdTimer, timer
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="timerfd is Linux's")
 
 
 class Clock:
-    """An alarm, and when it rang."""
+    """An timer, and when it rang."""
 
     def __init__(self, kind: type) -> None:
         self.rang_s: list[float] = []
-        self.alarm: Timer = kind(gevent.get_hub().loop, lambda: self.rang_s.append(perf_counter()))
+        self.timer: Timer = kind(gevent.get_hub().loop, lambda: self.rang_s.append(perf_counter()))
 
 
 @pytest.fixture(params=[pytest.param(TimerfdTimer, marks=linux_only), HubTimer])
 def clock(request: pytest.FixtureRequest) -> Iterator[Clock]:
     clock = Clock(request.param)
     yield clock
-    clock.alarm.close()
+    clock.timer.close()
 
 
 @pytest.mark.parametrize("ahead_s", [0.0003, 0.01, 0.1])
 def test_it_rings_once_and_not_early(clock: Clock, ahead_s: float) -> None:
     for number in range(1, 4):
         due_s = perf_counter() + ahead_s
-        clock.alarm.set(due_s)
+        clock.timer.set(due_s)
         until(lambda: len(clock.rang_s) == number, "a ring")  # noqa: B023
         assert clock.rang_s[-1] >= due_s
     run_for(0.05)
@@ -50,7 +50,7 @@ def test_a_stale_loop_does_not_make_it_early(clock: Clock) -> None:
     while perf_counter() < busy_until_s:
         pass
     due_s = perf_counter() + 0.1
-    clock.alarm.set(due_s)
+    clock.timer.set(due_s)
     until(lambda: clock.rang_s, "a ring")
     assert clock.rang_s[0] >= due_s
 
@@ -58,8 +58,8 @@ def test_a_stale_loop_does_not_make_it_early(clock: Clock) -> None:
 @pytest.mark.parametrize("first_s", [0.02, 0.3, 600])
 def test_setting_it_again_moves_it(clock: Clock, first_s: float) -> None:
     now_s = perf_counter()
-    clock.alarm.set(now_s + first_s)
-    clock.alarm.set(now_s + 0.1)
+    clock.timer.set(now_s + first_s)
+    clock.timer.set(now_s + 0.1)
     until(lambda: clock.rang_s, "a ring")
     assert clock.rang_s[0] >= now_s + 0.1
     run_for(0.3)
@@ -67,12 +67,12 @@ def test_setting_it_again_moves_it(clock: Clock, first_s: float) -> None:
 
 
 def test_setting_it_again_between_ringing_and_hearing_moves_it(clock: Clock) -> None:
-    clock.alarm.set(perf_counter() + 0.01)
+    clock.timer.set(perf_counter() + 0.01)
     busy_until_s = perf_counter() + 0.05
     while perf_counter() < busy_until_s:  # it is due, but the hub cannot say so
         pass
     due_s = perf_counter() + 0.1
-    clock.alarm.set(due_s)
+    clock.timer.set(due_s)
     until(lambda: clock.rang_s, "a ring")
     assert clock.rang_s[0] >= due_s
     run_for(0.05)
@@ -106,7 +106,7 @@ def test_one_that_rings_can_move_another_that_is_due_in_the_same_breath(kind: ty
 
 @pytest.mark.parametrize("moment", ["just gone", "at boot", "before boot"])
 def test_a_moment_that_has_passed_rings_at_once(clock: Clock, moment: str) -> None:
-    clock.alarm.set({"just gone": perf_counter() - 1e-6, "at boot": 0.0, "before boot": -1.5}[moment])
+    clock.timer.set({"just gone": perf_counter() - 1e-6, "at boot": 0.0, "before boot": -1.5}[moment])
     until(lambda: clock.rang_s, "a ring")
     run_for(0.02)
     assert len(clock.rang_s) == 1
@@ -130,10 +130,10 @@ def test_it_can_be_set_while_it_rings() -> None:
 
 
 def test_closed_it_never_rings(clock: Clock) -> None:
-    clock.alarm.set(perf_counter() + 0.02)
-    clock.alarm.close()
-    clock.alarm.close()
-    clock.alarm.set(perf_counter())
+    clock.timer.set(perf_counter() + 0.02)
+    clock.timer.close()
+    clock.timer.close()
+    clock.timer.set(perf_counter())
     run_for(0.1)
     assert clock.rang_s == []
 
@@ -151,6 +151,6 @@ def test_no_descriptor_is_left_behind() -> None:
 
 
 def test_the_system_decides_which_alarm_it_is() -> None:
-    bell = alarm(gevent.get_hub().loop, lambda: None)
+    bell = timer(gevent.get_hub().loop, lambda: None)
     bell.close()
     assert isinstance(bell, TimerfdTimer if sys.platform == "linux" else HubTimer)

@@ -13,11 +13,6 @@ ALLOWED = {
     "__init__": "every package has one",
     "__main__": "Python's name for what `python -m` runs",
     "scenario": "the catalogue's format: a scenario's folder declares it in scenario.py",
-    # Known duplicates, to be renamed. Remove each line with its duplicate.
-    "HarnessChannel": "bench/load and bench/web have an end each until there is one control channel",
-    "harness_channel": "the same",
-    "TurnRecord": "the recorder's own type, until it uses the one of bench/results/schema.py",
-    "jobs": "bench/load and bench/report/charts",
 }
 
 

@@ -107,7 +107,7 @@ def test_a_second_harness_is_refused(tmp_path: Path) -> None:
             refused = line(bench("bench", "blocking", "--results", tmp_path, "--run", "second"))
         finally:
             first.kill()
-    assert "under way" in refused
+    assert "is running" in refused
     assert str(tmp_path) in refused
     assert not (tmp_path / "second").exists()
 

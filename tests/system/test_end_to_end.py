@@ -287,7 +287,7 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
     "starting": lambda run: (first_round(run) / "server.log").is_file(),
     "warming up": lambda run: (first_round(run) / "counts.csv").is_file(),
     "measuring": measured_rows,
-    "between lineups": lambda run: (first_round(run) / "trial.json").is_file(),
+    "between groups": lambda run: (first_round(run) / "trial.json").is_file(),
 }
 
 
@@ -307,7 +307,7 @@ def interrupted(results: Path, moment: str, signalled: Callable[[Bench], None]) 
             return len(harness.descendants()) > 1 and MOMENTS[moment](run)
 
         harness.wait_for(come, moment)
-        assert any(lives(process) for process in harness.descendants()) or moment == "between lineups"
+        assert any(lives(process) for process in harness.descendants()) or moment == "between groups"
         signalled(harness)
         # Whoever is started while it comes down is its descendant, too.
         took_s = until(
@@ -343,7 +343,7 @@ def test_ctrl_c_leaves_nobody_and_no_half_round(tmp_path: Path, moment: str) -> 
 
 
 def test_after_ctrl_c_finished_rounds_are_kept_drawn_and_completed(tmp_path: Path) -> None:
-    run, status, _, _ = interrupted(tmp_path, "between lineups", to_group(signal.SIGINT))
+    run, status, _, _ = interrupted(tmp_path, "between groups", to_group(signal.SIGINT))
     assert (status, kept(run)) == (130, ["1"])
     before = (first_round(run) / "trial.json").read_bytes()
 
@@ -351,7 +351,7 @@ def test_after_ctrl_c_finished_rounds_are_kept_drawn_and_completed(tmp_path: Pat
     assert drawn.returncode in (0, 1), drawn.stderr  # 1: this machine was busy meanwhile
     assert "awaited" in (run / "index.html").read_text()
 
-    arguments = two_rounds(tmp_path, "between lineups")
+    arguments = two_rounds(tmp_path, "between groups")
     resumed = bench(*arguments)
     assert "1 of 2 rounds are there already" in resumed.stdout
     assert [line.split()[2] for line in resumed.stdout.splitlines() if line.startswith("blocking round")] == ["2/2"]

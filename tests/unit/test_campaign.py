@@ -21,7 +21,15 @@ from bench.planning.schedule import make_plan
 from bench.results import files, layout, schema
 from bench.results.schema import MachineRecord, TrialRecord
 from bench.running import run_record
-from bench.running.campaign import Outcome, measurement_lock, round_is_complete, run_campaign
+from bench.running.campaign import (
+    Outcome,
+    RoundHooks,
+    measurement_lock,
+    round_is_valid,
+    run_campaign,
+    variants_without_evidence,
+)
+from bench.running.group import OnPhase, Phase
 from bench.running.run_record import Invocation, open_run, seed_of
 
 SCENARIO = Scenario(
@@ -51,52 +59,63 @@ def opened(run: Path, plan: Plan) -> None:
 
 @dataclass
 class Fake:
-    """A measurement that writes what a real one would, and notes what it was asked for."""
+    """A measurement that writes what a real one would, and notes the groups."""
 
     run: Path
     statuses: dict[str, Status] = field(default_factory=dict)
+    invalid: list[tuple[str, int]] = field(default_factory=list)
+    """Variants and rounds whose trial is invalid, each as often as it is listed."""
     crash: Callable[[ServerGroup], BaseException | None] = lambda _: None
-    lineups: list[ServerGroup] = field(default_factory=list)
+    groups: list[ServerGroup] = field(default_factory=list)
 
-    def __call__(self, lineup: ServerGroup, phase: Callable[[str], None]) -> list[TrialRecord]:
-        phase("loading")
-        self.lineups.append(lineup)
-        if error := self.crash(lineup):
+    def __call__(self, group: ServerGroup, on_phase: OnPhase) -> list[TrialRecord]:
+        on_phase("loading")
+        self.groups.append(group)
+        if error := self.crash(group):
             raise error
         trials = []
-        for name in lineup.variants:
-            status = self.statuses.get(name, "ok")
-            folder = trial_folder(self.run, name, lineup.round, lineup.load)
+        for name in group.variants:
+            status = self._status(name, group.round)
+            folder = trial_folder(self.run, name, group.round, group.load)
             for file in layout.TRIAL_FILES:
-                files.write_text(folder / file, f"{name} {lineup.round}")
-            trial = trial_record(lineup.scenario, name, lineup.round, lineup.load, status)
+                files.write_text(folder / file, f"{name} {group.round}")
+            trial = trial_record(group.scenario, name, group.round, group.load, status)
             files.write_record(folder / "trial.json", replace(trial, files=files.file_sizes(folder)))
             trials.append(trial)
         return trials
 
+    def _status(self, variant: str, number: int) -> Status:
+        if (variant, number) in self.invalid:
+            self.invalid.remove((variant, number))
+            return "invalid"
+        return self.statuses.get(variant, "ok")
+
     @property
     def rounds(self) -> list[int]:
         """The rounds that were measured, each once."""
-        return list(dict.fromkeys(lineup.round for lineup in self.lineups))
+        return list(dict.fromkeys(group.round for group in self.groups))
 
 
 @dataclass
 class Notes:
-    """A watch that remembers."""
+    """An observer that notes every call."""
 
     said: list[tuple[Any, ...]] = field(default_factory=list)
 
     def planned(self, rounds: list[Round], kept: int) -> None:
         self.said.append(("planned", [made.number for made in rounds], kept))
 
-    def lineup(self, lineup: ServerGroup) -> None:
-        self.said.append(("lineup", lineup.name))
+    def group_begins(self, group: ServerGroup) -> None:
+        self.said.append(("group_begins", group.name))
 
-    def phase(self, word: str) -> None:
-        self.said.append(("phase", word))
+    def phase(self, phase: Phase) -> None:
+        self.said.append(("phase", phase))
 
-    def measured(self, lineup: ServerGroup, trials: list[TrialRecord]) -> None:
-        self.said.append(("measured", lineup.name, [trial.variant for trial in trials]))
+    def group_ended(self, group: ServerGroup, trials: list[TrialRecord]) -> None:
+        self.said.append(("group_ended", group.name, [trial.variant for trial in trials]))
+
+    def round_is_repeated(self, repeated: Round) -> None:
+        self.said.append(("round_is_repeated", repeated.number))
 
 
 def trial_folder(run: Path, variant: str, number: int, load: Load = LOAD) -> Path:
@@ -111,7 +130,7 @@ def ran(run: Path, plan: Plan, fake: Fake | None = None) -> tuple[Outcome, Fake]
 
 
 def complete(run: Path, plan: Plan) -> list[int]:
-    return [made.number for made in plan.rounds if round_is_complete(run, plan, made)]
+    return [made.number for made in plan.rounds if round_is_valid(run, plan, made)]
 
 
 # Sweeps
@@ -123,12 +142,12 @@ def swept(*users: int) -> Plan:
 
 def test_a_sweep_has_folders_and_laws_of_its_own_and_resumes(tmp_path: Path) -> None:
     plan = swept(1, 64)
-    crashed = Fake(tmp_path, crash=lambda lineup: RuntimeError() if lineup.round == 2 else None)
+    crashed = Fake(tmp_path, crash=lambda group: RuntimeError() if group.round == 2 else None)
     with pytest.raises(RuntimeError):
         ran(tmp_path, plan, crashed)
     outcome, fake = ran(tmp_path, plan)
     assert outcome.rounds_kept == 3
-    assert [(lineup.load, lineup.round) for lineup in fake.lineups if "trap" in lineup.variants] == [
+    assert [(group.load, group.round) for group in fake.groups if "trap" in group.variants] == [
         (made.load, made.number) for made in plan.rounds[3:]
     ]
     for load in ("users-1", "users-32", "users-64"):
@@ -154,27 +173,75 @@ def test_a_run_is_not_resumed_with_another_sweep(tmp_path: Path) -> None:
 def test_everything_is_measured_in_the_plans_order(tmp_path: Path) -> None:
     plan = plan_of()
     outcome, fake = ran(tmp_path, plan)
-    assert fake.lineups == [lineup for made in plan.rounds for lineup in made.groups]
+    assert fake.groups == [group for made in plan.rounds for group in made.groups]
     assert len(outcome.trials) == 9
     assert outcome.rounds_kept == 0
     assert outcome.not_ok == ()
 
 
-def test_the_watch_hears_of_everything_in_order(tmp_path: Path) -> None:
+def test_the_observer_gets_everything_in_order(tmp_path: Path) -> None:
     plan = plan_of(rounds=1)
     notes = Notes()
     run_campaign(plan, tmp_path, Fake(tmp_path), notes)
     expected: list[tuple[Any, ...]] = [("planned", [1], 0)]
-    for lineup in plan.rounds[0].groups:
-        expected += [("lineup", lineup.name), ("phase", "loading"), ("measured", lineup.name, list(lineup.variants))]
+    for group in plan.rounds[0].groups:
+        expected += [
+            ("group_begins", group.name),
+            ("phase", "loading"),
+            ("group_ended", group.name, list(group.variants)),
+        ]
     assert notes.said == expected
 
 
-def test_trouble_in_one_trial_stops_no_other(tmp_path: Path) -> None:
-    outcome, fake = ran(tmp_path, plan_of(), Fake(tmp_path, {"trap": "failed", "other": "invalid"}))
+def test_a_failed_trial_stops_no_other(tmp_path: Path) -> None:
+    outcome, fake = ran(tmp_path, plan_of(), Fake(tmp_path, {"trap": "failed"}))
     assert fake.rounds == [1, 2, 3]
-    assert [trial.variant for trial in outcome.not_ok].count("trap") == 3
-    assert {(trial.variant, trial.status) for trial in outcome.not_ok} == {("trap", "failed"), ("other", "invalid")}
+    assert [(trial.variant, trial.round) for trial in outcome.not_ok] == [("trap", 1), ("trap", 2), ("trap", 3)]
+    assert outcome.rounds_repeated == 0
+    assert variants_without_evidence(tmp_path, plan_of()) == ("trap",)
+
+
+# Invalid rounds
+
+
+def test_a_round_with_an_invalid_trial_is_measured_again_whole_and_last(tmp_path: Path) -> None:
+    plan = plan_of()
+    fake, notes = Fake(tmp_path, invalid=[("other", 2)]), Notes()
+    outcome = run_campaign(plan, tmp_path, fake, notes)
+    assert fake.groups == [group for number in (1, 2, 3, 2) for group in plan.rounds[number - 1].groups]
+    assert ("round_is_repeated", 2) in notes.said
+    assert (outcome.rounds_repeated, outcome.not_ok, len(outcome.trials)) == (1, (), 9)
+    assert complete(tmp_path, plan) == [1, 2, 3]
+    assert variants_without_evidence(tmp_path, plan) == ()
+
+
+def test_no_more_than_a_third_of_the_rounds_is_repeated(tmp_path: Path) -> None:
+    plan = plan_of(rounds=6)
+    fake = Fake(tmp_path, statuses={"other": "invalid"})
+    outcome = run_campaign(plan, tmp_path, fake, Notes())
+    assert outcome.rounds_repeated == 2
+    assert len(fake.groups) == 8 * len(plan.rounds[0].groups)
+    assert {trial.status for trial in outcome.not_ok} == {"invalid"}
+    assert variants_without_evidence(tmp_path, plan) == ("other",)
+
+
+def test_evidence_is_there_with_three_valid_rounds(tmp_path: Path) -> None:
+    plan = plan_of(rounds=5)
+    invalid = [("other", 1), ("other", 2), ("other", 3), ("other", 1), ("other", 2)]
+    outcome = run_campaign(plan, tmp_path, Fake(tmp_path, invalid=invalid), Notes())
+    assert complete(tmp_path, plan) == [4, 5]
+    assert outcome.rounds_repeated == 2
+    assert variants_without_evidence(tmp_path, plan) == ("other",)
+    run_campaign(plan, tmp_path, Fake(tmp_path, invalid=[("other", 1), ("other", 2), ("other", 1)]), Notes())
+    assert complete(tmp_path, plan) == [2, 3, 4, 5]
+    assert variants_without_evidence(tmp_path, plan) == ()
+
+
+def test_hooks_are_called_around_every_round(tmp_path: Path) -> None:
+    calls: list[str] = []
+    hooks = RoundHooks(lambda: calls.append("before"), lambda measured: calls.append(f"after {measured.number}"))
+    run_campaign(plan_of(rounds=2), tmp_path, Fake(tmp_path, invalid=[("fix", 1)]), Notes(), hooks)
+    assert calls == ["before", "after 1", "before", "after 2", "before", "after 1"]
 
 
 # Resuming
@@ -183,13 +250,20 @@ def test_trouble_in_one_trial_stops_no_other(tmp_path: Path) -> None:
 def test_complete_rounds_are_kept(tmp_path: Path) -> None:
     ran(tmp_path, plan_of())
     outcome, fake = ran(tmp_path, plan_of())
-    assert fake.lineups == []
+    assert fake.groups == []
     assert outcome == Outcome((), 3)
 
 
-def test_failed_trials_are_results_too(tmp_path: Path) -> None:
-    ran(tmp_path, plan_of(), Fake(tmp_path, {"trap": "failed"}))
-    assert ran(tmp_path, plan_of())[1].lineups == []
+@pytest.mark.parametrize("status", ["failed", "invalid"])
+def test_rounds_that_are_not_valid_are_measured_again_in_the_next_session(tmp_path: Path, status: Status) -> None:
+    plan = plan_of()
+    opened(tmp_path, plan)
+    run_campaign(plan, tmp_path, Fake(tmp_path, {"trap": status}), Notes(), max_repeats=0)
+    assert complete(tmp_path, plan) == []
+    outcome, fake = ran(tmp_path, plan)
+    assert fake.rounds == [1, 2, 3]
+    assert outcome.not_ok == ()
+    assert complete(tmp_path, plan) == [1, 2, 3]
 
 
 def test_more_rounds_later_extend_the_run(tmp_path: Path) -> None:
@@ -203,7 +277,7 @@ def test_more_rounds_later_extend_the_run(tmp_path: Path) -> None:
 
 def test_fewer_rounds_later_take_none_away(tmp_path: Path) -> None:
     ran(tmp_path, plan_of(rounds=3))
-    assert ran(tmp_path, plan_of(rounds=1))[1].lineups == []
+    assert ran(tmp_path, plan_of(rounds=1))[1].groups == []
     assert files.read_json(tmp_path / "run.json")["scenarios"]["made_up"]["rounds"] == 3
     assert complete(tmp_path, plan_of(rounds=3)) == [1, 2, 3]
 
@@ -248,7 +322,7 @@ def test_a_spoilt_trial_has_its_whole_round_measured_again(tmp_path: Path, spoil
         (trial_folder(tmp_path, variant, 2) / "leftover").touch()
     spoil(trial_folder(tmp_path, "fix", 2))
     outcome, fake = ran(tmp_path, plan)
-    assert fake.lineups == list(plan.rounds[1].groups)
+    assert fake.groups == list(plan.rounds[1].groups)
     assert outcome.rounds_kept == 2
     assert complete(tmp_path, plan) == [1, 2, 3]
     assert not [v for v in plan.variants if (trial_folder(tmp_path, v, 2) / "leftover").exists()]
@@ -257,14 +331,14 @@ def test_a_spoilt_trial_has_its_whole_round_measured_again(tmp_path: Path, spoil
 @pytest.mark.parametrize("crash", [RuntimeError("a bug"), KeyboardInterrupt()], ids=["a bug", "Ctrl-C"])
 def test_a_crash_passes_through_and_costs_one_round(tmp_path: Path, crash: BaseException) -> None:
     plan = plan_of()
-    last = plan.rounds[1].groups[-1]  # the round's first lineup has ended well
-    fake = Fake(tmp_path, crash=lambda lineup: crash if lineup == last else None)
+    last = plan.rounds[1].groups[-1]  # the round's first group has ended well
+    fake = Fake(tmp_path, crash=lambda group: crash if group == last else None)
     with pytest.raises(type(crash)):
         ran(tmp_path, plan, fake)
     assert complete(tmp_path, plan) == [1]
     assert fake.rounds == [1, 2]
     outcome, again = ran(tmp_path, plan)
-    assert again.lineups == [*plan.rounds[1].groups, *plan.rounds[2].groups]
+    assert again.groups == [*plan.rounds[1].groups, *plan.rounds[2].groups]
     assert outcome.rounds_kept == 1
     assert complete(tmp_path, plan) == [1, 2, 3]
 
@@ -393,7 +467,7 @@ def test_of_two_harnesses_the_second_is_refused_until_the_first_has_ended(tmp_pa
         try:
             assert first.stdout is not None
             assert first.stdout.readline() == "held\n"
-            with pytest.raises(UsageError, match="under way") as refused, measurement_lock(tmp_path):
+            with pytest.raises(UsageError, match="is running") as refused, measurement_lock(tmp_path):
                 pass
             assert str(tmp_path) in str(refused.value)
         finally:

@@ -36,7 +36,7 @@ def rated_run(
     *,
     roles: Mapping[str, str] | None = None,
     twins: Mapping[str, str] | None = None,
-    lineups: Mapping[str, str] | None = None,
+    groups: Mapping[str, str] | None = None,
     health: Mapping[str, Sequence[dict[int, int]]] | None = None,
     statuses: Mapping[tuple[str, int], str] | None = None,
 ) -> Analysis:
@@ -49,7 +49,7 @@ def rated_run(
     synthetic.write_run(run, {"blocking": declared})
     for name, each in rates.items():
         for number, turns in enumerate(each, start=1):
-            more: dict[str, Any] = {"group": (lineups or {}).get(name, "together")}
+            more: dict[str, Any] = {"group": (groups or {}).get(name, "together")}
             status = (statuses or {}).get((name, number), "ok")
             if status != "ok":
                 more |= {"status": status, "reasons": ["it went wrong"]}
@@ -127,10 +127,10 @@ def test_a_turn_that_the_machine_spoilt_does_not_count(tmp_path: Path) -> None:
     assert (row.ratio, row.verdict) == (pytest.approx(1), "equivalent")
 
 
-def test_variants_of_different_lineups_are_compared_by_the_rounds_own_rates(tmp_path: Path) -> None:
+def test_variants_of_different_groups_are_compared_by_the_rounds_own_rates(tmp_path: Path) -> None:
     """(200 + 600) / (100 + 200) and not the mean of 2 and 3."""
     rates = {"base": [[100, 200]] * 2, "a": [[200, 600]] * 2}
-    analysis = rated_run(tmp_path, rates, lineups={"a": "alone"})
+    analysis = rated_run(tmp_path, rates, groups={"a": "alone"})
     assert of(analysis, "a").ratio == pytest.approx(800 / 300)
 
 

@@ -113,9 +113,9 @@ def test_a_channel_books_each_fate_where_the_contract_says() -> None:
     channel = EndpointRecorder("GET /x", part_start_s=100.0)
     channel.started = 9
     channel.add_service(500)
-    channel.timetabled(intended_s=100.1, sent_s=100.2, done_s=100.5)
-    channel.timetabled(intended_s=99.9, sent_s=100.1, done_s=100.6)  # due in the part before, sent in this one
-    channel.carried(99.0, 99.0, 100.25)
+    channel.scheduled(intended_s=100.1, sent_s=100.2, done_s=100.5)
+    channel.scheduled(intended_s=99.9, sent_s=100.1, done_s=100.6)  # due in the part before, sent in this one
+    channel.straddling(99.0, 99.0, 100.25)
     channel.failed(100.0, 100.5, 101.0, "status", "status 500", 500)
     channel.failed(99.0, 99.5, 100.5, "reset", "reset by peer")
     channel.unfinished(100.5, 100.5, 101.0)
@@ -136,7 +136,7 @@ def test_a_channel_books_each_fate_where_the_contract_says() -> None:
     assert row.statuses == {500: 1}
     assert row.counts["unfinished"] == 2
     assert row.in_flight == 9 - 4 - 2 - 2
-    # Seconds in flight within the part: 0.0005 + 0.3 (service), 0.5 + 0.25 (carried), 0.5 + 0.5 (failed), 0.5 + 1.0.
+    # Seconds in flight within the part: 0.0005 + 0.3 (service), 0.5 + 0.25 (straddling), 0.5 + 0.5 (failed), 0.5 + 1.0.
     assert row.area_s == pytest.approx(0.0005 + 0.3 + 0.5 + 0.25 + 0.5 + 0.5 + 0.5 + 1.0, abs=1e-5)
 
 

@@ -34,7 +34,7 @@ from load_world import (
 )
 
 from bench.load.request import Request
-from bench.load.virtual_users import RETRY_S, UNMADE, ClosedModelUser, OpenModelGenerator, UserConfig, VirtualUser
+from bench.load.virtual_users import NO_REQUEST, RETRY_S, ClosedModelUser, OpenModelGenerator, UserConfig, VirtualUser
 from bench.results.schema import CAUSES
 
 USERS = 4
@@ -176,8 +176,8 @@ def test_an_exception_in_a_users_own_iterator_is_a_failure_of_its_own(site: Site
         until(lambda: book.sum("finished") == 4, "the four requests that could be made")
         end(player)
     book.assert_conserved()
-    assert book.row(UNMADE).causes == {"other": 2}
-    assert "KeyError: 'no such user'" in book.row(UNMADE).samples[0]
+    assert book.row(NO_REQUEST).causes == {"other": 2}
+    assert "KeyError: 'no such user'" in book.row(NO_REQUEST).samples[0]
     assert site.books()["received"] == {"GET /ok": 4}
 
 
@@ -200,7 +200,7 @@ def test_a_generator_that_raised_is_over_and_nothing_spins(site: Site, model: st
 
 
 def test_an_iterator_that_raises_with_the_turns_end_does_not_stop_the_turns(site: Site) -> None:
-    """Late arrivals are made by ``end`` itself: what a user's code raises there must not reach the conductor."""
+    """Late arrivals are made by ``end`` itself: what a user's code raises there must not reach the coordinator."""
     player, book = pool(conduct(Stumbling), [0.0]), TrialRecorder()
     with playing(player):
         player.begin(site.target, book.channel)

@@ -17,9 +17,9 @@ from bench.planning import catalogue
 from bench.results import schema
 from bench.results.schema import MachineRecord
 from bench.running.run_record import Invocation
-from bench.web.in_locust.form import DURATION_MOST_S, BadForm, MeasurementRequest, read
+from bench.web.in_locust.form import MAX_DURATION_S, BadForm, MeasurementForm, read
 from bench.web.in_locust.live_telemetry import LiveTelemetry, Tail
-from bench.web.run_registry import RunRegistry, RunSlot, one_turn
+from bench.web.run_registry import RunRegistry, RunSlot, single_turn_group
 
 SCENARIO = "ugly_run"
 LOAD = Load(users=4)
@@ -32,9 +32,9 @@ def book(tmp_path: Path) -> RunRegistry:
 
 
 def entered(book: RunRegistry, variant: str, load: Load = LOAD, status: Status = "ok") -> RunSlot:
-    place = book.place(SCENARIO, load, variant)
+    place = book.slot(SCENARIO, load, variant)
     scenario = catalogue.load(SCENARIO, UGLY)
-    book.enter(scenario, trial_record(SCENARIO, variant, place.round, load, status), place)
+    book.add(scenario, trial_record(SCENARIO, variant, place.round, load, status), place)
     return place
 
 
@@ -49,7 +49,7 @@ def test_variants_under_one_load_stand_in_one_run(book: RunRegistry) -> None:
 def test_the_same_again_is_its_next_round(book: RunRegistry) -> None:
     assert [entered(book, "fine").round for _ in range(3)] == [1, 2, 3]
     assert entered(book, "dies").round == 1
-    (declared,) = read_run(book.place(SCENARIO, LOAD, "fine").run).scenarios
+    (declared,) = read_run(book.slot(SCENARIO, LOAD, "fine").run).scenarios
     assert declared.rounds == 3
 
 
@@ -68,19 +68,19 @@ def test_runs_without_a_record_are_removed(book: RunRegistry, tmp_path: Path) ->
     (tmp_path / "first" / "logs").mkdir(parents=True)
     kept = entered(book, "fine", Load(users=8)).run
     assert book.close() == (kept,)
-    unused = book.place(SCENARIO, LOAD, "fine").run
+    unused = book.slot(SCENARIO, LOAD, "fine").run
     unused.mkdir(exist_ok=True)
     (unused / "run.json").unlink(missing_ok=True)
     assert unused not in book.close()
     assert not unused.exists()
 
 
-def test_a_lineup_has_the_one_variant_and_the_round_of_its_place(tmp_path: Path) -> None:
+def test_a_group_has_the_one_variant_and_the_round_of_its_place(tmp_path: Path) -> None:
     scenario = catalogue.narrowed(catalogue.load(SCENARIO, UGLY), ("fine",))
     assert scenario is not None
-    lineup = one_turn(scenario, LOAD, RunSlot(tmp_path, 3), 1.0, 1)
-    assert (lineup.variants, lineup.round, len(lineup.turns)) == (("fine",), 3, 1)
-    assert lineup.turns[0].measure_s == 1.0
+    group = single_turn_group(scenario, LOAD, RunSlot(tmp_path, 3), 1.0, 1)
+    assert (group.variants, group.round, len(group.turns)) == (("fine",), 3, 1)
+    assert group.turns[0].measure_s == 1.0
 
 
 def form(**changed: str) -> dict[str, str]:
@@ -88,10 +88,10 @@ def form(**changed: str) -> dict[str, str]:
 
 
 def test_a_form_is_read() -> None:
-    assert read(form(), CHOICES, 1000) == MeasurementRequest("blocking/awaited", 32, 8.0, None, 90.0)
+    assert read(form(), CHOICES, 1000) == MeasurementForm("blocking/awaited", 32, 8.0, None, 90.0)
     assert read(form(arrival_rate=" 2.5 "), CHOICES, 1000).rate_rps == 2.5
     assert read(form(variant="jobs/celery"), CHOICES, 1000).rate_rps == 20.0
-    assert read(form(run_time=""), CHOICES, 1000).duration_s == DURATION_MOST_S
+    assert read(form(run_time=""), CHOICES, 1000).duration_s == MAX_DURATION_S
 
 
 @pytest.mark.parametrize(
