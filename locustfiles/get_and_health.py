@@ -1,11 +1,11 @@
-"""Users who ask for one path as fast as it answers, and a load balancer that looks at /health ten times a second.
+"""Users who request one path in a loop, and a health check that requests /health ten times a second.
 
 By hand, against an app that is already running:
 
     locust -f locustfiles/get_and_health.py --host http://127.0.0.1:8000 --path /report --users 33 --spawn-rate 33
 
-One of the users is the load balancer; the others loop without think time, or with ``--rate`` all of them are replaced
-by one timetable of that many arrivals a second.
+One of the users is the health check. The others loop without think time. With ``--rate`` one arrival schedule of so
+many requests a second replaces them.
 """
 
 from __future__ import annotations
@@ -17,29 +17,33 @@ from bench.load import HubHttpUser, Request
 
 @events.init_command_line_parser.add_listener
 def _options(parser):
-    parser.add_argument("--path", default="/", help="what the users ask for")
-    parser.add_argument("--method", default="GET", help="how they ask for it")
-    parser.add_argument("--body", default="", help="JSON that they send along")
-    parser.add_argument("--health-path", default="/health", help="what the load balancer asks for")
-    parser.add_argument("--health-name", default="", help="what its requests are counted as, if not as that path")
+    parser.add_argument("--path", default="/", help="path that the users request")
+    parser.add_argument("--method", default="GET", help="their method")
+    parser.add_argument("--body", default="", help="JSON that they send")
+    parser.add_argument("--statuses", default="200", help="statuses of a good answer: one, or a range such as 200-399")
+    parser.add_argument("--health-path", default="/health", help="path of the health check")
+    parser.add_argument("--health-name", default="", help="name of its requests in all tables, if it is not the path")
     parser.add_argument("--rate", type=float, default=0.0, help="arrivals a second instead of looping users; 0: loop")
 
 
-class LoadBalancer(HubHttpUser):
-    """Asks every 100 ms whether the server lives, from an absolute timetable, and waits for no earlier answer."""
+class HealthCheck(HubHttpUser):
+    """Requests /health every 100 ms by an absolute schedule, and waits for no earlier answer."""
 
     fixed_count = 1
     arrival_rate = 10.0
 
 
 class Visitor(HubHttpUser):
-    """Asks, waits for the answer, asks again."""
+    """Sends a request, waits for the answer, sends the next."""
 
 
 @events.test_start.add_listener
 def _configure(environment, **_):
     options = environment.parsed_options
-    LoadBalancer.request = Request(options.health_path, name=options.health_name)
+    low, _, high = options.statuses.partition("-")
+    statuses = frozenset(range(int(low), int(high or low) + 1))
+    HealthCheck.request = Request(options.health_path, name=options.health_name)
+    HealthCheck.expected_statuses = Visitor.expected_statuses = statuses
     headers = (("Content-Type", "application/json"),) if options.body else ()
     Visitor.request = Request(options.path, options.method, headers, options.body.encode())
     Visitor.arrival_rate = options.rate or None

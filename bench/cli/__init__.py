@@ -314,7 +314,7 @@ def _measure(plan: Plan, folder: Path, profile: str, options: list[str], check: 
         def after_round(_: Round) -> None:
             """A run that takes long has a page soon."""
             page = folder / "index.html"
-            if not page.is_file():
+            if len(plan.rounds) > 1 and not page.is_file():
                 _draw(folder, quiet=True)
                 console.print(f"first figures, one round: {page}", soft_wrap=True, highlight=False)
 

@@ -24,6 +24,8 @@ SCENARIO = "own"
 HEALTH_PATHS = (HEALTH_PATH, "/healthz", "/ping", "/status")
 """Where load balancers look, by convention. The first that answers is used, or else the path under test itself."""
 RECORDER = "locustfiles/recorder.py"
+ANSWERED = "200-399"
+"""An app may create something, redirect, or have nothing to answer with."""
 MIN_THROUGHPUT_RATIO = 0.95
 """Of the reference's requests/s. Within 5 % two variants count as equivalent, so less than this is fewer."""
 
@@ -84,6 +86,7 @@ def app_scenario(apps: Mapping[str, AppSource], endpoint: EndpointUnderTest) -> 
         method=endpoint.method,
         body=endpoint.body,
         health_path=health or endpoint.path,
+        statuses=ANSWERED,
         claims=tuple(_claims(variants)),
     )
     if not endpoint.locustfile:

@@ -38,8 +38,10 @@ from bench.results.schema import PlannedTurn, RunTurns, TrialFacts, TurnRecord
 
 MAX_DRAIN_S = 2.0
 """Requests that are unanswered so long after their turn are closed: the next turn must not wait for ever."""
-MAX_LAST_DRAIN_S = 0.25
-"""The same after the last turn, which disturbs no other: long enough to tell a late answer from none."""
+LAST_DRAIN_LATENCIES = 2
+"""The last turn disturbs no other, so its requests get two typical latencies to be answered: a request that was merely
+in flight when the load stopped is not one that is never answered."""
+MIN_LAST_DRAIN_S, MAX_LAST_DRAIN_S = 0.25, 5.0
 MAX_REPLY_S = 10.0
 """An agent that has not replied by then has ended, and what it measured is lost."""
 
@@ -125,7 +127,7 @@ class Coordinator:
         if turn.measure_s > 0:
             warm_until_s = min(self._act(MeasureTurn(number)))
             self.pause_until(warm_until_s + self.measured_length_s(turn))
-        end_s = max(self._act(EndTurn(number, MAX_LAST_DRAIN_S if last else MAX_DRAIN_S)))
+        end_s = max(self._act(EndTurn(number, self._last_drain_s(target.name, turn) if last else MAX_DRAIN_S)))
         self._wait(lambda: len(self._drained[number]) == len(self._users))
         drain_s = perf_counter() - end_s
         self._instruct(CloseTurn(number, end_s))
@@ -137,6 +139,12 @@ class Coordinator:
             drained=None if last else all(self._drained[number].values()),
             drain_s=drain_s,
         )
+
+    def _last_drain_s(self, target: str, turn: PlannedTurn) -> float:
+        """How long the requests of the last turn may take to be answered."""
+        typical_s = self._recorder.mean_latency_s(target) if self._recorder else None
+        drain_s = LAST_DRAIN_LATENCIES * (turn.measure_s if typical_s is None else typical_s)
+        return min(max(drain_s, MIN_LAST_DRAIN_S), MAX_LAST_DRAIN_S)
 
     def all_users_since(self, start_s: float) -> float:
         """Wait until a turn that began at ``start_s`` has all its users; returns since when. They join before it."""

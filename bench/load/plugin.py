@@ -20,6 +20,7 @@ from bench.load.agent import Agent
 from bench.load.coordinator import Coordinator
 from bench.load.harness_channel import HarnessChannel
 from bench.load.messages import INSTRUCTION, REPORT, listen
+from bench.load.ordinary_requests import OrdinaryRequests
 from bench.load.request import Target
 from bench.load.session import LoadSession
 from bench.results.schema import LoadFailed, RunTurns, TurnsDone
@@ -29,6 +30,9 @@ logger = logging.getLogger(__name__)
 MAX_JOIN_S = 30.0
 """How long users may take to start, and worker processes to connect."""
 FAILED_STATUS = 3
+
+ordinary_requests = OrdinaryRequests()
+ordinary_requests.install()
 
 
 @events.init_command_line_parser.add_listener
@@ -67,7 +71,7 @@ def _test_start(environment: Any, **_: Any) -> None:
     runner = environment.runner
     controlled = _control_fd(environment) is not None
     if not isinstance(runner, MasterRunner):
-        session = environment.load_session = LoadSession(environment)
+        session = environment.load_session = LoadSession(environment, ordinary_requests)
         agent = environment.load_agent = Agent(runner, session)
         if isinstance(runner, WorkerRunner) and not controlled:
             session.on_schedules = lambda: agent.report_users(without_turns=True)

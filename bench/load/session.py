@@ -21,6 +21,7 @@ from bench.load.endpoint_recorder import EndpointRecorder, IntervalStats, RawInt
 from bench.load.generator_monitor import SAMPLE_S, CpuSample, GeneratorMonitor
 from bench.load.locust_stats import feed
 from bench.load.messages import IntervalReport
+from bench.load.ordinary_requests import OrdinaryRequests
 from bench.load.request import Target
 from bench.load.virtual_users import OpenModelGenerator, VirtualUser
 from bench.results.schema import INTERVAL_S
@@ -48,8 +49,9 @@ class _CutInterval:
 class LoadSession:
     """Moves the users of this process together from target to target. Every method runs in one gevent hub."""
 
-    def __init__(self, environment: Any) -> None:
+    def __init__(self, environment: Any, ordinary: OrdinaryRequests | None = None) -> None:
         self._environment = environment
+        self._ordinary = ordinary or OrdinaryRequests()
         self._users: dict[VirtualUser, str] = {}
         self._target: Target | None = None
         self._recorders: dict[str, EndpointRecorder] = {}
@@ -145,13 +147,14 @@ class LoadSession:
         self._running = False
         for user in self._users:
             user.end(end_s)
+        self._ordinary.end_turn(end_s, self.recorder)
         self._sample_cpu()
         return end_s
 
     @property
     def drained(self) -> bool:
         """Whether every request of the turn was answered."""
-        return not any(user.in_flight for user in self._users)
+        return self._ordinary.drained and not any(user.in_flight for user in self._users)
 
     def close_turn(self, end_s: float) -> None:
         """Close connections with unanswered requests, and cut the turn's last interval."""

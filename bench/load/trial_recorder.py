@@ -101,6 +101,14 @@ class TrialRecorder:
         """Record a sample of an agent's CPU, taken while ``target`` had its turn."""
         self._cpu[target].append(sample)
 
+    def mean_latency_s(self, target: str) -> float | None:
+        """Mean latency of the target's slowest endpoint so far, by Little's law: time in flight by requests finished.
+
+        None where no endpoint has finished a request.
+        """
+        means = [each.area_s / each.finished for each in self._endpoints[target].values() if each.finished]
+        return max(means, default=None)
+
     def finish(self) -> dict[str, TrialFacts]:
         """Write what is left, close the files, and return {target: facts}."""
         for key in sorted(self._incomplete):

@@ -69,7 +69,7 @@ class HubHttpUser(User):
 
     def on_start(self) -> None:
         if self.arrival_rate is None:
-            self._user: VirtualUser = ClosedModelUser(self._config())
+            self._virtual_user: VirtualUser = ClosedModelUser(self._config())
             self.environment.load_session.join(self._virtual_user, type(self).__name__)
             return
         shared = self._shared.setdefault(type(self), _Shared())

@@ -30,6 +30,8 @@ class Scenario:
     """The path of the health probe."""
     locust_args: tuple[str, ...] | None = None
     """Options of its locustfile, in place of the path, the method and the body."""
+    statuses: str = "200"
+    """Statuses of a good answer: one, or a range such as ``200-399``."""
     has_think_time: bool = False
     """Whether its users may pause between requests. Little's law then does not give their number."""
     secondary_endpoints: tuple[str, ...] = ()
@@ -52,7 +54,8 @@ class Scenario:
 
     def __post_init__(self) -> None:
         if not self.endpoint:
-            object.__setattr__(self, "endpoint", f"{self.method} {self.path}")
+            path = self.path.partition("?")[0]  # Locust's tables name requests without their queries
+            object.__setattr__(self, "endpoint", f"{self.method} {path}")
 
     @property
     def default_load(self) -> Load:

@@ -158,6 +158,9 @@ class ScenarioRecord:
     """Versions of packages that only some scenarios need."""
     parallel: bool = False
     """Whether the server got every core, the generator's included."""
+    conditions: Mapping[str, str] = field(default_factory=dict)
+    """What else must be the same when the run is continued: name and digest. Digests, since a body or a variable may be
+    a secret."""
     sweep: tuple[SweepRecord, ...] = ()
 
 

@@ -123,5 +123,6 @@ def locustfile_options(scenario: Scenario, load: Load) -> tuple[str, ...]:
         *(("--health-name", HEALTH_PATH) if scenario.health_path != HEALTH_PATH else ()),
         *(("--method", scenario.method) if scenario.method != "GET" else ()),
         *(("--body", scenario.body) if scenario.body else ()),
+        *(("--statuses", scenario.statuses) if scenario.statuses != "200" else ()),
         *(("--rate", f"{load.rate_rps:g}") if load.rate_rps is not None else ()),
     )

@@ -120,7 +120,7 @@ class CampaignProgress:
     def round_is_repeated(self, repeated: Round) -> None:
         """Print which round will be measured again."""
         self._left += repeated.groups
-        self._console.print(f"{self._place(repeated.groups[0])} is measured again at the end, since a trial is invalid")
+        self._console.print(f"{self._scenario}: round {repeated.number} is measured again, since a trial is invalid")
 
     def _place(self, group: ServerGroup) -> str:
         load = f" {group.load.name}" if self._several_loads else ""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 
-from bench.model import Load, Plan, Variant
+from bench.model import Load, Plan, Scenario, Variant
 from bench.model.errors import UsageError
+from bench.planning.catalogue import ROOT
 from bench.results import files
 from bench.results.schema import (
     SCHEMA,
@@ -23,7 +25,7 @@ from bench.results.schema import (
     VariantRecord,
 )
 from bench.running.fingerprint import SCENARIO_PACKAGES, versions
-from bench.running.serving import resolve_all
+from bench.running.serving import ServedApp, resolve_all
 
 COMPARED = ("load", "sweep", "seed", "measure_s", "path", "endpoint")
 """What must be the same for two rounds to be rounds of one measurement; the variants are compared one by one."""
@@ -53,6 +55,7 @@ def open_run(run: Path, plan: Plan, invocation: Invocation) -> RunRecord:
     before = record.scenarios.get(name)
     if before is not None:
         _check_same(run.name, name, before, declared)
+        _check_harness(run.name, record.git, invocation.git)
         if declared.rounds <= before.rounds:
             return record
     return _declare(path, record, plan, invocation)
@@ -102,11 +105,33 @@ def declare_scenario(plan: Plan, profile: str) -> ScenarioRecord:
         services=scenario.services,
         packages=versions(SCENARIO_PACKAGES),
         parallel=scenario.parallel,
+        conditions=_conditions(scenario, apps),
         sweep=tuple(
             SweepRecord(load_record(each), {variant.name: _bound(variant, each) for variant in scenario.variants})
             for each in plan.sweep
         ),
     )
+
+
+def _conditions(scenario: Scenario, apps: Mapping[str, ServedApp]) -> dict[str, str]:
+    """Digests of everything that decides what is measured and that has no field of its own."""
+    files_of_load = [ROOT / name for name in scenario.locustfile.split(",")]
+    conditions: dict[str, object] = {
+        "method": scenario.method,
+        "body": scenario.body,
+        "health path": scenario.health_path,
+        "statuses": scenario.statuses,
+        "locustfile": [path.read_text(encoding="utf-8") if path.is_file() else str(path) for path in files_of_load],
+        "locustfile options": scenario.locust_args,
+    }
+    for name, app in apps.items():
+        conditions |= {
+            f"target of {name}": app.url or app.target,
+            f"environment of {name}": sorted(app.environment.items()),
+            f"interpreter of {name}": app.python,
+            f"sidecars of {name}": app.sidecars,
+        }
+    return {name: hashlib.sha256(repr(value).encode()).hexdigest()[:16] for name, value in conditions.items()}
 
 
 def load_record(load: Load) -> LoadRecord:
@@ -160,10 +185,18 @@ def _differences(before: object, now: object, path: str = "") -> Iterator[str]:
         for each in fields(before):
             yield from _differences(getattr(before, each.name), getattr(now, each.name), f"{path} {each.name}".strip())
     elif isinstance(before, Mapping) and isinstance(now, Mapping):
-        for key in before.keys() & now.keys():
+        for key in sorted(before.keys() & now.keys()):
             yield from _differences(before[key], now[key], f"{path} {key}".strip())
     elif before != now:
         yield f"{path} {before}, now {now}"
+
+
+def _check_harness(run: str, before: GitRecord | None, now: GitRecord | None) -> None:
+    if before is not None and now is not None and before.revision != now.revision:
+        revisions = f"{before.revision[:10]}, now {now.revision[:10]}"
+        raise UsageError(
+            f"run {run!r} was measured by another revision of this harness ({revisions}); choose another --run"
+        )
 
 
 def _check_same(run: str, scenario: str, before: ScenarioRecord, now: ScenarioRecord) -> None:
@@ -186,6 +219,11 @@ def _differing(before: ScenarioRecord, now: ScenarioRecord) -> Iterator[str]:
         for each in fields(variant):
             if getattr(variant, each.name) != getattr(earlier[variant.name], each.name):
                 yield f"another {each.name} of {variant.name}"
+    for name in {**before.conditions, **now.conditions}:
+        if before.conditions.get(name) != now.conditions.get(name):
+            yield f"another {name}"
+    for difference in _differences(before.packages, now.packages):
+        yield f"another version of {difference}"
 
 
 def _short(value: object) -> str:

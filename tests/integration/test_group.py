@@ -17,7 +17,7 @@ from bench.planning import catalogue
 from bench.planning.schedule import make_plan
 from bench.results import layout
 from bench.results.schema import TrialRecord
-from bench.running import group, locust_process, probe_setup, serving
+from bench.running import group, group_servers, locust_process, probe_setup, serving
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -345,7 +345,7 @@ def test_a_companion_runs_beside_its_server_in_the_same_environment(tmp_path: Pa
 def test_a_companion_that_fails_fails_the_trial_with_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after_s: float, ready: str, reason: str
 ) -> None:
-    for module in (group, serving):
+    for module in (group_servers, serving):
         monkeypatch.setattr(module, "SIDECAR_DEADLINE_S", 2.0)
     scenario = beside(after_s, 3, ready)
     longer = replace(short(scenario, "fine"), turns=(Turn("fine", 1, warmup_s=0.2, measure_s=2.0),))

@@ -244,6 +244,21 @@ class Failing(FastHttpUser):
     @task
     def ask(self):
         self.client.get("/status/503", name="failing")
+
+class Waiting(HttpUser):
+    fixed_count = 1
+    wait_time = constant(0)
+    @task
+    def ask(self):
+        self.client.get("/late/60", name="waiting")
+
+class FastWaiting(FastHttpUser):
+    fixed_count = 1
+    wait_time = constant(0)
+    @task
+    def ask(self):
+        with self.client.get("/late/60", catch_response=True) as response:
+            response.success()
 """
 
 
@@ -255,7 +270,7 @@ def ordinary(server: Server, tmp_path_factory: pytest.TempPathFactory) -> TurnsU
     site = server.open("theirs")
     taken = TurnsUnderLocust(folder, {"theirs": site}, passes=2, warmup_s=0.2, measure_s=0.6)
     taken.run(
-        *("-f", f"locustfiles/recorder.py,{folder / 'their_file.py'}", "--users", "5", "--spawn-rate", "5"),
+        *("-f", f"locustfiles/recorder.py,{folder / 'their_file.py'}", "--users", "7", "--spawn-rate", "7"),
         *("--host", site.url),
     )
     return taken
@@ -263,14 +278,25 @@ def ordinary(server: Server, tmp_path_factory: pytest.TempPathFactory) -> TurnsU
 
 def test_an_ordinary_locustfile_is_recorded_in_the_same_files(ordinary: TurnsUnderLocust) -> None:
     counts, recorded = ordinary.counts("theirs"), ordinary.recorded("theirs")
-    assert counts.keys() == recorded.keys() == {"GET classic", "GET fast", "GET failing"}
+    waiting = {"GET waiting", "GET /late/60"}
+    assert counts.keys() == recorded.keys() == {"GET classic", "GET fast", "GET failing", *waiting}
     for endpoint, row in counts.items():
         assert row["started"] == row["finished"] + row["failed"] + row["unfinished"]
         assert recorded[endpoint]["service"] + recorded[endpoint]["straddling"] == row["finished"]
+        assert recorded[endpoint]["unfinished"] + recorded[endpoint]["straddling_unfinished"] == row["unfinished"]
         assert recorded[endpoint]["failed"] == row["failed"]
     assert counts["GET classic"]["failed"] == counts["GET fast"]["failed"] == 0
     assert counts["GET failing"]["failed"] == counts["GET failing"]["failed_status"] > 0
     assert ordinary.facts("theirs").endpoints["GET failing"].statuses.keys() == {"503"}
+
+
+@pytest.mark.parametrize("endpoint", ["GET waiting", "GET /late/60"])
+def test_an_ordinary_request_without_an_answer_is_unfinished(ordinary: TurnsUnderLocust, endpoint: str) -> None:
+    """It began in the first turn, which is warm-up only, and waits in the second as well."""
+    assert ordinary.counts("theirs", measured=False)[endpoint]["unfinished"] == 1
+    measured, recorded = ordinary.counts("theirs", measured=True)[endpoint], ordinary.recorded("theirs")[endpoint]
+    assert (measured["unfinished"], measured["completed_late"], measured["finished"]) == (1, 0, 0)
+    assert recorded["straddling_unfinished"] == 1
 
 
 @pytest.mark.parametrize(
@@ -285,6 +311,22 @@ def test_an_ordinary_request_is_recorded_where_it_ended(ordinary: TurnsUnderLocu
     users = 2
     assert ordinary.counts("theirs")[endpoint]["started"] == pytest.approx(inside, abs=2 * users * len(windows))
     assert inside > 5
+
+
+@pytest.mark.parametrize("late_s", [0.02, 0.6])
+def test_what_was_in_flight_when_the_load_stopped_is_answered_late(
+    server: Server, tmp_path: Path, late_s: float
+) -> None:
+    """The last turn waits for two typical latencies, as long as those are."""
+    site = server.open("slow")
+    taken = TurnsUnderLocust(tmp_path, {"slow": site}, passes=2, warmup_s=0.1, measure_s=2.0)
+    taken.run(
+        *("-f", "locustfiles/get_and_health.py", "--users", str(USERS), "--spawn-rate", str(USERS)),
+        *("--host", "http://127.0.0.1", "--path", f"/late/{late_s}"),
+    )
+    facts = taken.facts("slow").endpoints[f"GET /late/{late_s}"]
+    assert facts.unfinished == USERS - 1
+    assert facts.completed_late == facts.unfinished
 
 
 RATE_RPS = 200

@@ -121,7 +121,7 @@ def test_pages_of_other_folders_are_not_served(ugly: WebUi) -> None:
         ({"user_count": "many"}, "from 1 to 1000, not 'many'"),
         ({"spawn_rate": "nan"}, "the spawn rate is a number above 0"),
         ({"arrival_rate": "-3"}, "the arrival rate is a number above 0"),
-        ({"run_time": "soon"}, "the run time is as 10, 20s or 1m30s"),
+        ({"run_time": "soon"}, "the run time is a duration such as 10, 20s or 1m30s"),
         ({"run_time": "2h"}, "up to 10 minutes"),
     ],
 )

@@ -19,7 +19,7 @@ from bench.model.bounds import awaited, blocked_loop
 from bench.model.errors import UsageError
 from bench.planning.schedule import make_plan
 from bench.results import files, layout, schema
-from bench.results.schema import MachineRecord, TrialRecord
+from bench.results.schema import GitRecord, MachineRecord, TrialRecord
 from bench.running import run_record
 from bench.running.campaign import (
     Outcome,
@@ -374,6 +374,9 @@ def test_a_run_that_cannot_be_read_has_no_seed(tmp_path: Path, content: bytes) -
 
 FEWER = replace(SCENARIO, variants=SCENARIO.variants[:2])
 SLOWER = replace(SCENARIO, variants=(*SCENARIO.variants[:2], replace(SCENARIO.variants[2], bound=awaited(0.06))))
+IN_ANOTHER_ENVIRONMENT = replace(
+    SCENARIO, variants=(*SCENARIO.variants[:2], replace(SCENARIO.variants[2], environment=(("SECRET", "swordfish"),)))
+)
 REWRITTEN = replace(SCENARIO, variants=(*SCENARIO.variants[:2], replace(SCENARIO.variants[2], same_file_as="dies")))
 
 
@@ -389,6 +392,11 @@ REWRITTEN = replace(SCENARIO, variants=(*SCENARIO.variants[:2], replace(SCENARIO
         pytest.param(
             plan_of(scenario=SLOWER), "another bound of other", id="the same variants, one with another bound"
         ),
+        pytest.param(plan_of(scenario=replace(SCENARIO, method="PUT")), "another method", id="method"),
+        pytest.param(plan_of(scenario=replace(SCENARIO, body='{"n": 2}')), "another body", id="body"),
+        pytest.param(plan_of(scenario=replace(SCENARIO, health_path="/ok")), "another health path", id="health path"),
+        pytest.param(plan_of(scenario=replace(SCENARIO, locustfile="x.py")), "another locustfile", id="locustfile"),
+        pytest.param(plan_of(scenario=IN_ANOTHER_ENVIRONMENT), "another environment of other", id="environment"),
         pytest.param(plan_of(scenario=REWRITTEN), "another file of other", id="the same variants, one rewritten"),
     ],
 )
@@ -401,6 +409,30 @@ def test_another_plan_under_the_same_name_is_refused(tmp_path: Path, plan: Plan,
     assert "choose another --run" in str(refused.value)
     assert "\n" not in str(refused.value)
     assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_a_run_is_not_resumed_by_another_revision_of_the_harness(tmp_path: Path) -> None:
+    machine = MachineRecord()
+    first, second = (
+        Invocation("standard", lambda names, seed: "", machine, GitRecord(revision * 40, dirty=False))
+        for revision in ("a", "b")
+    )
+    open_run(tmp_path, plan_of(), first)
+    open_run(tmp_path, plan_of(rounds=4), first)
+    with pytest.raises(UsageError, match="another revision of this harness"):
+        open_run(tmp_path, plan_of(rounds=5), second)
+
+
+def test_a_run_is_not_resumed_with_another_version_of_a_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(tmp_path, plan_of())
+    monkeypatch.setattr(run_record, "versions", lambda names: {"redis": "0.0.1"})
+    with pytest.raises(UsageError, match=r"another version of redis .*, now 0\.0\.1"):
+        opened(tmp_path, plan_of(rounds=4))
+
+
+def test_what_may_be_secret_is_not_in_the_record(tmp_path: Path) -> None:
+    opened(tmp_path, plan_of(scenario=IN_ANOTHER_ENVIRONMENT))
+    assert "swordfish" not in (tmp_path / "run.json").read_text()
 
 
 def test_a_run_is_resumed_with_other_drivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
