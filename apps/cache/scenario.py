@@ -21,12 +21,14 @@ SCENARIO = Scenario(
     claims=(
         Claim(
             "never_block_the_loop",
-            "A synchronous cache client inside async def slows all requests, like any other blocking call.",
-            (
-                Comparison("throughput_rps", "redis_in_async_def", "below", "redis_async"),
-                Comparison("latency_p50_ms", "redis_in_async_def", "above", "redis_async", endpoint="GET /health"),
-            ),
+            "A synchronous cache client inside async def delays the requests of others, like any other blocking call.",
+            (Comparison("latency_p50_ms", "redis_in_async_def", "above", "redis_async", endpoint="GET /health"),),
             guide=True,
+        ),
+        Claim(
+            "callers_do_not_notice",
+            "The callers themselves get no fewer requests per second from it, since an asynchronous client costs more CPU.",
+            (Comparison("throughput_rps", "redis_in_async_def", "above", "redis_async", factor=0.95),),
         ),
         Claim(
             "either_fix_will_do",

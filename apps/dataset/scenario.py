@@ -22,7 +22,9 @@ SCENARIO = Scenario(
         Claim(
             "threads_do_not_help_computing",
             "In the threadpool, a pandas computation uses no more than one core.",
-            (Comparison("throughput_rps", "pandas_in_def", "below", "pandas_in_async_def", factor=1.1),),
+            # One core, and a tenth for the system calls that run without the GIL. pandas releases the GIL in a few
+            # places, so the truth lies near one core.
+            (Comparison("server_cpu_cores", "pandas_in_def", "below", 1.1),),
             guide=True,
         ),
         Claim(

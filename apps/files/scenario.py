@@ -30,10 +30,9 @@ SCENARIO = Scenario(
             guide=True,
         ),
         Claim(
-            "file_io_in_async_def_costs_throughput",
-            "File operations inside async def serve fewer requests than in plain def.",
-            (Comparison("throughput_rps", "open_in_async_def", "below", "open_in_def"),),
-            guide=True,
+            "callers_do_not_notice",
+            "The callers themselves get no fewer requests per second from it, since a handover to a thread costs CPU.",
+            (Comparison("throughput_rps", "open_in_async_def", "above", "open_in_def", factor=0.95),),
         ),
         Claim(
             "asynchronous_files_are_threads",

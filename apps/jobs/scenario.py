@@ -54,9 +54,10 @@ SCENARIO = Scenario(
     claims=(
         Claim(
             "a_queue_answers_at_once",
-            "With a worker queue the endpoint answers with a job id in less time than one job takes.",
+            # Inline, the answer takes at least as long as the job itself. Half of that is far from an answer at once.
+            "With a worker queue the endpoint answers with a job id in less than half of the time that the job takes.",
             tuple(
-                Comparison("latency_p50_ms", name, "below", 1000 * CPU_S, endpoint="POST /jobs")
+                Comparison("latency_p50_ms", name, "below", "inline", factor=0.5, endpoint="POST /jobs")
                 for name in ("process_pool", "celery", "rq", "dramatiq")
             ),
             guide=True,
@@ -72,11 +73,9 @@ SCENARIO = Scenario(
         ),
         Claim(
             "threads_do_not_parallelise",
-            "Because of the GIL, background tasks on the threadpool do no more jobs than one core can.",
-            (
-                Comparison("throughput_rps", "background_tasks", "below", "process_pool", factor=0.9),
-                Comparison("throughput_rps", "background_tasks", "below", 1 / CPU_S, factor=1.1),
-            ),
+            "Because of the GIL, background tasks on the threadpool use no more than one core.",
+            # One core, and a tenth for the system calls that run without the GIL.
+            (Comparison("server_cpu_cores", "background_tasks", "below", 1.1),),
             guide=True,
         ),
     ),

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from bench.analysis.claims import ClaimVerdict, judge_claims
 from bench.analysis.comparisons import Comparisons, compare
 from bench.analysis.noise import NoiseFloor, Unsteady, noise_floor, unsteady
+from bench.analysis.run_reader import read_scenario
 from bench.analysis.summary import Summary, summarise
-from bench.analysis.tables import Run, ScenarioInfo, ScenarioTables, read_scenario
+from bench.analysis.tables import Run, ScenarioInfo, ScenarioTables
 
 
 @dataclass(frozen=True)
 class Analysis:
     """One scenario: what was measured, and what that says."""
 
-    frames: ScenarioTables
+    tables: ScenarioTables
     summary: Summary
     comparisons: Comparisons
     claims: tuple[ClaimVerdict, ...]
@@ -26,13 +27,13 @@ class Analysis:
     @property
     def scenario(self) -> ScenarioInfo:
         """As run.json declares it."""
-        return self.frames.scenario
+        return self.tables.scenario
 
 
 def analyse(run: Run, scenario: ScenarioInfo) -> Analysis:
     """Read ``scenario``'s files and judge them."""
-    frames = read_scenario(run, scenario)
-    summary = summarise(frames)
-    comparisons = compare(frames)
-    claims = judge_claims(frames, summary, comparisons)
-    return Analysis(frames, summary, comparisons, claims, noise_floor(frames), unsteady(frames))
+    tables = read_scenario(run, scenario)
+    summary = summarise(tables)
+    comparisons = compare(tables)
+    claims = judge_claims(tables, summary, comparisons)
+    return Analysis(tables, summary, comparisons, claims, noise_floor(tables), unsteady(tables))

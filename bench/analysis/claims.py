@@ -37,9 +37,9 @@ class ClaimVerdict:
     evidence: str
 
 
-def judge_claims(frames: ScenarioTables, summary: Summary, comparisons: Comparisons) -> tuple[ClaimVerdict, ...]:
-    """A verdict for every claim of the scenario, in the catalogue's order. ``comparisons`` are compare(frames)'s."""
-    return tuple(_judged(frames, summary, claim, comparisons.of_claim(claim.name)) for claim in frames.scenario.claims)
+def judge_claims(tables: ScenarioTables, summary: Summary, comparisons: Comparisons) -> tuple[ClaimVerdict, ...]:
+    """A verdict for every claim of the scenario, in the catalogue's order. ``comparisons`` are compare(tables)'s."""
+    return tuple(_judged(tables, summary, claim, comparisons.of_claim(claim.name)) for claim in tables.scenario.claims)
 
 
 def to_csv(verdicts: Iterable[ClaimVerdict]) -> str:
@@ -51,15 +51,15 @@ def to_csv(verdicts: Iterable[ClaimVerdict]) -> str:
     return text.getvalue()
 
 
-def _judged(frames: ScenarioTables, summary: Summary, claim: Claim, rows: Sequence[Compared]) -> ClaimVerdict:
+def _judged(tables: ScenarioTables, summary: Summary, claim: Claim, rows: Sequence[Compared]) -> ClaimVerdict:
     verdict = _outcome(rows)
     telling = [row for row in rows if row.verdict == verdict]
-    sentences = list(dict.fromkeys(_sentence(frames, summary, row) for row in telling))
+    sentences = list(dict.fromkeys(_sentence(tables, summary, row) for row in telling))
     told = sentences[:SHOWN_MOST]
     if len(sentences) > SHOWN_MOST:
         told.append(f"and {len(sentences) - SHOWN_MOST} more")
     return ClaimVerdict(
-        frames.scenario.name, claim.name, claim.statement, claim.question, claim.guide, verdict, f"{'; '.join(told)}."
+        tables.scenario.name, claim.name, claim.statement, claim.question, claim.guide, verdict, f"{'; '.join(told)}."
     )
 
 
@@ -70,19 +70,19 @@ def _outcome(rows: Sequence[Compared]) -> ClaimOutcome:
     return "confirmed" if verdicts == {"confirmed"} else "inconclusive"
 
 
-def _sentence(frames: ScenarioTables, summary: Summary, row: Compared) -> str:
+def _sentence(tables: ScenarioTables, summary: Summary, row: Compared) -> str:
     """``time.sleep in async def 19.9 requests/s, await asyncio.sleep 586: 0.034 times (0.033 to 0.035), …``."""
     if row.ratio is None:
         return row.reason
-    told = f"{_subject(frames, row)} {_figure(summary, row, row.variant)}"
+    told = f"{_subject(tables, row)} {_figure(summary, row, row.variant)}"
     if row.baseline:
-        told += f", {_name(frames, row.baseline)} {_figure(summary, row, row.baseline)}: {_times(row)}"
+        told += f", {_name(tables, row.baseline)} {_figure(summary, row, row.baseline)}: {_times(row)}"
     return f"{told} ({_interval(row)}), {_asked(row)}{f'; {row.reason}' if row.reason else ''}"
 
 
-def _subject(frames: ScenarioTables, row: Compared) -> str:
-    name = _name(frames, row.variant)
-    where = "" if row.endpoint == frames.scenario.endpoint or not _of_an_endpoint(row) else row.endpoint
+def _subject(tables: ScenarioTables, row: Compared) -> str:
+    name = _name(tables, row.variant)
+    where = "" if row.endpoint == tables.scenario.endpoint or not _of_an_endpoint(row) else row.endpoint
     what = METRICS.get(row.metric, row.metric)
     return f"{what} of {where} beside {name}" if where else f"{what} with {name}" if what else name
 
@@ -98,13 +98,15 @@ METRICS = {
     "latency_p90_ms": "p90",
     "latency_p99_ms": "p99",
     "server_cpu_per_request_ms": "CPU a request",
+    "server_cpu_cores": "CPU cores used",
+    "latency_above_1s_share": "share above 1 s",
     "loop_lag_p99_ms": "p99 of the loop's lag",
 }
 """What a sentence calls a metric; throughput speaks for itself by its unit."""
 
 
-def _name(frames: ScenarioTables, variant: str) -> str:
-    return frames.scenario.variant(variant).summary
+def _name(tables: ScenarioTables, variant: str) -> str:
+    return tables.scenario.variant(variant).summary
 
 
 def _figure(summary: Summary, row: Compared, variant: str) -> str:
@@ -118,6 +120,8 @@ def _value(figure: Figure) -> str:
         text = f"{rate(figure.value)} requests/s"
     elif figure.unit == "ms":
         text = duration(figure.value)
+    elif figure.unit == "share":
+        text = percent(figure.value)
     else:
         text = f"{digits(figure.value, 3)} {figure.unit}"
     return f"more than {text}" if figure.at_least else text
@@ -143,7 +147,16 @@ def _interval(row: Compared) -> str:
 
 
 def _unit(row: Compared) -> Callable[[float], str]:
-    return duration if row.metric.endswith("_ms") else rate
+    if row.metric.endswith("_ms"):
+        return duration
+    if row.metric.endswith("_rps"):
+        return rate
+    return percent if row.metric.endswith("_share") else lambda value: f"{digits(value, 3)}"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage: ``98 %``."""
+    return f"{100 * share:.3g} %"
 
 
 def _asked(row: Compared) -> str:

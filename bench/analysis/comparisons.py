@@ -21,8 +21,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from bench.analysis.intervals import half_width, holm, mean_interval, t_probability, trimmed_mean
+from bench.analysis.numbers import digits
 from bench.analysis.rounds import RotationRates, per_round, rotation_rates
-from bench.analysis.statistics import Bounded, half_width, holm, mean_interval, t_probability, trimmed_mean
+from bench.analysis.survival import Bounded
 from bench.analysis.tables import ScenarioTables
 from bench.model import Comparison
 
@@ -106,19 +108,19 @@ class Comparisons:
         return tuple(row for row in self.rows if row.claim == name)
 
 
-def compare(frames: ScenarioTables) -> Comparisons:
+def compare(tables: ScenarioTables) -> Comparisons:
     """All declared comparisons of the scenario, those with its baseline first."""
-    rows = [*_with_baseline(frames), *_of_claims(frames)]
+    rows = [*_with_baseline(tables), *_of_claims(tables)]
     return Comparisons(tuple(_judged(row) for row in _adjusted(rows)))
 
 
 def throughput_logs(
-    frames: ScenarioTables, one: str, other: str, endpoint: str, rates: RotationRates | None = None
+    tables: ScenarioTables, one: str, other: str, endpoint: str, rates: RotationRates | None = None
 ) -> dict[int, float]:
     """ln(one / other) of throughput by round, where both have some."""
-    rates = rotation_rates(frames, endpoint) if rates is None else rates
-    groups = {(str(r["variant"]), int(r["round"])): r["group"] for r in frames.trials.to_dict("records")}
-    first, second = (per_round(frames, name, endpoint, "throughput_rps") or {} for name in (one, other))
+    rates = rotation_rates(tables, endpoint) if rates is None else rates
+    groups = {(str(r["variant"]), int(r["round"])): r["group"] for r in tables.trials.to_dict("records")}
+    first, second = (per_round(tables, name, endpoint, "throughput_rps") or {} for name in (one, other))
     logs = {}
     for number in sorted(first.keys() & second.keys()):
         pairs = [(first[number].value, second[number].value)]
@@ -140,12 +142,12 @@ def rotation_pairs(one: dict[int, float], other: dict[int, float]) -> list[tuple
     return pairs if all(a > 0 and b > 0 for a, b in pairs) else []
 
 
-def compare_throughput(frames: ScenarioTables, one: str, other: str, rates: RotationRates) -> Compared | None:
+def compare_throughput(tables: ScenarioTables, one: str, other: str, rates: RotationRates) -> Compared | None:
     """One pair, as a family of its own; None where they share no round."""
-    scenario = frames.scenario
-    logs = throughput_logs(frames, one, other, scenario.endpoint, rates)
+    scenario = tables.scenario
+    logs = throughput_logs(tables, one, other, scenario.endpoint, rates)
     row = Compared(scenario.name, scenario.load, scenario.endpoint, "throughput_rps", one, other)
-    return _judged(_adjusted([_measured(frames, row, logs)])[0]) if logs else None
+    return _judged(_adjusted([_measured(tables, row, logs)])[0]) if logs else None
 
 
 def verdict_of(logs: Sequence[float]) -> Verdict:
@@ -154,20 +156,20 @@ def verdict_of(logs: Sequence[float]) -> Verdict:
     return _verdict(replace(row, p_holm=row.p))
 
 
-def _with_baseline(frames: ScenarioTables) -> Iterator[Compared]:
-    scenario = frames.scenario
-    rates = rotation_rates(frames, scenario.endpoint)
+def _with_baseline(tables: ScenarioTables) -> Iterator[Compared]:
+    scenario = tables.scenario
+    rates = rotation_rates(tables, scenario.endpoint)
     for variant in scenario.variants:
         if variant.name == scenario.baseline:
             continue
         row = Compared(
             scenario.name, scenario.load, scenario.endpoint, "throughput_rps", variant.name, scenario.baseline
         )
-        yield _measured(frames, row, throughput_logs(frames, variant.name, scenario.baseline, row.endpoint, rates))
+        yield _measured(tables, row, throughput_logs(tables, variant.name, scenario.baseline, row.endpoint, rates))
 
 
-def _of_claims(frames: ScenarioTables) -> Iterator[Compared]:
-    scenario = frames.scenario
+def _of_claims(tables: ScenarioTables) -> Iterator[Compared]:
+    scenario = tables.scenario
     for claim in scenario.claims:
         for wanted in claim.comparisons:
             named = isinstance(wanted.other, str)
@@ -183,38 +185,55 @@ def _of_claims(frames: ScenarioTables) -> Iterator[Compared]:
                 factor=wanted.factor,
                 number=None if named else float(wanted.other),
             )
-            yield _compared(frames, row, wanted)
+            yield _compared(tables, row, wanted)
 
 
-def _compared(frames: ScenarioTables, row: Compared, wanted: Comparison) -> Compared:
+def _compared(tables: ScenarioTables, row: Compared, wanted: Comparison) -> Compared:
     if row.metric == "throughput_rps" and row.baseline:
-        return _measured(frames, row, throughput_logs(frames, row.variant, row.baseline, row.endpoint))
-    one = per_round(frames, row.variant, row.endpoint, row.metric)
+        return _measured(tables, row, throughput_logs(tables, row.variant, row.baseline, row.endpoint))
+    one = per_round(tables, row.variant, row.endpoint, row.metric)
     if one is None:
         return replace(row, reason=f"{row.metric} has no value of a round's own")
     other = (
-        per_round(frames, row.baseline, row.endpoint, row.metric) or {}
+        per_round(tables, row.baseline, row.endpoint, row.metric) or {}
         if row.baseline
         else {number: Bounded(float(wanted.other), False) for number in one}
     )
     shared = [n for n in sorted(one.keys() & other.keys()) if one[n].value > 0 and other[n].value > 0]
     at_least, at_most = (any(values[n].at_least for n in shared) for values in (one, other))
     row = replace(row, at_least=at_least, at_most=at_most)
-    return _measured(frames, row, {n: math.log(one[n].value / other[n].value) for n in shared})
+    logs = {n: math.log(one[n].value / other[n].value) for n in shared}
+    row = _measured(tables, row, logs)
+    return _with_bounds(row, logs, {n for n in shared if one[n].at_least or other[n].at_least})
 
 
-def _measured(frames: ScenarioTables, row: Compared, logs: dict[int, float]) -> Compared:
-    """The row with its figures; with a bound, p is that of the round that speaks least for it."""
+def _measured(tables: ScenarioTables, row: Compared, logs: dict[int, float]) -> Compared:
+    """The row with its figures. A bound enters as a value, which is the less favourable side of the truth."""
     if not logs:
-        return replace(row, reason=_missing(frames, row))
+        return replace(row, reason=_missing(tables, row))
     values = list(logs.values())
     row = _with_figures(row, values)
-    low, high = row.accepted
-    if (row.at_least and min(values) <= high) or (row.at_most and max(values) >= low):
-        row = replace(row, p=None, reason="so many requests were never answered that their latency is not known")
     if len(values) == 1:
-        return replace(row, reason=row.reason or _too_few(frames, row, next(iter(logs))))
+        return replace(row, reason=_too_few(tables, row, next(iter(logs))))
     return row
+
+
+def _with_bounds(row: Compared, logs: dict[int, float], bounds: set[int]) -> Compared:
+    """The row, without a p where a bound leaves the side of the threshold open.
+
+    A bound decides when it lies beyond the threshold itself: the truth lies further on the same side. So the side is
+    open where a round is not beyond it. The reason names that round, and whether it is a bound or a number.
+    """
+    low, high = row.accepted
+    unclear = {n for n, log in logs.items() if (row.at_least and log <= high) or (row.at_most and log >= low)}
+    if not bounds or not unclear or row.reason:
+        return row
+    number = min(unclear & bounds or unclear)
+    if number in bounds:
+        reason = f"in round {number} too many requests were not answered: their latency is not known"
+    else:
+        reason = f"the rounds differ: {digits(math.exp(logs[number]), 3)} times in round {number}"
+    return replace(row, p=None, reason=reason)
 
 
 def _with_figures(row: Compared, logs: Sequence[float]) -> Compared:
@@ -234,11 +253,11 @@ def _with_figures(row: Compared, logs: Sequence[float]) -> Compared:
     )
 
 
-def _too_few(frames: ScenarioTables, row: Compared, number: int) -> str:
+def _too_few(tables: ScenarioTables, row: Compared, number: int) -> str:
     """Why the only round that there is cannot be judged; empty where it can."""
     if row.metric != "throughput_rps":
         return ""
-    counts = frames.counts[(frames.counts["round"] == number) & (frames.counts["endpoint"] == row.endpoint)]
+    counts = tables.counts[(tables.counts["round"] == number) & (tables.counts["endpoint"] == row.endpoint)]
     measured = counts[counts["measured"] == 1]
     for name in (row.variant, row.baseline):
         answered = int(measured.loc[measured["variant"] == name, "finished"].sum())
@@ -247,11 +266,11 @@ def _too_few(frames: ScenarioTables, row: Compared, number: int) -> str:
     return ""
 
 
-def _missing(frames: ScenarioTables, row: Compared) -> str:
+def _missing(tables: ScenarioTables, row: Compared) -> str:
     """Why there is nothing to compare, the variant at fault first."""
     for name in (row.variant, row.baseline):
-        if name and not frames.rounds(name):
-            troubles = [trouble for trouble in frames.troubles if trouble.variant == name]
+        if name and not tables.rounds(name):
+            troubles = [trouble for trouble in tables.excluded if trouble.variant == name]
             if troubles:
                 return f"{name} is {troubles[0].status}: {troubles[0].reasons[0]}"
             return f"{name} was not measured"

@@ -13,20 +13,20 @@ from bench.analysis.summary import Summary
 from bench.analysis.tables import ScenarioTables
 
 
-def diagnosis(frames: ScenarioTables, summary: Summary, variant: str) -> Diagnosis | None:
+def diagnosis(tables: ScenarioTables, summary: Summary, variant: str) -> Diagnosis | None:
     """A category with one sentence of evidence; None where no round of ``variant`` was watched."""
-    if not frames.watched_rounds(variant):
+    if not tables.watched_rounds(variant):
         return None
-    return diagnose(sums_of(frames, summary, variant))
+    return diagnose(sums_of(tables, summary, variant))
 
 
-def sums_of(frames: ScenarioTables, summary: Summary, variant: str) -> Sums:
+def sums_of(tables: ScenarioTables, summary: Summary, variant: str) -> Sums:
     """Over the measured parts of every watched round; the figures are the summary's own wherever it has them."""
-    trials = frames.trials[(frames.trials["variant"] == variant) & frames.trials["workers"].notna()]
-    rows = frames.server[(frames.server["variant"] == variant) & frames.server["measured"]]
+    trials = tables.trials[(tables.trials["variant"] == variant) & tables.trials["workers"].notna()]
+    rows = tables.server[(tables.server["variant"] == variant) & tables.server["measured"]]
     workers, cores = int(trials["workers"].max()), trials["cores"].max()
     worker_s = float((trials["measured_s"] * trials["workers"]).sum())
-    stalls = frames.stalls[frames.stalls["variant"] == variant]
+    stalls = tables.stalls[tables.stalls["variant"] == variant]
     known = [float(used) for used in trials["loop_cpu_cores"] if not math.isnan(used)]
     return replace(
         added_up(rows, stalls, worker_s),

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.analysis.comparisons import Verdict, compare_throughput, rotation_pairs, throughput_logs
+from bench.analysis.intervals import Spread, spread_about_zero
 from bench.analysis.rounds import rotation_rates
-from bench.analysis.statistics import Floats, Spread, spread_about_zero
+from bench.analysis.survival import Floats
 from bench.analysis.tables import ScenarioTables
 
 UNSTEADY = 1.25
@@ -47,14 +48,14 @@ class Unsteady:
     ratio: float
 
 
-def noise_floor(frames: ScenarioTables) -> NoiseFloor | None:
+def noise_floor(tables: ScenarioTables) -> NoiseFloor | None:
     """Of the first twin that gave evidence in the same rounds as its original; None without one."""
-    rates = rotation_rates(frames, frames.scenario.endpoint) if frames.scenario.controls else {}
-    for control in frames.scenario.controls:
-        row = compare_throughput(frames, control.control_of, control.name, rates)
+    rates = rotation_rates(tables, tables.scenario.endpoint) if tables.scenario.controls else {}
+    for control in tables.scenario.controls:
+        row = compare_throughput(tables, control.control_of, control.name, rates)
         if row is None or row.ratio is None:
             continue
-        logs = throughput_logs(frames, control.control_of, control.name, row.endpoint, rates)
+        logs = throughput_logs(tables, control.control_of, control.name, row.endpoint, rates)
         pairs = [
             pair
             for number in logs
@@ -76,10 +77,10 @@ def noise_floor(frames: ScenarioTables) -> NoiseFloor | None:
     return None
 
 
-def unsteady(frames: ScenarioTables) -> tuple[Unsteady, ...]:
+def unsteady(tables: ScenarioTables) -> tuple[Unsteady, ...]:
     """The trials whose halves disagree beyond the noise: not steady, so their means hide a change."""
-    counts = frames.counts
-    chosen = counts[(counts["measured"] == 1) & (counts["endpoint"] == frames.scenario.endpoint)]
+    counts = tables.counts
+    chosen = counts[(counts["measured"] == 1) & (counts["endpoint"] == tables.scenario.endpoint)]
     found = []
     for (variant, number), part in chosen.groupby(["variant", "round"], observed=True, sort=False):
         length_s = (part["end_s"] - part["start_s"]).to_numpy(float)

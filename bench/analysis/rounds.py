@@ -1,7 +1,7 @@
 """Each round's own figure of a metric: what intervals and tests are made of. One round, one value.
 
-rotation_rates(frames, "GET /books")    # requests/s in every turn: {("plain_def", 2): {1: 4120.0, 2: 4090.0}}
-per_round(frames, "plain_def", "GET /health", "latency_p50_ms")    # {1: Bounded(value=0.9, at_least=False), ...}
+rotation_rates(tables, "GET /books")    # requests/s in every turn: {("plain_def", 2): {1: 4120.0, 2: 4090.0}}
+per_round(tables, "plain_def", "GET /health", "latency_p50_ms")    # {1: Bounded(value=0.9, at_least=False), ...}
 """
 
 from __future__ import annotations
@@ -10,9 +10,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bench.analysis.statistics import Bounded, Floats, percentile, survival
-from bench.analysis.summary import PERCENTILES, cpu_per_request_ms, lag_curve, throughputs_rps
-from bench.analysis.tables import EDGE_S, ScenarioTables
+from bench.analysis.summary import (
+    ABOVE_TIMEOUT,
+    HEALTH_TIMEOUT_S,
+    PERCENTILES,
+    cpu_cores,
+    cpu_per_request_ms,
+    lag_curve,
+    throughputs_rps,
+)
+from bench.analysis.survival import Bounded, Floats, percentile, share_above, survival
+from bench.analysis.tables import ScenarioTables
+from bench.analysis.trial_reader import EDGE_S
 
 RotationRates = dict[tuple[str, int], dict[int, float]]
 
@@ -20,12 +29,12 @@ LATENCY_KINDS = {"latency": None, "service": "service"}
 """By what a metric's name begins with: None is the endpoint's headline."""
 
 
-def rotation_rates(frames: ScenarioTables, endpoint: str) -> RotationRates:
+def rotation_rates(tables: ScenarioTables, endpoint: str) -> RotationRates:
     """Requests finished a second in the measured part of every turn: {(variant, round): {rotation: requests/s}}."""
-    counts = frames.counts[(frames.counts["measured"] == 1) & (frames.counts["endpoint"] == endpoint)]
+    counts = tables.counts[(tables.counts["measured"] == 1) & (tables.counts["endpoint"] == endpoint)]
     finished = dict(list(counts.groupby(["variant", "round"], observed=True, sort=False)))
     found: RotationRates = {}
-    for (variant, number), turns in frames.turns.groupby(["variant", "round"], observed=True, sort=False):
+    for (variant, number), turns in tables.turns.groupby(["variant", "round"], observed=True, sort=False):
         part = finished.get((variant, number))
         from_s, until_s = turns["warm_until_s"].to_numpy(float), turns["end_s"].to_numpy(float)
         done: Floats = np.zeros(len(turns))
@@ -40,24 +49,24 @@ def rotation_rates(frames: ScenarioTables, endpoint: str) -> RotationRates:
     return found
 
 
-def per_round(frames: ScenarioTables, variant: str, endpoint: str, metric: str) -> dict[int, Bounded] | None:
+def per_round(tables: ScenarioTables, variant: str, endpoint: str, metric: str) -> dict[int, Bounded] | None:
     """The metric's value in every round that has one; None for a metric that has no value of a round's own.
 
-    A round with too few requests for its percentile has none (statistics.samples_needed).
+    A round with too few requests for its percentile has none (survival.samples_needed).
     """
     if metric in COUNTED:
-        return {number: Bounded(value, False) for number, value in COUNTED[metric](frames, variant, endpoint).items()}
+        return {number: Bounded(value, False) for number, value in COUNTED[metric](tables, variant, endpoint).items()}
     prefix, _, name = metric.removesuffix("_ms").rpartition("_")
     if name not in PERCENTILES or prefix not in (*LATENCY_KINDS, "loop_lag"):
         return None
     if prefix == "loop_lag":
-        rows = frames.server[(frames.server["variant"] == variant) & frames.server["measured"]]
+        rows = tables.server[(tables.server["variant"] == variant) & tables.server["measured"]]
         curves = {int(str(number)): lag_curve(part) for number, part in rows.groupby("round")}
     else:
         kind = LATENCY_KINDS[prefix]
         curves = {
-            number: survival(frames.round_latencies(variant, endpoint, number, kind))
-            for number in frames.rounds(variant)
+            number: survival(tables.round_latencies(variant, endpoint, number, kind))
+            for number in tables.rounds(variant)
         }
     values = {number: percentile(curve, PERCENTILES[name]) for number, curve in curves.items()}
     return {number: Bounded(v.value / 1e3, v.at_least) for number, v in values.items() if v is not None}
@@ -65,6 +74,19 @@ def per_round(frames: ScenarioTables, variant: str, endpoint: str, metric: str) 
 
 COUNTED: dict[str, Callable[[ScenarioTables, str, str], dict[int, float]]] = {
     "throughput_rps": throughputs_rps,
-    "server_cpu_per_request_ms": lambda frames, variant, _: cpu_per_request_ms(frames, variant),
+    "server_cpu_cores": lambda tables, variant, _: cpu_cores(tables, variant),
+    "server_cpu_per_request_ms": lambda tables, variant, _: cpu_per_request_ms(tables, variant),
+    ABOVE_TIMEOUT: lambda tables, variant, endpoint: shares_above_timeout(tables, variant, endpoint),
 }
-"""What is counted and not read from a curve."""
+"""Metrics that are not read from a curve."""
+
+
+def shares_above_timeout(tables: ScenarioTables, variant: str, endpoint: str) -> dict[int, float]:
+    """Share of requests that took longer than HEALTH_TIMEOUT_S, by round; at least that of half a request, for logs."""
+    shares = {}
+    for number in tables.rounds(variant):
+        observed = tables.round_latencies(variant, endpoint, number)
+        share = share_above(observed, HEALTH_TIMEOUT_S * 1e6)
+        if share is not None:
+            shares[number] = max(share, 0.5 / (observed.total + observed.starved + 1))
+    return shares

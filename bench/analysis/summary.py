@@ -2,12 +2,14 @@
 
 How a figure comes about, by metric:
 
-    throughput_rps          each trial's finished requests per measured second; mean over rounds, Student-t interval
+    throughput_rps          each trial's finished requests per measured second; mean over rounds, interval on the log scale
     latency_p50_ms ...      from the summed histograms of all rounds; interval from the rounds' own (log scale)
-    latency_max_ms          the longest of all; a maximum has no interval
+    latency_mean_ms         the area under the survival curve of all rounds
+    latency_max_ms          the longest of all, starved requests included; a maximum has no interval
     service_...             the same for service time, where the headline is response time
     latency_above_1s_share  of the health check's probes; a load balancer gives up about then
-    failures, unfinished    requests over all rounds; unfinished: never answered, not even after the turn
+    failures, unfinished    requests over all rounds; unfinished: not answered, not even after the load
+    starved_users           began before the measured part and were not answered by its end; mean over turns and rounds
     ceiling_rps             the law's; exact, no interval
     generator_cpu_cores     the most that the load generator used in a sample; mean over rounds
     loop_lag_p50_ms ...     of the largest lag in each 100 ms of the measured parts, all rounds together
@@ -25,26 +27,19 @@ import io
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 import pandas as pd
 
-from bench.analysis.statistics import (
-    Bounded,
-    Survival,
-    latencies,
-    log_interval,
-    maximum,
-    mean_interval,
-    percentile,
-    share_above,
-    survival,
-)
+from bench.analysis.intervals import log_interval, positive_mean_interval
+from bench.analysis.survival import Bounded, Survival, latencies, maximum, mean, percentile, share_above, survival
 from bench.analysis.tables import HEALTH_ENDPOINT, ScenarioTables
 from bench.results import schema
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
+ABOVE_TIMEOUT = "latency_above_1s_share"
 HEALTH_TIMEOUT_S = 1.0
 """The time-out that a health check is held against: the default of Kubernetes' probes (timeoutSeconds: 1)."""
 
@@ -85,15 +80,15 @@ class Summary:
         return None if figure is None else figure.value
 
 
-def summarise(frames: ScenarioTables) -> Summary:
+def summarise(tables: ScenarioTables) -> Summary:
     """All figures of one scenario. Only trials that are evidence enter; what cannot be had has no figure."""
-    return Summary(tuple(figure for variant in frames.variants for figure in _of_variant(frames, variant.name)))
+    return Summary(tuple(figure for variant in tables.variants for figure in _of_variant(tables, variant.name)))
 
 
-def throughputs_rps(frames: ScenarioTables, variant: str, endpoint: str) -> dict[int, float]:
+def throughputs_rps(tables: ScenarioTables, variant: str, endpoint: str) -> dict[int, float]:
     """Requests finished per measured second, by round. Counts every completion, carried ones too."""
-    trials = frames.trials[frames.trials["variant"] == variant]
-    counts = frames.counts
+    trials = tables.trials[tables.trials["variant"] == variant]
+    counts = tables.counts
     chosen = counts[(counts["variant"] == variant) & (counts["endpoint"] == endpoint) & (counts["measured"] == 1)]
     finished = chosen.groupby("round")["finished"].sum()
     return {
@@ -102,10 +97,30 @@ def throughputs_rps(frames: ScenarioTables, variant: str, endpoint: str) -> dict
     }
 
 
-def cpu_per_request_ms(frames: ScenarioTables, variant: str) -> dict[int, float]:
+def starved_users(tables: ScenarioTables, variant: str, endpoint: str) -> dict[int, float]:
+    """Requests that began before a measured part and were not answered by its end: mean over its turns, by round.
+
+    A looping user has one request at a time, so these are users who got no answer for the whole measured part.
+    """
+    turns = tables.turns[(tables.turns["variant"] == variant) & (tables.turns["end_s"] > tables.turns["warm_until_s"])]
+    measured_turns = turns.groupby("round").size()
+    return {
+        number: tables.round_latencies(variant, endpoint, number).starved / max(1, int(measured_turns.get(number, 1)))
+        for number in tables.rounds(variant)
+    }
+
+
+def cpu_cores(tables: ScenarioTables, variant: str) -> dict[int, float]:
+    """CPU cores that the server used in the measured parts, by round; where they are known."""
+    trials = tables.trials[tables.trials["variant"] == variant]
+    used = zip(trials["round"], trials["server_cpu_cores"], strict=True)
+    return {int(number): float(cores) for number, cores in used if not math.isnan(cores)}
+
+
+def cpu_per_request_ms(tables: ScenarioTables, variant: str) -> dict[int, float]:
     """The server's CPU time by requests finished, health checks among them, by round; where both are known."""
-    trials = frames.trials[frames.trials["variant"] == variant]
-    counts = frames.counts[(frames.counts["variant"] == variant) & (frames.counts["measured"] == 1)]
+    trials = tables.trials[tables.trials["variant"] == variant]
+    counts = tables.counts[(tables.counts["variant"] == variant) & (tables.counts["measured"] == 1)]
     finished = counts.groupby("round")["finished"].sum()
     rounds = zip(trials["round"], trials["server_cpu_cores"], trials["measured_s"], strict=True)
     return {
@@ -134,26 +149,26 @@ def _cell(item: object) -> str:
     return f"{item:.6g}" if isinstance(item, float) else str(item)
 
 
-def _of_variant(frames: ScenarioTables, variant: str) -> Iterator[Figure]:
-    for endpoint in frames.endpoints():
-        yield from _throughput(frames, variant, endpoint)
-        yield from _latency(frames, variant, endpoint, "latency", frames.headline_kind(endpoint))
-        if frames.headline_kind(endpoint) == "response":
-            yield from _latency(frames, variant, endpoint, "service", "service")
+def _of_variant(tables: ScenarioTables, variant: str) -> Iterator[Figure]:
+    for endpoint in tables.endpoints():
+        yield from _throughput(tables, variant, endpoint)
+        yield from _latency(tables, variant, endpoint, "latency", tables.headline_kind(endpoint))
+        if tables.headline_kind(endpoint) == "response":
+            yield from _latency(tables, variant, endpoint, "service", "service")
         if endpoint == HEALTH_ENDPOINT:
-            yield from _above_timeout(frames, variant, endpoint)
-        yield from _counted(frames, variant, endpoint)
-    yield from _ceiling(frames, variant)
-    yield from _generator(frames, variant)
-    if frames.watched_rounds(variant):
-        yield from _loop_lag(frames, variant)
-        yield from _largest(frames, variant)
-        yield from _server_cpu(frames, variant)
+            yield from _above_timeout(tables, variant, endpoint)
+        yield from _counted(tables, variant, endpoint)
+    yield from _ceiling(tables, variant)
+    yield from _generator(tables, variant)
+    if tables.watched_rounds(variant):
+        yield from _loop_lag(tables, variant)
+        yield from _largest(tables, variant)
+        yield from _server_cpu(tables, variant)
 
 
-def _figure(frames: ScenarioTables, variant: str, endpoint: str, metric: str, unit: str, value: float) -> Figure:
-    rounds = len(frames.rounds(variant))
-    return Figure(frames.scenario.name, variant, frames.scenario.load, endpoint, metric, unit, value, trials=rounds)
+def _figure(tables: ScenarioTables, variant: str, endpoint: str, metric: str, unit: str, value: float) -> Figure:
+    rounds = len(tables.rounds(variant))
+    return Figure(tables.scenario.name, variant, tables.scenario.load, endpoint, metric, unit, value, trials=rounds)
 
 
 def _with(figure: Figure, low: float | None, high: float | None, at_least: bool = False) -> Figure:
@@ -161,28 +176,32 @@ def _with(figure: Figure, low: float | None, high: float | None, at_least: bool 
     return Figure(**parts)
 
 
-def _throughput(frames: ScenarioTables, variant: str, endpoint: str) -> Iterator[Figure]:
-    interval = mean_interval(list(throughputs_rps(frames, variant, endpoint).values()))
+def _throughput(tables: ScenarioTables, variant: str, endpoint: str) -> Iterator[Figure]:
+    interval = positive_mean_interval(list(throughputs_rps(tables, variant, endpoint).values()))
     if interval is None:
         return
-    figure = _figure(frames, variant, endpoint, "throughput_rps", "requests/s", interval.mean)
+    figure = _figure(tables, variant, endpoint, "throughput_rps", "requests/s", interval.mean)
     yield _with(figure, interval.low, interval.high)
 
 
-def _latency(frames: ScenarioTables, variant: str, endpoint: str, prefix: str, kind: str) -> Iterator[Figure]:
-    pooled = frames.pooled_latencies(variant, endpoint, kind)
+def _latency(tables: ScenarioTables, variant: str, endpoint: str, prefix: str, kind: str) -> Iterator[Figure]:
+    pooled = tables.pooled_latencies(variant, endpoint, kind)
     curve = survival(pooled)
-    curves = [survival(frames.round_latencies(variant, endpoint, n, kind)) for n in frames.rounds(variant)]
+    curves = [survival(tables.round_latencies(variant, endpoint, n, kind)) for n in tables.rounds(variant)]
     for name, share in PERCENTILES.items():
         found = percentile(curve, share)
         if found is None:
             continue
         low, high = _rounds_interval(found, [percentile(each, share) for each in curves])
-        figure = _figure(frames, variant, endpoint, f"{prefix}_{name}_ms", "ms", found.value / 1e3)
+        figure = _figure(tables, variant, endpoint, f"{prefix}_{name}_ms", "ms", found.value / 1e3)
         yield _with(figure, low, high, found.at_least)
+    average = mean(curve)
+    if average is not None:
+        figure = _figure(tables, variant, endpoint, f"{prefix}_mean_ms", "ms", average.value / 1e3)
+        yield _with(figure, None, None, average.at_least)
     longest = maximum(pooled)
     if longest is not None:
-        figure = _figure(frames, variant, endpoint, f"{prefix}_max_ms", "ms", longest.value / 1e3)
+        figure = _figure(tables, variant, endpoint, f"{prefix}_max_ms", "ms", longest.value / 1e3)
         yield _with(figure, None, None, longest.at_least)
 
 
@@ -195,68 +214,72 @@ def _rounds_interval(pooled: Bounded, rounds: list[Bounded | None]) -> tuple[flo
     return (None, None) if interval is None else (interval[0] / 1e3, interval[1] / 1e3)
 
 
-def _above_timeout(frames: ScenarioTables, variant: str, endpoint: str) -> Iterator[Figure]:
-    share = share_above(survival(frames.pooled_latencies(variant, endpoint)), HEALTH_TIMEOUT_S * 1e6)
+def _above_timeout(tables: ScenarioTables, variant: str, endpoint: str) -> Iterator[Figure]:
+    share = share_above(tables.pooled_latencies(variant, endpoint), HEALTH_TIMEOUT_S * 1e6)
     if share is not None:
-        yield _figure(frames, variant, endpoint, "latency_above_1s_share", "share", share)
+        yield _figure(tables, variant, endpoint, ABOVE_TIMEOUT, "share", share)
 
 
-def _counted(frames: ScenarioTables, variant: str, endpoint: str) -> Iterator[Figure]:
-    counts = frames.counts
+def _counted(tables: ScenarioTables, variant: str, endpoint: str) -> Iterator[Figure]:
+    counts = tables.counts
     chosen = counts[(counts["variant"] == variant) & (counts["endpoint"] == endpoint) & (counts["measured"] == 1)]
     never_answered = float(chosen["unfinished"].sum() - chosen["completed_late"].sum())
-    yield _figure(frames, variant, endpoint, "failures", "requests", float(chosen["failed"].sum()))
-    yield _figure(frames, variant, endpoint, "unfinished", "requests", never_answered)
+    yield _figure(tables, variant, endpoint, "failures", "requests", float(chosen["failed"].sum()))
+    yield _figure(tables, variant, endpoint, "unfinished", "requests", never_answered)
+    starved = starved_users(tables, variant, endpoint)
+    if starved:
+        unit = "users" if tables.scenario.rate_rps is None and endpoint == tables.scenario.endpoint else "requests"
+        yield _figure(tables, variant, endpoint, "starved_users", unit, fmean(starved.values()))
 
 
-def _ceiling(frames: ScenarioTables, variant: str) -> Iterator[Figure]:
-    ceiling_rps = frames.scenario.variant(variant).max_rps
+def _ceiling(tables: ScenarioTables, variant: str) -> Iterator[Figure]:
+    ceiling_rps = tables.scenario.variant(variant).max_rps
     if ceiling_rps is not None:
-        yield _figure(frames, variant, frames.scenario.endpoint, "ceiling_rps", "requests/s", ceiling_rps)
+        yield _figure(tables, variant, tables.scenario.endpoint, "ceiling_rps", "requests/s", ceiling_rps)
 
 
-def _generator(frames: ScenarioTables, variant: str) -> Iterator[Figure]:
-    column = frames.trials.loc[frames.trials["variant"] == variant, "generator_cpu_cores"]
-    interval = mean_interval([float(cores) for cores in column if not math.isnan(cores)])
+def _generator(tables: ScenarioTables, variant: str) -> Iterator[Figure]:
+    column = tables.trials.loc[tables.trials["variant"] == variant, "generator_cpu_cores"]
+    interval = positive_mean_interval([float(cores) for cores in column if not math.isnan(cores)])
     if interval is not None:
-        figure = _figure(frames, variant, "", "generator_cpu_cores", "cores", interval.mean)
+        figure = _figure(tables, variant, "", "generator_cpu_cores", "cores", interval.mean)
         yield _with(figure, interval.low, interval.high)
 
 
-def _watched(frames: ScenarioTables, variant: str) -> pd.DataFrame:
-    return frames.server[(frames.server["variant"] == variant) & frames.server["measured"]]
+def _watched(tables: ScenarioTables, variant: str) -> pd.DataFrame:
+    return tables.server[(tables.server["variant"] == variant) & tables.server["measured"]]
 
 
-def _of_server(frames: ScenarioTables, variant: str, metric: str, unit: str, value: float) -> Figure:
-    rounds = len(frames.watched_rounds(variant))
-    return Figure(frames.scenario.name, variant, frames.scenario.load, "", metric, unit, value, trials=rounds)
+def _of_server(tables: ScenarioTables, variant: str, metric: str, unit: str, value: float) -> Figure:
+    rounds = len(tables.watched_rounds(variant))
+    return Figure(tables.scenario.name, variant, tables.scenario.load, "", metric, unit, value, trials=rounds)
 
 
-def _loop_lag(frames: ScenarioTables, variant: str) -> Iterator[Figure]:
-    rows = _watched(frames, variant)
+def _loop_lag(tables: ScenarioTables, variant: str) -> Iterator[Figure]:
+    rows = _watched(tables, variant)
     curve = lag_curve(rows)
     curves = [lag_curve(part) for _, part in rows.groupby("round")]
     for name, share in PERCENTILES.items():
         found = percentile(curve, share)
         if found is not None:
             low, high = _rounds_interval(found, [percentile(each, share) for each in curves])
-            yield _with(_of_server(frames, variant, f"loop_lag_{name}_ms", "ms", found.value / 1e3), low, high)
+            yield _with(_of_server(tables, variant, f"loop_lag_{name}_ms", "ms", found.value / 1e3), low, high)
     if curve.total:
-        yield _of_server(frames, variant, "loop_lag_max_ms", "ms", curve.end_us / 1e3)
+        yield _of_server(tables, variant, "loop_lag_max_ms", "ms", curve.end_us / 1e3)
 
 
 def lag_curve(rows: pd.DataFrame) -> Survival:
     """The distribution of the largest lag in each row of ScenarioTables.server."""
     lag_us = rows["lag_max_ms"].dropna().to_numpy(float) * 1e3
-    return survival(latencies(lag_us, np.ones(len(lag_us)), np.empty(0), np.empty(0)))
+    return survival(latencies((lag_us, np.ones(len(lag_us)))))
 
 
-def _largest(frames: ScenarioTables, variant: str) -> Iterator[Figure]:
-    rows = _watched(frames, variant)
+def _largest(tables: ScenarioTables, variant: str) -> Iterator[Figure]:
+    rows = _watched(tables, variant)
     for metric, unit, column in LARGEST:
         known = rows[column].dropna()
         if len(known):
-            yield _of_server(frames, variant, metric, unit, float(known.max()))
+            yield _of_server(tables, variant, metric, unit, float(known.max()))
 
 
 LARGEST = (
@@ -268,13 +291,12 @@ LARGEST = (
 """Metric, unit and column of what is told by its largest value, which has no interval."""
 
 
-def _server_cpu(frames: ScenarioTables, variant: str) -> Iterator[Figure]:
-    cores = frames.trials.loc[frames.trials["variant"] == variant, "server_cpu_cores"]
+def _server_cpu(tables: ScenarioTables, variant: str) -> Iterator[Figure]:
     values = {
-        ("server_cpu_cores", "cores"): [float(used) for used in cores if not math.isnan(used)],
-        ("server_cpu_per_request_ms", "ms"): list(cpu_per_request_ms(frames, variant).values()),
+        ("server_cpu_cores", "cores"): list(cpu_cores(tables, variant).values()),
+        ("server_cpu_per_request_ms", "ms"): list(cpu_per_request_ms(tables, variant).values()),
     }
     for (metric, unit), each in values.items():
-        interval = mean_interval(each)
+        interval = positive_mean_interval(each)
         if interval is not None:
-            yield _with(_of_server(frames, variant, metric, unit, interval.mean), interval.low, interval.high)
+            yield _with(_of_server(tables, variant, metric, unit, interval.mean), interval.low, interval.high)

@@ -4,7 +4,7 @@
     merged(telemetry.samples)    # what the server was like, moment by moment
     blame(telemetry.stalls)      # whose lines held it up, the worst first
 
-Times are as the probe wrote them; frames.py cuts the warm-up. A server may have several workers, each with files of
+Times are as the probe wrote them; tables.py cuts the warm-up. A server may have several workers, each with files of
 its own and none with a clock of its own.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.analysis.statistics import Floats
+from bench.analysis.survival import Floats
 from bench.results import files, schema
 
 Part = tuple[float, float]

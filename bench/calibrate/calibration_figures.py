@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bench.analysis.comparisons import log_ratio, rotation_pairs, verdict_of
-from bench.analysis.statistics import Spread, spread_about_zero
+from bench.analysis.intervals import Spread, spread_about_zero
 from bench.calibrate.rows import (
     BARE_LOOP,
     OUR_GENERATOR,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bench.analysis.statistics import Spread
+from bench.analysis.intervals import Spread
 from bench.report.text import formatting
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench.analysis.statistics import mean_interval, spread_ratio
+from bench.analysis.intervals import mean_interval, spread_ratio
 from bench.calibrate import calibration_figures as figures
 from bench.calibrate.calibration_figures import PairedRatio, TriedVerdicts
 from bench.calibrate.calibration_files import Calibration

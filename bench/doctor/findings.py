@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bench.analysis.diagnosis import diagnosis, sums_of
+from bench.analysis.run_reader import read_scenario
 from bench.analysis.server_state import EXHAUSTED_LEAST, STALLED_LEAST
 from bench.analysis.summary import Figure, Summary, summarise
-from bench.analysis.tables import Run, ScenarioInfo, ScenarioTables, read_scenario
+from bench.analysis.tables import Run, ScenarioInfo, ScenarioTables
 from bench.analysis.telemetry import LOOP_KINDS, Blame, blame
 from bench.doctor.remedies import Cause, async_replacement, remedies
 from bench.doctor.scenarios import ALONE, HEALTH_PROBE, VARIANT
@@ -245,7 +246,7 @@ def _verdict(
         path=record.path,
         category=category,
         evidence=found.evidence if found else "",
-        problems=tuple(reason for trial in tables.troubles for reason in trial.reasons),
+        problems=tuple(reason for trial in tables.excluded for reason in trial.reasons),
         alone_ms=alone.value(VARIANT, name, "latency_p50_ms") or 1e3 * record.alone_s,
         throughput=summary.get(VARIANT, name, "throughput_rps"),
         latency=summary.get(VARIANT, name, "latency_p50_ms"),

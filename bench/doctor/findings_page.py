@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.analysis.numbers import duration
-from bench.analysis.tables import Run, read_run
+from bench.analysis.run_reader import read_run
+from bench.analysis.tables import Run
 from bench.doctor import findings_export as export
 from bench.doctor import findings_text as text
 from bench.doctor.findings import AppLocation, DoctorReport, EndpointVerdict, Finding, doctor_report

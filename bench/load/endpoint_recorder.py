@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from hdrh.histogram import HdrHistogram
 
-from bench.results.schema import CAUSES, HISTOGRAM_DIGITS, HISTOGRAM_MAX_US, HISTOGRAM_MIN_US
+from bench.results.schema import CAUSES, HISTOGRAM_DIGITS, HISTOGRAM_MAX_US, HISTOGRAM_MIN_US, KINDS
 
 SAMPLE_ERRORS = 5
 """Error messages that are kept of an endpoint."""
@@ -41,15 +41,13 @@ class EndpointRecorder:
         "values",
     )
 
-    KINDS = ("service", "response", "lag", "failed", "unfinished", "straddling", "straddling_unfinished")
-
     def __init__(self, endpoint: str, part_start_s: float) -> None:
         self.endpoint = endpoint
         self.part_start_s = part_start_s
         """A request that began before it is *straddling*: it belongs to the part before."""
         self.in_flight = 0
         """At the last interval's end."""
-        self.values: dict[str, list[int]] = {kind: [] for kind in self.KINDS}
+        self.values: dict[str, list[int]] = {kind: [] for kind in KINDS}
         self.add_service = self.values["service"].append
         self.area_s = 0.0
         """Seconds in flight within this part of the requests that are not in ``service``: for Little's law."""
@@ -65,6 +63,7 @@ class EndpointRecorder:
     def straddling(self, begun_s: float, sent_s: float, done_s: float) -> None:
         """An expected answer to a request that began in the part before."""
         self.values["straddling"].append(_us(done_s - begun_s))
+        self.values["straddling_remaining"].append(_us(done_s - self.part_start_s))
         self.area_s += done_s - max(sent_s, self.part_start_s)
         self.answers += 1
 

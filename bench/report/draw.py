@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bench.analysis import claims
 from bench.analysis.claims import ClaimVerdict
+from bench.analysis.run_reader import read_run
 from bench.analysis.summary import Summary, to_csv
-from bench.analysis.tables import read_run
 from bench.calibrate.calibration_page import draw_calibration, quote
 from bench.planning.catalogue import ROOT
 from bench.report.charts.overview import overview
@@ -90,7 +90,7 @@ def is_checkup(run: Path) -> bool:
 
 
 def _troubled(chapters: Sequence[ScenarioReport]) -> Iterator[str]:
-    for trouble in (trouble for chapter in chapters for trouble in chapter.troubles):
+    for trouble in (trouble for chapter in chapters for trouble in chapter.excluded):
         reasons = "; ".join(formatting.clean(reason) for reason in trouble.reasons)
         yield f"{formatting.clean(trouble.where)}: {trouble.status}: {reasons}"
 

@@ -402,7 +402,10 @@ class TrialRecord:
 
 # requests.hlog
 
-KINDS = ("service", "response", "lag", "failed", "unfinished", "straddling", "straddling_unfinished")
+KINDS = (
+    *("service", "response", "lag", "failed", "unfinished"),
+    *("straddling", "straddling_remaining", "straddling_unfinished"),
+)
 """Kinds of histograms in requests.hlog. Values are integer microseconds.
 
 service: done minus sent, of requests that began and ended well in the same warm-up or measured part.
@@ -411,6 +414,7 @@ lag: sent minus intended; open model only.
 failed: done minus intended, of failed requests.
 unfinished: age at the turn's end of requests that began in that part and were not answered (right-censored).
 straddling: done minus intended, of requests that began in an earlier part.
+straddling_remaining: done minus the start of this part, of the same requests.
 straddling_unfinished: age of those that were not answered.
 """
 

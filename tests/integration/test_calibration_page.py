@@ -20,7 +20,7 @@ from harness import bench
 from test_charts import text_boxes
 from test_page import HOSTILE, Tags, assert_harmless, without_charts
 
-from bench.analysis.statistics import spread_about_zero, spread_ratio
+from bench.analysis.intervals import spread_about_zero, spread_ratio
 from bench.calibrate.calibration_figures import TriedVerdicts, deviations, slowed_by, tried_verdicts
 from bench.calibrate.calibration_files import csv_text, read_calibration
 from bench.calibrate.calibration_page import draw_calibration, quote

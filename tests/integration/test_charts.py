@@ -16,8 +16,9 @@ import synthetic
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from bench.analysis.run_reader import read_run, read_scenario
 from bench.analysis.summary import Summary, summarise
-from bench.analysis.tables import ScenarioTables, read_run, read_scenario
+from bench.analysis.tables import ScenarioTables
 from bench.report.charts import canvas, heatmap, registry, timeline
 from bench.report.charts.canvas import ChartDrawing, looks, spread
 from bench.report.charts.registry import CHARTS, draw

@@ -19,7 +19,7 @@ from bench.analysis.analyse import Analysis, analyse
 from bench.analysis.claims import to_csv
 from bench.analysis.comparisons import Compared, verdict_of
 from bench.analysis.rounds import per_round, rotation_rates
-from bench.analysis.tables import read_run
+from bench.analysis.run_reader import read_run
 from bench.model import Claim, Comparison
 
 TURN_S = 10.0

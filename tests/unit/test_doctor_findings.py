@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from synthetic import Histogram, beats, load_record, scenario, turn, write_run, write_trial
 
-from bench.analysis.tables import read_run
+from bench.analysis.run_reader import read_run
 from bench.doctor.findings import DoctorReport, doctor_report
 from bench.doctor.findings_page import draw_doctor_run
 from bench.doctor.remedies import Cause, async_replacement, remedies

@@ -11,21 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.analysis.statistics import (
+from bench.analysis.intervals import holm, log_interval, mean_interval, t_probability, trimmed_mean
+from bench.analysis.survival import (
     Bounded,
     Latencies,
     add,
-    holm,
     latencies,
-    log_interval,
     maximum,
-    mean_interval,
     percentile,
     samples_needed,
     share_above,
     survival,
-    t_probability,
-    trimmed_mean,
 )
 
 

@@ -11,8 +11,9 @@ import pytest
 import synthetic
 from synthetic import ENDPOINT, HEALTH, Histogram
 
+from bench.analysis.run_reader import read_run, read_scenario
 from bench.analysis.summary import Summary, summarise, throughputs_rps, to_csv
-from bench.analysis.tables import ScenarioTables, read_run, read_scenario
+from bench.analysis.tables import ScenarioTables
 from bench.results import schema
 
 WAY = synthetic.WAYS[0]

@@ -11,7 +11,9 @@ import synthetic
 from hdrh.histogram import HdrHistogram
 from synthetic import ENDPOINT, HEALTH, Histogram
 
-from bench.analysis.tables import ScenarioTables, decode, read_run, read_scenario
+from bench.analysis.run_reader import read_run, read_scenario
+from bench.analysis.tables import ScenarioTables
+from bench.analysis.trial_reader import decode
 from bench.results import files, layout, schema
 
 TWO = synthetic.WAYS[:2]
@@ -102,8 +104,8 @@ def test_all_that_was_written_is_read(tmp_path: Path) -> None:
     assert frames.rounds("awaited") == (1, 2)
     assert frames.endpoints() == (ENDPOINT, HEALTH)
     assert list(frames.counts.columns) == ["variant", "round", *schema.COUNTS_COLUMNS]
-    assert frames.troubles == ()
-    assert frames.left_out == ()
+    assert frames.excluded == ()
+    assert frames.incomplete_rounds == ()
     kinds = frames.latencies[frames.latencies["kind"].isin(["service", "straddling"])]
     by_endpoint = kinds.groupby("endpoint", observed=True)["count"].sum()
     assert by_endpoint[ENDPOINT] == frames.counts.loc[frames.counts["endpoint"] == ENDPOINT, "finished"].sum()
@@ -114,16 +116,16 @@ def test_a_round_cut_short_is_left_out_and_says_what_it_lacks(tmp_path: Path) ->
     (layout.trial_folder(tmp_path, "blocking", "awaited", "users-32", 2) / "trial.json").unlink()
     frames = frames_of(tmp_path)
     assert frames.rounds("blocking_call") == (1,)
-    assert [(left.round, left.missing) for left in frames.left_out] == [(2, ("awaited",))]
+    assert [(left.round, left.missing) for left in frames.incomplete_rounds] == [(2, ("awaited",))]
 
 
 def test_failed_and_invalid_trials_are_named_and_not_evidence(tmp_path: Path) -> None:
     frames = frames_of(synthetic.troubled_run(tmp_path))
-    found = [(trouble.variant, trouble.round, trouble.status, trouble.reasons) for trouble in frames.troubles]
+    found = [(trouble.variant, trouble.round, trouble.status, trouble.reasons) for trouble in frames.excluded]
     reasons = ("the app raised ImportError",)
     assert found == [("plain_def", 2, "failed", reasons), ("run_in_threadpool", 2, "invalid", reasons)]
     assert frames.rounds("plain_def") == (1,)
-    assert [left.round for left in frames.left_out] == [3]
+    assert [left.round for left in frames.incomplete_rounds] == [3]
 
 
 @pytest.mark.parametrize("name", ["trial.json", "counts.csv", "requests.hlog"])
@@ -132,11 +134,11 @@ def test_a_file_cut_in_half_refuses_its_trial_alone(tmp_path: Path, name: str) -
     path = layout.trial_folder(tmp_path, "blocking", "awaited", "users-32", 2) / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     frames = frames_of(tmp_path)
-    assert [(trouble.variant, trouble.round, trouble.status) for trouble in frames.troubles] == [
+    assert [(trouble.variant, trouble.round, trouble.status) for trouble in frames.excluded] == [
         ("awaited", 2, "refused")
     ]
-    assert name in frames.troubles[0].reasons[0]
-    assert str(tmp_path) not in frames.troubles[0].reasons[0]
+    assert name in frames.excluded[0].reasons[0]
+    assert str(tmp_path) not in frames.excluded[0].reasons[0]
     assert frames.rounds("awaited") == (1,)
     assert frames.rounds("blocking_call") == (1, 2)
 
@@ -179,8 +181,8 @@ def test_content_that_is_not_the_contracts_refuses_the_trial(
     tmp_path: Path, name: str, old: str, new: str, said: str
 ) -> None:
     frames = tampered(tmp_path, name, old, new)
-    assert [(trouble.variant, trouble.status) for trouble in frames.troubles] == [("awaited", "refused")]
-    assert said in frames.troubles[0].reasons[0]
+    assert [(trouble.variant, trouble.status) for trouble in frames.excluded] == [("awaited", "refused")]
+    assert said in frames.excluded[0].reasons[0]
     assert frames.rounds("blocking_call") == (1,)
 
 

@@ -17,8 +17,9 @@ from test_page import HOSTILE, Tags, assert_harmless, html_of, without_charts
 
 from bench.analysis import telemetry
 from bench.analysis.diagnosis import diagnosis, sums_of
+from bench.analysis.run_reader import read_run, read_scenario
 from bench.analysis.summary import cpu_per_request_ms, summarise
-from bench.analysis.tables import ScenarioTables, read_run, read_scenario
+from bench.analysis.tables import ScenarioTables
 from bench.analysis.telemetry import Blame, blame, merged, read_telemetry, used_cores
 from bench.report.draw import draw
 from bench.report.pages.server_section import PLACES_SHOWN, markdown, where
@@ -181,7 +182,7 @@ def test_one_worker_is_left_as_it_is() -> None:
 
 def test_an_older_run_has_no_telemetry_and_everything_else(tmp_path: Path) -> None:
     frames = one_trial(tmp_path, {})
-    assert frames.troubles == ()
+    assert frames.excluded == ()
     assert frames.watched_rounds(NAME) == ()
     summary = summarise(frames)
     assert summary.value(NAME, ENDPOINT, "throughput_rps") == 50
@@ -237,9 +238,9 @@ def test_content_that_is_not_the_contracts_refuses_the_trial_by_name(
     tmp_path: Path, name: str, old: str, new: str
 ) -> None:
     frames = tampered(tmp_path, name, old, new)
-    assert [(trouble.variant, trouble.status) for trouble in frames.troubles] == [(NAME, "refused")]
-    assert name.partition("7")[0] in frames.troubles[0].reasons[0]
-    assert str(tmp_path) not in frames.troubles[0].reasons[0]
+    assert [(trouble.variant, trouble.status) for trouble in frames.excluded] == [(NAME, "refused")]
+    assert name.partition("7")[0] in frames.excluded[0].reasons[0]
+    assert str(tmp_path) not in frames.excluded[0].reasons[0]
 
 
 @pytest.mark.parametrize("name", ["server-7.csv", "stalls-7.csv"])
@@ -247,9 +248,9 @@ def test_a_file_cut_in_half_or_gone_refuses_its_trial(tmp_path: Path, name: str)
     one_trial(tmp_path, {7: beats(100, 103)}, {7: [piece(101.5, 50)]})
     path = trial_folder(tmp_path) / name
     path.write_bytes(path.read_bytes()[:-20])
-    assert name in frames_of(tmp_path).troubles[0].reasons[0]
+    assert name in frames_of(tmp_path).excluded[0].reasons[0]
     path.unlink()
-    assert "missing" in frames_of(tmp_path).troubles[0].reasons[0]
+    assert "missing" in frames_of(tmp_path).excluded[0].reasons[0]
 
 
 def test_half_of_the_telemetry_is_refused(tmp_path: Path) -> None:
@@ -258,7 +259,7 @@ def test_half_of_the_telemetry_is_refused(tmp_path: Path) -> None:
     (folder / "stalls-7.csv").unlink()
     trial = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
     files.write_json(folder / "trial.json", trial | {"files": files.file_sizes(folder)})
-    assert "stalls-7.csv: not listed" in frames_of(tmp_path).troubles[0].reasons[0]
+    assert "stalls-7.csv: not listed" in frames_of(tmp_path).excluded[0].reasons[0]
 
 
 @pytest.mark.parametrize("end", ["103.1,0.5", "103.100000,0.5,1.0,,,,1,1.93,,60.0,32,3"])
@@ -271,7 +272,7 @@ def test_a_last_line_without_its_end_is_dropped(tmp_path: Path, end: str) -> Non
     trial = json.loads((path.parent / "trial.json").read_text(encoding="utf-8"))
     files.write_json(path.parent / "trial.json", trial | {"files": files.file_sizes(path.parent)})
     frames = frames_of(tmp_path)
-    assert frames.troubles == ()
+    assert frames.excluded == ()
     assert len(frames.server) == before
 
 
@@ -362,7 +363,7 @@ def test_hostile_places_come_out_harmless(tmp_path: Path, text: str) -> None:
     named = text.replace("\0", "")
     stalls = [piece(101 + i / 10, 90, file=named, function=named, callee=named) for i in range(20)]
     frames = one_trial(tmp_path, {7: beats(100, 103)}, {7: stalls})
-    assert frames.troubles == ()
+    assert frames.excluded == ()
     html = html_of(tmp_path)
     assert_harmless(html)
     assert "x" * 1000 not in html

@@ -11,7 +11,7 @@ import pytest
 from harness import UGLY
 from records import trial_record
 
-from bench.analysis.tables import read_run
+from bench.analysis.run_reader import read_run
 from bench.model import Load, Status
 from bench.planning import catalogue
 from bench.results import schema

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bench.analysis.statistics import Spread
+from bench.analysis.intervals import Spread
 from bench.calibrate import calibration_figures as figures
 from bench.calibrate.calibration_files import Calibration
 from bench.calibrate.calibration_words import interval_of, times

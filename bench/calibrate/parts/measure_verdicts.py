@@ -39,9 +39,9 @@ def measure_verdicts(setup: CalibrationSetup) -> Iterator[VerdictRow]:
 
     setup.report("verdicts: how much work makes a request slower")
     tables = _measured_tables(setup, _slowed(setup), "verdicts", setup.rounds, MEASURED_S)
-    if tables.troubles:
-        first = tables.troubles[0]
-        count = len(tables.troubles)
+    if tables.excluded:
+        first = tables.excluded[0]
+        count = len(tables.excluded)
         setup.report(f"verdicts: {count} trials are no evidence; round {first.round}: {first.reasons[0]}")
     cpu_ms = {name: cpu_per_request_ms(tables, name) for name in SLOWED_PERCENT}
     for (name, number), rates_rps in sorted(rotation_rates(tables, ENDPOINT).items(), key=lambda item: item[0][1]):
@@ -84,7 +84,7 @@ def _measured_tables(
     setup: CalibrationSetup, scenario: Scenario, name: str, rounds: int, measure_s: float
 ) -> ScenarioTables:
     """Measure a run and read it as any analysis does: valid trials of complete rounds."""
-    from bench.analysis.tables import read_run, read_scenario
+    from bench.analysis.run_reader import read_run, read_scenario
 
     folder = setup.logs / name
     shutil.rmtree(folder, ignore_errors=True)

@@ -24,7 +24,7 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from PIL import Image
 
-from bench.analysis.statistics import Floats
+from bench.analysis.survival import Floats
 from bench.analysis.tables import VariantInfo
 from bench.report.text import formatting
 

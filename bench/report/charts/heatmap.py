@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from bench.analysis.statistics import Floats
 from bench.analysis.summary import Summary
+from bench.analysis.survival import Floats
 from bench.analysis.tables import ScenarioTables, VariantInfo
 from bench.report.charts import canvas, timeline
 from bench.report.charts.canvas import Look
@@ -26,33 +26,33 @@ TITLE_IN, PANEL_IN, HEADER_IN, GAP_IN = 1.06, 1.0, 0.28, 0.14
 LEFT_IN, BETWEEN_IN, RIGHT_IN, BOTTOM_IN = 0.85, 0.25, 0.2, 0.4
 
 
-def heatmap(frames: ScenarioTables, summary: Summary) -> Figure | None:
+def heatmap(tables: ScenarioTables, summary: Summary) -> Figure | None:
     """A panel a variant: time under load across, latency up, darker where more of the moment's requests lie."""
-    number = timeline.round_to_show(frames)
+    number = timeline.round_to_show(tables)
     if number is None:
         return None
-    rows = frames.latencies[
-        (frames.latencies["round"] == number)
-        & (frames.latencies["endpoint"] == frames.scenario.endpoint)
-        & (frames.latencies["kind"] == frames.scenario.kind)
+    rows = tables.latencies[
+        (tables.latencies["round"] == number)
+        & (tables.latencies["endpoint"] == tables.scenario.endpoint)
+        & (tables.latencies["kind"] == tables.scenario.kind)
     ]
-    found = {v: rows[rows["variant"] == v.name] for v in frames.variants}
+    found = {v: rows[rows["variant"] == v.name] for v in tables.variants}
     shown = [variant for variant, part in found.items() if len(part)]
     if not shown:
         return None
     columns = min(2, len(shown))
     lines = math.ceil(len(shown) / columns)
     figure = canvas.blank(TITLE_IN + BOTTOM_IN + lines * (PANEL_IN + HEADER_IN + GAP_IN))
-    endpoint = formatting.clean(frames.scenario.endpoint, 40)
+    endpoint = formatting.clean(tables.scenario.endpoint, 40)
     top_in = canvas.titled(
         figure,
-        timeline.steadiness(frames) or "Latency over time",
-        f"round {number} of {timeline.rounds(frames)}, time between turns left out · {endpoint}",
+        timeline.steadiness(tables) or "Latency over time",
+        f"round {number} of {timeline.rounds(tables)}, time between turns left out · {endpoint}",
     )
     edges = _bands(np.concatenate([part["value_us"].to_numpy(float) / 1e3 for part in found.values() if len(part)]))
-    turns = {v: timeline.turns_of(frames, v, number) for v in shown}
+    turns = {v: timeline.turns_of(tables, v, number) for v in shown}
     span_s = 0.0, max(timeline.end_of(each) for each in turns.values())
-    style = canvas.looks(frames.scenario.variants)
+    style = canvas.looks(tables.scenario.variants)
     for i, variant in enumerate(shown):
         axes = _panel(figure, i // columns, i % columns, columns, top_in)
         _draw(axes, variant, _shares(found[variant], turns[variant], edges, span_s), edges, span_s, style[variant.name])

@@ -21,12 +21,12 @@ WORTH_A_NOTE = 0.5
 """Jobs left behind in a round, on average, from which on the chart says so."""
 
 
-def jobs(frames: ScenarioTables, summary: Summary) -> Figure | None:
+def jobs(tables: ScenarioTables, summary: Summary) -> Figure | None:
     """Accepted against done, a row a variant: rates on the left, times on the right; None where nobody submits jobs."""
-    submit = next((name for name in frames.endpoints() if name.startswith("POST ")), None)
-    if frames.scenario.endpoint != DONE or submit is None:
+    submit = next((name for name in tables.endpoints() if name.startswith("POST ")), None)
+    if tables.scenario.endpoint != DONE or submit is None:
         return None
-    shown = [v for v in frames.variants if summary.get(v.name, DONE, "throughput_rps")]
+    shown = [v for v in tables.variants if summary.get(v.name, DONE, "throughput_rps")]
     if not shown:
         return None
     right_in = TIMES_IN + BETWEEN_IN + NOTES_IN
@@ -47,11 +47,11 @@ def jobs(frames: ScenarioTables, summary: Summary) -> Figure | None:
         sharey=rates,
     )
     times.tick_params(labelleft=False, length=0, axis="y")
-    style = canvas.looks(frames.scenario.variants)
+    style = canvas.looks(tables.scenario.variants)
     _rates(rates, summary, shown, submit, style)
     _times(times, summary, shown, submit, style)
     for row, variant in enumerate(shown):
-        canvas.beside(times, row, *_left(frames, summary, variant))
+        canvas.beside(times, row, *_left(tables, summary, variant))
     for axes in (rates, times):
         axes.grid(axis="x", color=GRID)
         axes.yaxis.set_major_locator(NullLocator())
@@ -79,9 +79,9 @@ def _backlog(summary: Summary, variant: VariantInfo) -> float:
     return figure.value / figure.trials if figure and figure.trials else 0.0
 
 
-def _left(frames: ScenarioTables, summary: Summary, variant: VariantInfo) -> tuple[str, str]:
+def _left(tables: ScenarioTables, summary: Summary, variant: VariantInfo) -> tuple[str, str]:
     backlog = _backlog(summary, variant)
-    return f"{backlog:.0f} left", "a round" if len(frames.rounds(variant.name)) > 1 else ""
+    return f"{backlog:.0f} left", "a round" if len(tables.rounds(variant.name)) > 1 else ""
 
 
 def _rates(axes: Axes, summary: Summary, shown: list[VariantInfo], submit: str, style: dict[str, Look]) -> None:

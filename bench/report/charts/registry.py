@@ -1,4 +1,4 @@
-"""The charts: one pure function each, from frames and their summary to a matplotlib Figure, or None without data.
+"""The charts: one pure function each, from tables and their summary to a matplotlib Figure, or None without data.
 
 To add a chart, write such a function and put its name into CHARTS. Titles say what was found.
 """
@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from bench.analysis.statistics import SAMPLES_BEYOND, Floats, percentile, survival
 from bench.analysis.summary import HEALTH_TIMEOUT_S, Summary, cpu_per_request_ms, throughputs_rps
 from bench.analysis.summary import Figure as Number
+from bench.analysis.survival import SAMPLES_BEYOND, Floats, percentile, survival
 from bench.analysis.tables import HEALTH_ENDPOINT, ScenarioTables, VariantInfo
 from bench.report.charts import canvas
 from bench.report.charts.canvas import FAINT, GRID, INK, ChartDrawing, Look
@@ -28,23 +28,23 @@ from bench.report.text import formatting, sentences
 Chart = Callable[[ScenarioTables, Summary], Figure | None]
 
 
-def throughput(frames: ScenarioTables, summary: Summary) -> Figure | None:
+def throughput(tables: ScenarioTables, summary: Summary) -> Figure | None:
     """Requests per second: a bar a variant with its interval, every round's own point, and the ceiling."""
-    shown = [v for v in frames.variants if summary.get(v.name, frames.scenario.endpoint, "throughput_rps")]
+    shown = [v for v in tables.variants if summary.get(v.name, tables.scenario.endpoint, "throughput_rps")]
     if not shown:
         return None
-    rounds = max(len(frames.rounds(variant.name)) for variant in shown)
+    rounds = max(len(tables.rounds(variant.name)) for variant in shown)
     whisker = "whisker: 95 % interval · dot: one round" if rounds > 1 else sentences.ONE_ROUND
     figure, axes = canvas.rows_chart(
         shown,
-        sentences.throughput_title(frames, summary),
+        sentences.throughput_title(tables, summary),
         f"bar: mean · {whisker} · black mark: ceiling",
         right_in=1.95,
     )
-    style = canvas.looks(frames.scenario.variants)
+    style = canvas.looks(tables.scenario.variants)
     longest = 0.0
     for row, variant in enumerate(shown):
-        longest = max(longest, _throughput_row(axes, row, frames, summary, variant, style[variant.name]))
+        longest = max(longest, _throughput_row(axes, row, tables, summary, variant, style[variant.name]))
     axes.set_xlim(0, longest * 1.04)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if longest >= 6 else f"{value:g}"))
@@ -54,13 +54,13 @@ def throughput(frames: ScenarioTables, summary: Summary) -> Figure | None:
 
 
 def _throughput_row(
-    axes: Axes, row: int, frames: ScenarioTables, summary: Summary, variant: VariantInfo, look: Look
+    axes: Axes, row: int, tables: ScenarioTables, summary: Summary, variant: VariantInfo, look: Look
 ) -> float:
-    endpoint = frames.scenario.endpoint
+    endpoint = tables.scenario.endpoint
     number = summary.get(variant.name, endpoint, "throughput_rps")
     assert number is not None
     ceiling = summary.value(variant.name, endpoint, "ceiling_rps")
-    points = list(throughputs_rps(frames, variant.name, endpoint).values())
+    points = list(throughputs_rps(tables, variant.name, endpoint).values())
     _bar(axes, row, number, points, look)
     note = "no law for a ceiling"
     if ceiling is not None:
@@ -81,19 +81,19 @@ def _bar(axes: Axes, row: int, number: Number, points: Sequence[float], look: Lo
             axes.plot([end, end], [row - 0.12, row + 0.12], color=INK, lw=1.6, zorder=5)
 
 
-def percentiles(frames: ScenarioTables, summary: Summary) -> Figure | None:
+def percentiles(tables: ScenarioTables, summary: Summary) -> Figure | None:
     """Latency percentile curves on HdrHistogram's axis, as far as nine samples lie beyond."""
-    endpoint = frames.scenario.endpoint
-    curves = {v.name: _curve(frames, v.name, endpoint) for v in frames.variants}
-    shown = [variant for variant in frames.variants if len(curves[variant.name][0])]
+    endpoint = tables.scenario.endpoint
+    curves = {v.name: _curve(tables, v.name, endpoint) for v in tables.variants}
+    shown = [variant for variant in tables.variants if len(curves[variant.name][0])]
     if not shown:
         return None
-    kind = "response time (from the intended start)" if frames.headline_kind(endpoint) == "response" else "service time"
+    kind = "response time (from the intended start)" if tables.headline_kind(endpoint) == "response" else "service time"
     figure = canvas.blank(5.2)
-    title = sentences.latency_title(frames, summary) or "Latency"
+    title = sentences.latency_title(tables, summary) or "Latency"
     top_in = canvas.titled(figure, title, f"{kind} by percentile, all rounds together")
     axes = canvas.axes_in(figure, left_in=1.0, right_in=2.45, bottom_in=0.75, top_in=top_in)
-    style = canvas.looks(frames.scenario.variants)
+    style = canvas.looks(tables.scenario.variants)
     for variant in shown:
         nines, value_ms, _ = curves[variant.name]
         look = style[variant.name]
@@ -105,16 +105,16 @@ def percentiles(frames: ScenarioTables, summary: Summary) -> Figure | None:
     axes.set_ylabel("time to answer")
     axes.set_xlabel("share of the requests answered within that time")
     axes.grid(color=GRID)
-    _curve_labels(figure, axes, frames, summary, shown, curves, style)
+    _curve_labels(figure, axes, tables, summary, shown, curves, style)
     return figure
 
 
 Curve = tuple[Floats, Floats, bool]
 
 
-def _curve(frames: ScenarioTables, variant: str, endpoint: str) -> Curve:
+def _curve(tables: ScenarioTables, variant: str, endpoint: str) -> Curve:
     """(1/(1-q), ms, whether it ends for want of answers rather than of samples), thinned to what can be seen."""
-    estimate = survival(frames.pooled_latencies(variant, endpoint))
+    estimate = survival(tables.pooled_latencies(variant, endpoint))
     if estimate.total < 2 * SAMPLES_BEYOND or not len(estimate.time_us):
         return np.empty(0), np.empty(0), False
     last = estimate.total / SAMPLES_BEYOND
@@ -141,7 +141,7 @@ def _percentile_axis(axes: Axes, last: float) -> None:
 def _curve_labels(
     figure: Figure,
     axes: Axes,
-    frames: ScenarioTables,
+    tables: ScenarioTables,
     summary: Summary,
     shown: Sequence[VariantInfo],
     curves: dict[str, Curve],
@@ -163,7 +163,7 @@ def _curve_labels(
         )
         name = canvas.fit(formatting.name_of(variant), 1.85, bold=True)
         axes.text(1.075, place + 0.012, name, transform=axes.transAxes, va="bottom", weight="bold")
-        note = _median_and_p99(summary, variant, frames.scenario.endpoint)
+        note = _median_and_p99(summary, variant, tables.scenario.endpoint)
         note += " …" if unanswered else ""
         axes.text(1.075, place - 0.005, note, transform=axes.transAxes, va="top", color=FAINT)
 
@@ -173,16 +173,16 @@ def _median_and_p99(summary: Summary, variant: VariantInfo, endpoint: str) -> st
     return ", ".join(f"{name} {formatting.latency(number)}" for name, number in numbers.items() if number)
 
 
-def health(frames: ScenarioTables, summary: Summary) -> Figure | None:
+def health(tables: ScenarioTables, summary: Summary) -> Figure | None:
     """The health check beside the load: median, p90 and the longest, with the 1 s time-out; bounds are arrows."""
-    shown = [v for v in frames.variants if summary.get(v.name, HEALTH_ENDPOINT, "latency_max_ms")]
+    shown = [v for v in tables.variants if summary.get(v.name, HEALTH_ENDPOINT, "latency_max_ms")]
     if not shown:
         return None
     legend = "● p50: half are answered · ◆ p90 · ┃ max · ▷ still unanswered then"
     figure, axes = canvas.rows_chart(
-        shown, sentences.health_title(frames, summary) or "The health check", legend, right_in=2.45
+        shown, sentences.health_title(tables, summary) or "The health check", legend, right_in=2.45
     )
-    style = canvas.looks(frames.scenario.variants)
+    style = canvas.looks(tables.scenario.variants)
     found = {v.name: _health_numbers(summary, v) for v in shown}
     everything = [number.value for numbers in found.values() for number in numbers.values()]
     canvas.time_axis(axes, "x", np.asarray([*everything, HEALTH_TIMEOUT_S * 1e3]))
@@ -190,7 +190,7 @@ def health(frames: ScenarioTables, summary: Summary) -> Figure | None:
     axes.axvline(limit_ms, color=INK, lw=1.4, ls=(0, (5, 3)), zorder=1)
     axes.text(limit_ms, 1.0, "1 s time-out ", transform=axes.get_xaxis_transform(), ha="right", va="bottom", color=INK)
     for row, variant in enumerate(shown):
-        text = sentences.answered(frames, variant.name, HEALTH_ENDPOINT)
+        text = sentences.answered(tables, variant.name, HEALTH_ENDPOINT)
         _health_row(axes, row, found[variant.name], style[variant.name], text)
     axes.set_xlabel(f"time until {HEALTH_ENDPOINT} is answered (log scale)")
     axes.grid(axis="x", color=GRID)
@@ -222,22 +222,22 @@ def _health_row(axes: Axes, row: int, numbers: dict[str, Number], look: Look, si
     )
 
 
-def cpu_cost(frames: ScenarioTables, summary: Summary) -> Figure | None:
+def cpu_cost(tables: ScenarioTables, summary: Summary) -> Figure | None:
     """The server's CPU time a request: a bar a variant with its interval, and every round's own point."""
-    shown = [v for v in frames.variants if summary.get(v.name, "", "server_cpu_per_request_ms")]
+    shown = [v for v in tables.variants if summary.get(v.name, "", "server_cpu_per_request_ms")]
     if not shown:
         return None
-    rounds = max(len(cpu_per_request_ms(frames, variant.name)) for variant in shown)
+    rounds = max(len(cpu_per_request_ms(tables, variant.name)) for variant in shown)
     whisker = "whisker: 95 % interval · dot: one round" if rounds > 1 else sentences.ONE_ROUND
     figure, axes = canvas.rows_chart(
-        shown, sentences.cpu_title(frames, summary), f"bar: mean · {whisker} · health checks included", right_in=1.95
+        shown, sentences.cpu_title(tables, summary), f"bar: mean · {whisker} · health checks included", right_in=1.95
     )
-    style = canvas.looks(frames.scenario.variants)
+    style = canvas.looks(tables.scenario.variants)
     longest = 0.0
     for row, variant in enumerate(shown):
         number = summary.get(variant.name, "", "server_cpu_per_request_ms")
         assert number is not None
-        points = list(cpu_per_request_ms(frames, variant.name).values())
+        points = list(cpu_per_request_ms(tables, variant.name).values())
         _bar(axes, row, number, points, style[variant.name])
         cores = summary.value(variant.name, "", "server_cpu_cores")
         note = "" if cores is None else f"{cores:.2f} cores in use"
@@ -254,13 +254,13 @@ CHARTS: tuple[Chart, ...] = (throughput, health, jobs, percentiles, cpu_cost, ti
 """In the page's order. Adding a chart is one function above and its name here."""
 
 
-def draw(frames: ScenarioTables, summary: Summary, besides: Loads = ()) -> list[ChartDrawing]:
+def draw(tables: ScenarioTables, summary: Summary, besides: Loads = ()) -> list[ChartDrawing]:
     """Every chart of CHARTS that has data, and the sweep where there are other loads ``besides``, as SVG and PNG."""
     with canvas.style():
-        figures = {chart.__name__: chart(frames, summary) for chart in CHARTS}
-        figures["sweep"] = sweep([(frames, summary), *besides])
+        figures = {chart.__name__: chart(tables, summary) for chart in CHARTS}
+        figures["sweep"] = sweep([(tables, summary), *besides])
         return [
-            canvas.rendered(name, f"{frames.scenario.name}-{name}", figure)
+            canvas.rendered(name, f"{tables.scenario.name}-{name}", figure)
             for name, figure in figures.items()
             if figure is not None
         ]

@@ -65,7 +65,7 @@ def sweep(loads: Loads) -> Figure | None:
         )
         axes.set_title(heading, loc="left", fontsize=11, weight="bold", pad=6)
         _lines(axes, shown, points, style)
-        _users_axis(axes, [frames.scenario.users or 1 for frames, _ in ordered])
+        _users_axis(axes, [tables.scenario.users or 1 for tables, _ in ordered])
     _rate_axis(figure.axes[0], [p for v in shown for p in rates[v.name]])
     known = [point for v in shown for point in times[v.name]]
     if known:
@@ -78,10 +78,10 @@ def _points(
     ordered: Loads, variant: VariantInfo, metric: str, bound: Callable[[VariantInfo], float | None]
 ) -> list[Point]:
     points = []
-    for frames, summary in ordered:
-        number = summary.get(variant.name, frames.scenario.endpoint, metric)
+    for tables, summary in ordered:
+        number = summary.get(variant.name, tables.scenario.endpoint, metric)
         if number is not None and number.value > 0:
-            points.append(Point(frames.scenario.users or 1, number, bound(frames.scenario.variant(variant.name))))
+            points.append(Point(tables.scenario.users or 1, number, bound(tables.scenario.variant(variant.name))))
     return points
 
 

@@ -17,9 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from bench.analysis.statistics import Floats, latencies, maximum, percentile, survival
 from bench.analysis.summary import Summary
-from bench.analysis.tables import EDGE_S, HEALTH_ENDPOINT, ScenarioTables, VariantInfo
+from bench.analysis.survival import Floats, latencies, maximum, percentile, survival
+from bench.analysis.tables import HEALTH_ENDPOINT, ScenarioTables, VariantInfo
+from bench.analysis.trial_reader import EDGE_S
 from bench.report.charts import canvas
 from bench.report.charts.canvas import FAINT, GRID, INK, SHADE, Look, spread
 from bench.report.text import formatting, sentences
@@ -81,22 +82,22 @@ class Track:
     """The largest of each of TOLD, over the measured parts alone; what is not known is missing."""
 
 
-def timeline(frames: ScenarioTables, summary: Summary) -> Figure | None:
+def timeline(tables: ScenarioTables, summary: Summary) -> Figure | None:
     """A block a variant: latency of the endpoint and the health check, the loop's lag, the threadpool."""
-    number = round_to_show(frames)
-    tracks = [track for v in frames.variants if number is not None and (track := _track(frames, v, number)).latency]
+    number = round_to_show(tables)
+    tracks = [track for v in tables.variants if number is not None and (track := _track(tables, v, number)).latency]
     if not tracks:
         return None
     watched = any(track.lag is not None for track in tracks)
     columns = min(2, len(tracks))
     block_in = HEADER_IN + LATENCY_IN + (LAG_IN + THREADS_IN + 2 * PANEL_GAP_IN if watched else 0.0) + FOOTER_IN
     figure = canvas.blank(1.06 + 0.42 + block_in * math.ceil(len(tracks) / columns))
-    title = sentences.loop_title(frames, summary) or steadiness(frames) or "Latency over time"
-    endpoint = formatting.clean(frames.scenario.endpoint, 40)
-    subtitle = f"round {number} of {rounds(frames)}, time between turns left out · grey: warm-up · {endpoint}"
+    title = sentences.loop_title(tables, summary) or steadiness(tables) or "Latency over time"
+    endpoint = formatting.clean(tables.scenario.endpoint, 40)
+    subtitle = f"round {number} of {rounds(tables)}, time between turns left out · grey: warm-up · {endpoint}"
     top_in = canvas.titled(figure, title, subtitle) - 0.02
     span_s = min(t.turns[0].x_s for t in tracks), max(end_of(t.turns) for t in tracks)
-    style = canvas.looks(frames.scenario.variants)
+    style = canvas.looks(tables.scenario.variants)
     for i, track in enumerate(tracks):
         last = i + columns >= len(tracks)
         panels = _panels(figure, i // columns, i % columns, columns, top_in, block_in, watched)
@@ -104,20 +105,20 @@ def timeline(frames: ScenarioTables, summary: Summary) -> Figure | None:
     return figure
 
 
-def rounds(frames: ScenarioTables) -> int:
+def rounds(tables: ScenarioTables) -> int:
     """The number of the last round."""
-    return max(number for variant in frames.variants for number in frames.rounds(variant.name))
+    return max(number for variant in tables.variants for number in tables.rounds(variant.name))
 
 
-def round_to_show(frames: ScenarioTables) -> int | None:
+def round_to_show(tables: ScenarioTables) -> int | None:
     """The first of the rounds in which most variants were watched, or else gave evidence."""
-    numbers = sorted({number for v in frames.variants for number in frames.rounds(v.name)})
+    numbers = sorted({number for v in tables.variants for number in tables.rounds(v.name)})
     if not numbers:
         return None
 
     def seen(number: int) -> tuple[int, int]:
-        watched = sum(number in frames.watched_rounds(v.name) for v in frames.variants)
-        return watched, sum(number in frames.rounds(v.name) for v in frames.variants)
+        watched = sum(number in tables.watched_rounds(v.name) for v in tables.variants)
+        return watched, sum(number in tables.rounds(v.name) for v in tables.variants)
 
     return max(numbers, key=lambda number: (seen(number), -number))
 
@@ -128,9 +129,9 @@ def end_of(turns: Sequence[DrawnTurn]) -> float:
     return last.x_s + last.end_s - last.start_s
 
 
-def _track(frames: ScenarioTables, variant: VariantInfo, number: int) -> Track:
-    turns = turns_of(frames, variant, number)
-    rows = _of(frames.server, variant.name, number)
+def _track(tables: ScenarioTables, variant: VariantInfo, number: int) -> Track:
+    turns = turns_of(tables, variant, number)
+    rows = _of(tables.server, variant.name, number)
     tokens = rows[rows["tokens_borrowed"].notna()]
     pool = None
     if len(tokens):
@@ -139,7 +140,7 @@ def _track(frames: ScenarioTables, variant: VariantInfo, number: int) -> Track:
     return Track(
         variant,
         turns,
-        _latencies(frames, turns, _of(frames.latencies, variant.name, number)),
+        _latencies(tables, turns, _of(tables.latencies, variant.name, number)),
         _samples(turns, rows["at_s"], rows["lag_max_ms"]) if len(rows) else None,
         pool,
         float(tokens["tokens_total"].max()) if tokens["tokens_total"].notna().any() else 0.0,
@@ -151,9 +152,9 @@ def _of(table: pd.DataFrame, variant: str, number: int) -> pd.DataFrame:
     return table[(table["variant"] == variant) & (table["round"] == number)]
 
 
-def turns_of(frames: ScenarioTables, variant: VariantInfo, number: int) -> tuple[DrawnTurn, ...]:
+def turns_of(tables: ScenarioTables, variant: VariantInfo, number: int) -> tuple[DrawnTurn, ...]:
     """The turns of one trial on the axis."""
-    ordered = _of(frames.turns, variant.name, number).sort_values("start_s")
+    ordered = _of(tables.turns, variant.name, number).sort_values("start_s")
     turns: list[DrawnTurn] = []
     x_s, begin_s = 0.0, None
     for start_s, warm_until_s, end_s in ordered[["start_s", "warm_until_s", "end_s"]].to_numpy(float).tolist():
@@ -164,9 +165,9 @@ def turns_of(frames: ScenarioTables, variant: VariantInfo, number: int) -> tuple
     return tuple(DrawnTurn(t.start_s, t.warm_until_s, t.end_s, t.x_s - (begin_s or 0.0)) for t in turns)
 
 
-def _latencies(frames: ScenarioTables, turns: Sequence[DrawnTurn], rows: pd.DataFrame) -> dict[str, Line]:
+def _latencies(tables: ScenarioTables, turns: Sequence[DrawnTurn], rows: pd.DataFrame) -> dict[str, Line]:
     """``median`` and ``longest`` of the endpoint and the longest ``health`` check, interval by interval."""
-    kinds = {frames.scenario.endpoint: frames.scenario.kind, HEALTH_ENDPOINT: frames.headline_kind(HEALTH_ENDPOINT)}
+    kinds = {tables.scenario.endpoint: tables.scenario.kind, HEALTH_ENDPOINT: tables.headline_kind(HEALTH_ENDPOINT)}
     points: dict[str, list[tuple[float, float, float]]] = {"longest": [], "median": [], "health": []}
     for endpoint, kind in kinds.items():
         chosen = rows[(rows["endpoint"] == endpoint) & rows["kind"].isin([kind, "unfinished"])]
@@ -174,11 +175,11 @@ def _latencies(frames: ScenarioTables, turns: Sequence[DrawnTurn], rows: pd.Data
             start_s, end_s = (float(str(edge)) for edge in edges)
             ended = part["kind"] == kind
             values, counts = part["value_us"].to_numpy(float), part["count"].to_numpy(float)
-            longest = maximum(latencies(values[ended], counts[ended], values[~ended], counts[~ended]))
+            longest = maximum(latencies((values[ended], counts[ended]), (values[~ended], counts[~ended])))
             if longest:
                 name = "health" if endpoint == HEALTH_ENDPOINT else "longest"
                 points[name].append((start_s, end_s, longest.value / 1e3))
-            if ended.any() and endpoint == frames.scenario.endpoint:
+            if ended.any() and endpoint == tables.scenario.endpoint:
                 points["median"].append((start_s, end_s, _middle(values[ended], counts[ended]) / 1e3))
     lines = {name: _steps(turns, found) for name, found in points.items()}
     return {name: line for name, line in lines.items() if len(line[0])}
@@ -381,9 +382,9 @@ above the second everybody would. There is no truth here; between them the text 
 UNSTEADY_WORDS = "Not steady"
 
 
-def steadiness(frames: ScenarioTables) -> str:
+def steadiness(tables: ScenarioTables) -> str:
     """How far a median moves from second to second, all rounds together, and whose moves most; empty without any."""
-    moves = {v.name: move for v in frames.variants if (move := _move(frames, v.name)) is not None}
+    moves = {v.name: move for v in tables.variants if (move := _move(tables, v.name)) is not None}
     if not moves:
         return ""
     worst = max(moves, key=lambda name: moves[name][1] / moves[name][0])
@@ -391,24 +392,24 @@ def steadiness(frames: ScenarioTables) -> str:
     factor = high_ms / low_ms
     if factor < STEADY:
         return f"Steady: over time no median moves by more than {max(1.0, 100 * (factor - 1)):.0f} %"
-    what = formatting.summary_of(frames.scenario.variant(worst))
+    what = formatting.summary_of(tables.scenario.variant(worst))
     goes = f"with {what} the median goes from {formatting.duration(low_ms)} to {formatting.duration(high_ms)}"
     return f"Over time, {goes}" if factor < UNSTEADY else f"{UNSTEADY_WORDS}: {goes}"
 
 
-def _move(frames: ScenarioTables, variant: str) -> tuple[float, float] | None:
+def _move(tables: ScenarioTables, variant: str) -> tuple[float, float] | None:
     """The lowest and the highest median of a measured second, in ms."""
-    rows = frames.latencies
+    rows = tables.latencies
     chosen = rows[
         (rows["variant"] == variant)
         & rows["measured"]
-        & (rows["endpoint"] == frames.scenario.endpoint)
-        & (rows["kind"] == frames.scenario.kind)
+        & (rows["endpoint"] == tables.scenario.endpoint)
+        & (rows["kind"] == tables.scenario.kind)
     ]
     second = np.floor((chosen["start_s"] + chosen["end_s"]) / 2 / BIN_S)
     medians = []
     for _, part in chosen.groupby(second):
-        observed = latencies(part["value_us"].to_numpy(float), part["count"].to_numpy(float), np.empty(0), np.empty(0))
+        observed = latencies((part["value_us"].to_numpy(float), part["count"].to_numpy(float)))
         median = percentile(survival(observed), 0.5)
         if median:
             medians.append(median.value / 1e3)

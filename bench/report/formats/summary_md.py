@@ -10,7 +10,7 @@ from bench.report.pages.scenario_report import ScenarioReport
 from bench.report.text import formatting
 from bench.report.text.terminal import AGAINST, DIAGNOSIS
 
-COLUMNS = ("req/s", "p50", "p99", "health p50", "health p90", AGAINST, DIAGNOSIS)
+COLUMNS = ("req/s", "p50", "p99", "starved", "health p50", "health p90", AGAINST, DIAGNOSIS)
 
 BADGES = {"confirmed": "✅ confirmed", "refuted": "❌ refuted", "inconclusive": "❔ inconclusive"}
 
@@ -50,7 +50,7 @@ def _claims(claims: Iterable[ClaimVerdict]) -> Iterator[str]:
 
 
 def _scenario(chapter: ScenarioReport) -> Iterator[str]:
-    yield from _head(("variant", *COLUMNS), "---", right=5)
+    yield from _head(("variant", *COLUMNS), "---", right=6)
     for row in chapter.table.rows:
         cells = chapter.table.cells(row)
         yield f"| {escaped(row.summary)} | " + " | ".join(escaped(cells[column].text) for column in COLUMNS) + " |"

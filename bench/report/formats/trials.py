@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from bench.analysis.statistics import Bounded, percentile, survival
+from bench.analysis.run_reader import read_run, read_scenario
 from bench.analysis.summary import lag_curve, throughputs_rps
-from bench.analysis.tables import HEALTH_ENDPOINT, Run, ScenarioTables, read_run, read_scenario
+from bench.analysis.survival import Bounded, percentile, survival
+from bench.analysis.tables import HEALTH_ENDPOINT, Run, ScenarioTables
 from bench.results import files
 from bench.results.schema import SCHEMA, BoundedMs, FiguresRecord, TrialFigures
 

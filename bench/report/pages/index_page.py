@@ -43,8 +43,8 @@ def page(run: Run, chapters: Sequence[ScenarioReport], charts: Charts, calibrati
 
 
 def _page(run: Run, chapters: Sequence[ScenarioReport], charts: Charts, calibration: Sequence[str]) -> dict[str, Any]:
-    troubles = [trouble for chapter in chapters for trouble in chapter.troubles]
-    left_out = [left for chapter in chapters for left in chapter.left_out]
+    troubles = [trouble for chapter in chapters for trouble in chapter.excluded]
+    left_out = [left for chapter in chapters for left in chapter.incomplete_rounds]
     finding = headline(chapters)
     return {
         "title": finding,

@@ -19,8 +19,9 @@ from pathlib import Path
 import matplotlib
 
 from bench.analysis.analyse import analyse
+from bench.analysis.run_reader import read_scenario, trial_files
 from bench.analysis.summary import summarise
-from bench.analysis.tables import Run, ScenarioInfo, read_scenario, trial_files
+from bench.analysis.tables import Run, ScenarioInfo
 from bench.report.charts import registry
 from bench.report.charts.canvas import ChartDrawing
 from bench.report.pages.scenario_report import CacheEntry, ScenarioReport, chapter, read_kept, write_kept
@@ -91,7 +92,7 @@ def _draw_chapter(job: Job) -> ScenarioReport:
     run, scenario, root = job
     analysis = analyse(run, scenario)
     besides = [(other, summarise(other)) for other in (read_scenario(run, load) for load in scenario.sweep)]
-    drawings = registry.draw(analysis.frames, analysis.summary, besides)
+    drawings = registry.draw(analysis.tables, analysis.summary, besides)
     _write_charts(run.folder, scenario.name, drawings)
     return chapter(analysis, besides, {drawing.name: drawing.alt for drawing in drawings}, root)
 

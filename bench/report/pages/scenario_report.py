@@ -59,8 +59,8 @@ class ScenarioReport:
     claims: tuple[ClaimVerdict, ...]
     noise: NoiseFloor | None
     table: ScenarioTable
-    troubles: tuple[ExcludedTrial, ...]
-    left_out: tuple[IncompleteRound, ...]
+    excluded: tuple[ExcludedTrial, ...]
+    incomplete_rounds: tuple[IncompleteRound, ...]
 
 
 def chapter(
@@ -70,54 +70,54 @@ def chapter(
 
     ``root`` is the repository, where run.json's file names of variants start.
     """
-    frames, summary, scenario = analysis.frames, analysis.summary, analysis.scenario
-    told = bool(frames.variants)
-    loads = (frames, *(other for other, _ in besides))
+    tables, summary, scenario = analysis.tables, analysis.summary, analysis.scenario
+    told = bool(tables.variants)
+    loads = (tables, *(other for other, _ in besides))
     return ScenarioReport(
         name=scenario.name,
         question=scenario.question,
         seed=scenario.seed,
-        versions={**frames.services, **scenario.record.packages},
-        headline=sentences.headline(frames, summary) if told else "",
-        cost=_cost(frames, summary),
-        single_round=max((len(frames.rounds(variant.name)) for variant in frames.variants), default=0) == 1,
+        versions={**tables.services, **scenario.record.packages},
+        headline=sentences.headline(tables, summary) if told else "",
+        cost=_cost(tables, summary),
+        single_round=max((len(tables.rounds(variant.name)) for variant in tables.variants), default=0) == 1,
         opening=opening(analysis),
         closing=closing(analysis, root),
         charts=charts,
-        dots=_dots(frames, summary),
+        dots=_dots(tables, summary),
         figures=tuple(figure for each in (summary, *(other for _, other in besides)) for figure in each.figures),
         claims=analysis.claims,
         noise=analysis.noise,
         table=ScenarioTable.of(analysis),
-        troubles=tuple(trouble for each in loads for trouble in each.troubles),
-        left_out=tuple(left for each in loads for left in each.left_out),
+        excluded=tuple(trouble for each in loads for trouble in each.excluded),
+        incomplete_rounds=tuple(left for each in loads for left in each.incomplete_rounds),
     )
 
 
-def _cost(frames: ScenarioTables, summary: Summary) -> float:
+def _cost(tables: ScenarioTables, summary: Summary) -> float:
     """How much the worst trap costs, to rank scenarios: 0 without a trap or a fix.
 
     The factor by which it serves less than the best fix, times the factor by which a health check waits longer.
     """
-    cast = sentences.cast_of(frames, summary)
+    cast = sentences.cast_of(tables, summary)
     if cast.trap is None or not cast.fixes:
         return 0.0
-    endpoint, best = frames.scenario.endpoint, cast.fixes[-1].name
+    endpoint, best = tables.scenario.endpoint, cast.fixes[-1].name
     served = [summary.value(name, endpoint, "throughput_rps") or 0.0 for name in (best, cast.trap.name)]
     waited = [summary.value(name, HEALTH_ENDPOINT, "latency_p50_ms") or 1.0 for name in (cast.trap.name, best)]
     return (served[0] / max(served[1], 1e-9)) * (waited[0] / max(waited[1], 1e-9))
 
 
-def _dots(frames: ScenarioTables, summary: Summary) -> tuple[OverviewPoint, ...]:
+def _dots(tables: ScenarioTables, summary: Summary) -> tuple[OverviewPoint, ...]:
     dots = []
-    for variant in frames.variants:
+    for variant in tables.variants:
         health = summary.get(variant.name, HEALTH_ENDPOINT, "latency_p50_ms")
         dots.append(
             OverviewPoint(
                 variant.name,
                 formatting.summary_of(variant),
                 variant.role,
-                summary.value(variant.name, frames.scenario.endpoint, "throughput_rps"),
+                summary.value(variant.name, tables.scenario.endpoint, "throughput_rps"),
                 health.value if health else None,
                 bool(health and health.at_least),
             )

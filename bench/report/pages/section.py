@@ -44,12 +44,12 @@ def environment(*folders: Path) -> Environment:
 
 def opening(analysis: Analysis) -> str:
     """The question, how it was measured, and the answer."""
-    frames = analysis.frames
+    tables = analysis.tables
     section = {
-        "name": formatting.clean(frames.scenario.name, 60),
-        "question": formatting.clean(frames.scenario.question),
-        "measured": _measured(frames),
-        "answer": sentences.answer(frames, analysis.summary),
+        "name": formatting.clean(tables.scenario.name, 60),
+        "question": formatting.clean(tables.scenario.question),
+        "measured": _measured(tables),
+        "answer": sentences.answer(tables, analysis.summary),
     }
     return environment().get_template("opening.html.j2").render(section=section)
 
@@ -60,7 +60,7 @@ def closing(analysis: Analysis, root: Path) -> str:
         "columns": (sentences.COLUMNS[0], _against(analysis), *sentences.COLUMNS[1:]),
         "rows": list(_rows(analysis)),
         "notes": [f"{note}." for note in comparison_text.notes(analysis)],
-        "server": server_section(analysis.frames, analysis.summary, root),
+        "server": server_section(analysis.tables, analysis.summary, root),
         "code": _codes(analysis.scenario.variants, root),
     }
     return environment().get_template("closing.html.j2").render(section=section)
@@ -72,25 +72,25 @@ def _against(analysis: Analysis) -> str:
 
 def _rows(analysis: Analysis) -> Iterator[sentences.TableRow]:
     """The table's rows, with the verdict beside the throughput that it is about."""
-    rows = sentences.table(analysis.frames, analysis.summary)
+    rows = sentences.table(analysis.tables, analysis.summary)
     for variant, row in zip(analysis.scenario.variants, rows, strict=True):
         verdict = comparison_text.against_baseline(analysis, variant.name)
         yield replace(row, cells=(row.cells[0], verdict, *row.cells[1:]))
 
 
-def _measured(frames: ScenarioTables) -> str:
+def _measured(tables: ScenarioTables) -> str:
     """``32 users, 5 rounds, 3.0 s measured a variant and round (profile standard)``."""
-    scenario = frames.scenario
+    scenario = tables.scenario
     load = f"{scenario.users} users" if scenario.users is not None else f"{scenario.rate_rps:g} requests/s offered"
-    rounds = max((len(numbers) for numbers in (frames.rounds(v.name) for v in frames.variants)), default=0)
+    rounds = max((len(numbers) for numbers in (tables.rounds(v.name) for v in tables.variants)), default=0)
     said = [load, f"{rounds} {formatting.plural(rounds, 'round')}"]
-    if len(frames.trials):
+    if len(tables.trials):
         shortest, longest = (
-            float(value) for value in (frames.trials["measured_s"].min(), frames.trials["measured_s"].max())
+            float(value) for value in (tables.trials["measured_s"].min(), tables.trials["measured_s"].max())
         )
         seconds = formatting.span(f"{shortest:.1f} s", f"{longest:.1f} s")
         said.append(f"{seconds} measured a variant and round")
-    if frames.scenario.record.parallel:
+    if tables.scenario.record.parallel:
         said.append("the servers had every core, the generator's too")
     profile = f" (profile {formatting.clean(scenario.profile, 40)})" if scenario.profile else ""
     return ", ".join(said) + profile

@@ -36,27 +36,27 @@ WHY = {
 }
 
 
-def server_section(frames: ScenarioTables, summary: Summary, root: Path) -> dict[str, Any]:
+def server_section(tables: ScenarioTables, summary: Summary, root: Path) -> dict[str, Any]:
     """What the template needs of it. ``root`` is the repository, which absolute paths are shown relative to."""
-    rows = sentences.server_table(frames, summary)
+    rows = sentences.server_table(tables, summary)
     return {
-        "silence": _silence(frames) if frames.variants and not rows else "",
-        "steadiness": steady if (steady := steadiness(frames)).startswith(UNSTEADY_WORDS) else "",
+        "silence": _silence(tables) if tables.variants and not rows else "",
+        "steadiness": steady if (steady := steadiness(tables)).startswith(UNSTEADY_WORDS) else "",
         "columns": sentences.SERVER_COLUMNS,
         "rows": rows,
-        "cards": [card for v in frames.variants if (card := _card(frames, summary, v, root))],
+        "cards": [card for v in tables.variants if (card := _card(tables, summary, v, root))],
     }
 
 
-def _silence(frames: ScenarioTables) -> str:
+def _silence(tables: ScenarioTables) -> str:
     return f"The servers were not watched ({sentences.NO_TELEMETRY}): nothing is known of their loops and threads here."
 
 
-def _card(frames: ScenarioTables, summary: Summary, variant: VariantInfo, root: Path) -> dict[str, Any] | None:
-    found = diagnosis(frames, summary, variant.name)
+def _card(tables: ScenarioTables, summary: Summary, variant: VariantInfo, root: Path) -> dict[str, Any] | None:
+    found = diagnosis(tables, summary, variant.name)
     if found is None:
         return None
-    places = blame(frames.stalls[frames.stalls["variant"] == variant.name])
+    places = blame(tables.stalls[tables.stalls["variant"] == variant.name])
     evidence = formatting.clean(found.evidence)
     return {
         "name": formatting.name_of(variant),

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from bench.analysis import telemetry
 from bench.analysis.diagnosis import diagnosis
-from bench.analysis.statistics import samples_needed
-from bench.analysis.summary import PERCENTILES, Figure, Summary
+from bench.analysis.summary import ABOVE_TIMEOUT, PERCENTILES, Figure, Summary
+from bench.analysis.survival import samples_needed
 from bench.analysis.tables import HEALTH_ENDPOINT, ScenarioTables, VariantInfo
 from bench.report.text import formatting
 
@@ -21,8 +21,10 @@ MATTERS = 0.95
 """A trap above this share of the best fix is within the margin of 5 %: "instead of" would mislead."""
 
 
-STARVING_LEAST = 0.1
-"""Share of the users that must be left waiting before it is worth a sentence; some answer is always on its way."""
+MIN_STARVED = 0.5
+"""Mean number of starved users, over turns and rounds, from which on it is printed."""
+MIN_LATE_SHARE = 0.01
+"""Share of health checks above 1 s from which on it is the headline."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ COLUMNS = (
     "% of ceiling",
     "p50",
     "p99",
+    "starved",
     "health p50",
     "health p90",
     "health > 1 s",
@@ -86,79 +89,93 @@ class Roles:
     others: tuple[VariantInfo, ...]
 
 
-def cast_of(frames: ScenarioTables, summary: Summary) -> Roles:
+def cast_of(tables: ScenarioTables, summary: Summary) -> Roles:
     """The trap with the lowest throughput, the fixes from the slowest to the fastest, and everyone else."""
 
     def speed(variant: VariantInfo) -> float:
-        return summary.value(variant.name, frames.scenario.endpoint, "throughput_rps") or 0.0
+        return summary.value(variant.name, tables.scenario.endpoint, "throughput_rps") or 0.0
 
-    ranked = sorted(frames.variants, key=speed)
+    ranked = sorted(tables.variants, key=speed)
     traps = [variant for variant in ranked if variant.role == "trap"]
     fixes = tuple(variant for variant in ranked if variant.role == "fix")
     return Roles(traps[0] if traps else None, fixes, tuple(v for v in ranked if v.role not in ("trap", "fix")))
 
 
-def table(frames: ScenarioTables, summary: Summary) -> tuple[TableRow, ...]:
+def table(tables: ScenarioTables, summary: Summary) -> tuple[TableRow, ...]:
     """One row a variant of the scenario, those without evidence too, in the catalogue's order."""
-    seen = {variant.name for variant in frames.variants}
+    seen = {variant.name for variant in tables.variants}
     return tuple(
         TableRow(
             formatting.name_of(variant),
             formatting.summary_of(variant),
             variant.role,
-            _cells(frames, summary, variant) if variant.name in seen else _no_evidence(frames, variant),
+            _cells(tables, summary, variant) if variant.name in seen else _no_evidence(tables, variant),
         )
-        for variant in frames.scenario.variants
+        for variant in tables.scenario.variants
     )
 
 
-def headline(frames: ScenarioTables, summary: Summary) -> str:
+def headline(tables: ScenarioTables, summary: Summary) -> str:
     """The scenario's finding in one sentence with the numbers that shock."""
-    cast = cast_of(frames, summary)
+    cast = cast_of(tables, summary)
     if cast.trap is None or not cast.fixes:
-        return throughput_title(frames, summary)
-    trap, best = (_rps(frames, summary, variant) for variant in (cast.trap, cast.fixes[-1]))
+        return throughput_title(tables, summary)
+    trap, best = (_rps(tables, summary, variant) for variant in (cast.trap, cast.fixes[-1]))
     if trap is None or best is None or trap.value > MATTERS * best.value:
-        return throughput_title(frames, summary)
+        return throughput_title(tables, summary)
     sentence = f"One {_what(cast.trap)}: {_requests(trap)} instead of {formatting.rate(best.value)}"
-    waits = _health_waits(frames, summary, cast.trap)
+    late = summary.value(cast.trap.name, HEALTH_ENDPOINT, ABOVE_TIMEOUT)
+    if late is not None and late >= MIN_LATE_SHARE:
+        return f"{sentence}, and {formatting.share(late)} of the health checks take longer than 1 s."
+    waits = _health_waits(tables, summary, cast.trap)
     return f"{sentence}, and a health check that {waits}." if waits else f"{sentence}."
 
 
-def answer(frames: ScenarioTables, summary: Summary) -> str:
+def answer(tables: ScenarioTables, summary: Summary) -> str:
     """Two or three plain sentences under the scenario's question."""
-    if not frames.variants:
+    if not tables.variants:
         return "No trial gave evidence, so there is no answer yet."
     parts = [
-        throughput_title(frames, summary),
-        latency_title(frames, summary),
-        starving(frames, summary),
-        health_title(frames, summary),
+        throughput_title(tables, summary),
+        latency_title(tables, summary),
+        starving(tables, summary),
+        health_title(tables, summary),
     ]
     return " ".join(f"{part}." for part in parts if part)
 
 
-def starving(frames: ScenarioTables, summary: Summary) -> str:
-    """For example: When the load stopped, 24 of 32 users were still waiting for an answer (mean of 5 rounds).
+def starving(tables: ScenarioTables, summary: Summary) -> str:
+    """For example: With ..., 14 of 32 users got no answer, the oldest for 8.7 s; the others had a median of 762 ms.
 
-    The percentiles cannot show them: a user who is never answered sends no second request, so the few whom an unfair
-    loop serves again and again make up most of the requests. Empty where hardly anybody waited.
+    The percentiles cannot show them: a user without an answer sends no second request. Empty where nobody starved.
     """
-    users, trap = frames.scenario.users, cast_of(frames, summary).trap
-    figure = summary.get(trap.name, frames.scenario.endpoint, "unfinished") if trap else None
-    if users is None or figure is None or not figure.trials:
+    trap = cast_of(tables, summary).trap
+    if trap is None:
         return ""
-    waiting = figure.value / figure.trials
-    if waiting < STARVING_LEAST * users:
+    endpoint = tables.scenario.endpoint
+    words = starved_words(tables, summary, trap.name, endpoint)
+    longest, median = (summary.get(trap.name, endpoint, f"latency_{name}_ms") for name in ("max", "p50"))
+    if not words or longest is None:
         return ""
-    rounds = f" (mean of {figure.trials} rounds)" if figure.trials > 1 else ""
-    return f"When the load stopped, {waiting:.0f} of {users} users were still waiting for an answer{rounds}"
+    others = f"; the others had a median of {formatting.duration(median.value)}" if median else ""
+    return f"With {_what(trap)}, {words}, the oldest for {formatting.duration(longest.value)}{others}"
 
 
-def throughput_title(frames: ScenarioTables, summary: Summary) -> str:
+def starved_words(tables: ScenarioTables, summary: Summary, variant: str, endpoint: str) -> str:
+    """``14 of 32 users got no answer``, or ``21 requests got no answer`` of a schedule; empty where none starved."""
+    starved = summary.value(variant, endpoint, "starved_users") or 0.0
+    if starved < MIN_STARVED:
+        return ""
+    users = tables.scenario.users
+    if users is not None and endpoint == tables.scenario.endpoint:
+        return f"{starved:.0f} of {users} users got no answer"
+    return f"{starved:.0f} {formatting.plural(round(starved), 'request')} got no answer"
+
+
+def throughput_title(tables: ScenarioTables, summary: Summary) -> str:
     """For example: time.sleep in async def: 19.9 requests/s, the fixes 550 to 586."""
-    cast = cast_of(frames, summary)
-    figures = {v.name: f for v in frames.variants if (f := _rps(frames, summary, v)) is not None}
+    cast = cast_of(tables, summary)
+    figures = {v.name: f for v in tables.variants if (f := _rps(tables, summary, v)) is not None}
     if cast.trap is not None and cast.trap.name in figures:
         trap = f"{_what(cast.trap)}: {_requests(figures[cast.trap.name])}"
         if cast.fixes:
@@ -166,45 +183,48 @@ def throughput_title(frames: ScenarioTables, summary: Summary) -> str:
             return (
                 f"{trap}, {_the_fixes(cast)} {formatting.span(formatting.rate(low.value), formatting.rate(high.value))}"
             )
-        return trap + _of_possible(frames, summary, cast.trap)
-    ranked = sorted(frames.variants, key=lambda variant: figures[variant.name].value)
+        return trap + _of_possible(tables, summary, cast.trap)
+    ranked = sorted(tables.variants, key=lambda variant: figures[variant.name].value)
     if not ranked:
         return "No trial gave evidence"
     if len(ranked) == 1:
-        return f"{_what(ranked[0])}: {_requests(figures[ranked[0].name])}{_of_possible(frames, summary, ranked[0])}"
+        return f"{_what(ranked[0])}: {_requests(figures[ranked[0].name])}{_of_possible(tables, summary, ranked[0])}"
     fast, slow = figures[ranked[-1].name], figures[ranked[0].name]
     return f"{_what(ranked[-1])}: {_requests(fast)}; {_what(ranked[0])}: {formatting.rate(slow.value)}"
 
 
-def latency_title(frames: ScenarioTables, summary: Summary) -> str:
+def latency_title(tables: ScenarioTables, summary: Summary) -> str:
     """For example: Half of the requests take at least 1.6 s with ..., 53 to 56 ms with the fixes."""
-    words = _compared(frames, summary, frames.scenario.endpoint, "latency_p50_ms", "with")
+    words = _compared(tables, summary, tables.scenario.endpoint, "latency_p50_ms", "with")
     return f"Half of the requests take longer than {words}" if words else ""
 
 
-def health_title(frames: ScenarioTables, summary: Summary) -> str:
+def health_title(tables: ScenarioTables, summary: Summary) -> str:
     """For example: Half of the health checks take longer than 4.4 s beside ..., 5.5 to 9.8 ms beside the fixes."""
-    unanswered = [v for v in frames.variants if v.role == "trap" and _nothing_answered(frames, v)]
+    unanswered = [v for v in tables.variants if v.role == "trap" and _nothing_answered(tables, v)]
     if unanswered:
-        return f"Beside {_what(unanswered[0])}, not one health check was answered: {_tried(frames, unanswered[0])}"
-    words = _compared(frames, summary, HEALTH_ENDPOINT, "latency_p50_ms", "beside")
-    return f"Half of the health checks take longer than {words}" if words else ""
+        return f"Beside {_what(unanswered[0])}, not one health check was answered: {_tried(tables, unanswered[0])}"
+    words = _compared(tables, summary, HEALTH_ENDPOINT, "latency_p50_ms", "beside")
+    late = _late_health_checks(tables, summary)
+    median = f"half of the health checks take longer than {words}" if words else ""
+    sentence = "; ".join(part for part in (late, median) if part)
+    return sentence[:1].upper() + sentence[1:]
 
 
-def loop_title(frames: ScenarioTables, summary: Summary) -> str:
+def loop_title(tables: ScenarioTables, summary: Summary) -> str:
     """For example: time.sleep in async def holds the loop for up to 1.6 s at a time, all of the time; ...
 
     Empty where no server was watched.
     """
-    lags = {v.name: lag for v in frames.variants if (lag := summary.value(v.name, "", "loop_lag_max_ms")) is not None}
+    lags = {v.name: lag for v in tables.variants if (lag := summary.value(v.name, "", "loop_lag_max_ms")) is not None}
     if not lags:
         return ""
-    ranked = sorted((v for v in frames.variants if v.name in lags), key=lambda variant: -lags[variant.name])
+    ranked = sorted((v for v in tables.variants if v.name in lags), key=lambda variant: -lags[variant.name])
     worst, longest = ranked[0], formatting.duration(lags[ranked[0].name])
     if lags[worst.name] < LATE_MS:
-        queue = _queue(frames, summary)
+        queue = _queue(tables, summary)
         return f"{queue}{'no' if queue else 'No'} loop is ever late by more than {longest}"
-    held, kept = (stalled_share(frames, worst.name, kinds) for kinds in (("loop",), ("gil",)))
+    held, kept = (stalled_share(tables, worst.name, kinds) for kinds in (("loop",), ("gil",)))
     verb = "keeps the loop waiting" if kept > held else "holds the loop"
     often = f", {_of_the_time(held + kept)}" if held + kept else ""
     title = f"{_what(worst)} {verb} for up to {longest} at a time{often}"
@@ -214,14 +234,14 @@ def loop_title(frames: ScenarioTables, summary: Summary) -> str:
     return f"{title}; {others} for {formatting.duration(lags[ranked[1].name])} at most"
 
 
-def cpu_title(frames: ScenarioTables, summary: Summary) -> str:
+def cpu_title(tables: ScenarioTables, summary: Summary) -> str:
     """For example: A request costs the web process 0.28 ms of CPU with ..., 0.62 ms with ...
 
     Of the web process alone: what a process pool or a queue's worker spends is not in it.
     """
     metric = "server_cpu_per_request_ms"
-    costs = {v.name: cost for v in frames.variants if (cost := summary.value(v.name, "", metric)) is not None}
-    ranked = sorted((v for v in frames.variants if v.name in costs), key=lambda variant: costs[variant.name])
+    costs = {v.name: cost for v in tables.variants if (cost := summary.value(v.name, "", metric)) is not None}
+    ranked = sorted((v for v in tables.variants if v.name in costs), key=lambda variant: costs[variant.name])
     if not ranked:
         return "CPU a request"
     low, high = (formatting.duration(costs[variant.name]) for variant in (ranked[0], ranked[-1]))
@@ -232,55 +252,56 @@ def cpu_title(frames: ScenarioTables, summary: Summary) -> str:
     return f"A request costs the web process {low} of CPU with {_what(ranked[0])}, {high} with {_what(ranked[-1])}"
 
 
-def stalled_share(frames: ScenarioTables, variant: str, kinds: tuple[str, ...] = telemetry.LOOP_KINDS) -> float:
+def stalled_share(tables: ScenarioTables, variant: str, kinds: tuple[str, ...] = telemetry.LOOP_KINDS) -> float:
     """The share of the measured time, of an average worker, for which stalls of ``kinds`` lasted."""
-    trials = frames.trials[(frames.trials["variant"] == variant) & frames.trials["workers"].notna()]
+    trials = tables.trials[(tables.trials["variant"] == variant) & tables.trials["workers"].notna()]
     watched_s = float((trials["measured_s"] * trials["workers"]).sum())
-    rows = frames.stalls[(frames.stalls["variant"] == variant) & frames.stalls["kind"].isin(kinds)]
+    rows = tables.stalls[(tables.stalls["variant"] == variant) & tables.stalls["kind"].isin(kinds)]
     return min(1.0, float(rows["measured_ms"].sum()) / 1e3 / watched_s) if watched_s else 0.0
 
 
-def server_table(frames: ScenarioTables, summary: Summary) -> tuple[TableRow, ...]:
+def server_table(tables: ScenarioTables, summary: Summary) -> tuple[TableRow, ...]:
     """What the probe saw, one row a variant that has evidence; empty where it saw none of them."""
-    if not any(frames.watched_rounds(variant.name) for variant in frames.variants):
+    if not any(tables.watched_rounds(variant.name) for variant in tables.variants):
         return ()
     return tuple(
-        TableRow(formatting.name_of(v), formatting.summary_of(v), v.role, _server_cells(frames, summary, v))
-        for v in frames.variants
+        TableRow(formatting.name_of(v), formatting.summary_of(v), v.role, _server_cells(tables, summary, v))
+        for v in tables.variants
     )
 
 
-def answered(frames: ScenarioTables, variant: str, endpoint: str) -> str:
+def answered(tables: ScenarioTables, variant: str, endpoint: str) -> str:
     """``0 of 64 answered in 6.4 s`` where nothing was; empty where something was, or nothing was asked."""
-    observed = frames.pooled_latencies(variant, endpoint)
+    observed = tables.pooled_latencies(variant, endpoint)
     if observed.finished or not observed.total:
         return ""
     longest_ms = float(observed.censored_us[-1]) / 1e3
     return f"0 of {formatting.count(observed.total)} answered in {formatting.duration(longest_ms)}"
 
 
-def _cells(frames: ScenarioTables, summary: Summary, variant: VariantInfo) -> tuple[Cell, ...]:
-    endpoint = frames.scenario.endpoint
+def _cells(tables: ScenarioTables, summary: Summary, variant: VariantInfo) -> tuple[Cell, ...]:
+    endpoint = tables.scenario.endpoint
     return (
-        _throughput_cell(frames, summary, variant),
-        *_ceiling_cells(frames, summary, variant),
-        _latency_cell(frames, summary, variant, endpoint, "p50"),
-        _latency_cell(frames, summary, variant, endpoint, "p99"),
-        _latency_cell(frames, summary, variant, HEALTH_ENDPOINT, "p50"),
-        _latency_cell(frames, summary, variant, HEALTH_ENDPOINT, "p90"),
-        _late_cell(frames, summary, variant),
-        _count_cell(frames, summary, variant, "failures"),
-        _count_cell(frames, summary, variant, "unfinished"),
+        _throughput_cell(tables, summary, variant),
+        *_ceiling_cells(tables, summary, variant),
+        _latency_cell(tables, summary, variant, endpoint, "p50"),
+        _latency_cell(tables, summary, variant, endpoint, "p99"),
+        _starved_cell(tables, summary, variant),
+        _latency_cell(tables, summary, variant, HEALTH_ENDPOINT, "p50"),
+        _latency_cell(tables, summary, variant, HEALTH_ENDPOINT, "p90"),
+        _late_cell(tables, summary, variant),
+        _count_cell(tables, summary, variant, "failures"),
+        _count_cell(tables, summary, variant, "unfinished"),
     )
 
 
-def _server_cells(frames: ScenarioTables, summary: Summary, variant: VariantInfo) -> tuple[Cell, ...]:
-    found = diagnosis(frames, summary, variant.name)
+def _server_cells(tables: ScenarioTables, summary: Summary, variant: VariantInfo) -> tuple[Cell, ...]:
+    found = diagnosis(tables, summary, variant.name)
     if found is None:
         return tuple(Cell(formatting.DASH, NO_TELEMETRY) for _ in SERVER_COLUMNS)
     return (
         Cell(found.category),
-        _lag_cell(frames, summary, variant),
+        _lag_cell(tables, summary, variant),
         _server_cell(summary, variant, "loop_lag_max_ms", formatting.latency),
         _threads_cell(summary, variant),
         _server_cell(summary, variant, "server_cpu_cores", lambda f: f"{f.value:.2f}"),
@@ -294,11 +315,11 @@ def _server_cell(summary: Summary, variant: VariantInfo, metric: str, said: Call
     return Cell(formatting.DASH, "too few samples") if figure is None else Cell(said(figure))
 
 
-def _lag_cell(frames: ScenarioTables, summary: Summary, variant: VariantInfo) -> Cell:
+def _lag_cell(tables: ScenarioTables, summary: Summary, variant: VariantInfo) -> Cell:
     figure = summary.get(variant.name, "", "loop_lag_p90_ms")
     if figure is not None:
         return Cell(formatting.latency(figure))
-    rows = frames.server[(frames.server["variant"] == variant.name) & frames.server["measured"]]
+    rows = tables.server[(tables.server["variant"] == variant.name) & tables.server["measured"]]
     needed = samples_needed(PERCENTILES["p90"])
     return Cell(formatting.DASH, f"needs {formatting.count(needed)} samples, has {formatting.count(len(rows))}")
 
@@ -313,62 +334,73 @@ def _threads_cell(summary: Summary, variant: VariantInfo) -> Cell:
     return Cell(formatting.count(borrowed) + (f" of {formatting.count(total)}" if total else ""), note)
 
 
-def _no_evidence(frames: ScenarioTables, variant: VariantInfo) -> tuple[Cell, ...]:
-    statuses = sorted({trouble.status for trouble in frames.troubles if trouble.variant == variant.name})
+def _no_evidence(tables: ScenarioTables, variant: VariantInfo) -> tuple[Cell, ...]:
+    statuses = sorted({trouble.status for trouble in tables.excluded if trouble.variant == variant.name})
     note = f"every trial {' or '.join(statuses)}" if statuses else "no complete round"
     return tuple(Cell(formatting.DASH, note) for _ in COLUMNS)
 
 
-def _throughput_cell(frames: ScenarioTables, summary: Summary, variant: VariantInfo) -> Cell:
-    figure = _rps(frames, summary, variant)
+def _throughput_cell(tables: ScenarioTables, summary: Summary, variant: VariantInfo) -> Cell:
+    figure = _rps(tables, summary, variant)
     if figure is None:
         return Cell(formatting.DASH, "not measured")
     return Cell(formatting.with_half_width(figure), ONE_ROUND if figure.ci_low is None else "")
 
 
-def _ceiling_cells(frames: ScenarioTables, summary: Summary, variant: VariantInfo) -> tuple[Cell, Cell]:
-    ceiling = summary.get(variant.name, frames.scenario.endpoint, "ceiling_rps")
-    figure = _rps(frames, summary, variant)
+def _ceiling_cells(tables: ScenarioTables, summary: Summary, variant: VariantInfo) -> tuple[Cell, Cell]:
+    ceiling = summary.get(variant.name, tables.scenario.endpoint, "ceiling_rps")
+    figure = _rps(tables, summary, variant)
     if ceiling is None or figure is None:
         return Cell(formatting.DASH, "no law for this pattern"), Cell(formatting.DASH, "no law for this pattern")
     reached = formatting.of_ceiling(figure.value, ceiling.value)
     return Cell(formatting.rate(ceiling.value), formatting.clean(variant.formula, 60)), Cell(reached)
 
 
-def _latency_cell(frames: ScenarioTables, summary: Summary, variant: VariantInfo, endpoint: str, name: str) -> Cell:
+def _latency_cell(tables: ScenarioTables, summary: Summary, variant: VariantInfo, endpoint: str, name: str) -> Cell:
     figure = summary.get(variant.name, endpoint, f"latency_{name}_ms")
-    silence = answered(frames, variant.name, endpoint)
+    silence = answered(tables, variant.name, endpoint)
     if figure is not None:
         return Cell(formatting.latency(figure), silence)
     if silence:
         return Cell(formatting.DASH, silence)
-    return Cell(formatting.DASH, _too_few(frames, variant, endpoint, PERCENTILES[name]))
+    return Cell(formatting.DASH, _too_few(tables, variant, endpoint, PERCENTILES[name]))
 
 
-def _late_cell(frames: ScenarioTables, summary: Summary, variant: VariantInfo) -> Cell:
-    figure = summary.get(variant.name, HEALTH_ENDPOINT, "latency_above_1s_share")
+def _starved_cell(tables: ScenarioTables, summary: Summary, variant: VariantInfo) -> Cell:
+    """Starved users of the scenario's endpoint, with starved requests of the others in the note."""
+    endpoint, users = tables.scenario.endpoint, tables.scenario.users
+    starved = summary.value(variant.name, endpoint, "starved_users")
+    if starved is None:
+        return Cell(formatting.DASH, "not measured")
+    others = [f"{e}: {words}" for e in tables.endpoints() if (words := starved_words(tables, summary, variant.name, e))]
+    some = starved >= MIN_STARVED
+    return Cell(f"{starved:.0f} of {users}" if some and users is not None else f"{starved:.0f}", ", ".join(others))
+
+
+def _late_cell(tables: ScenarioTables, summary: Summary, variant: VariantInfo) -> Cell:
+    figure = summary.get(variant.name, HEALTH_ENDPOINT, ABOVE_TIMEOUT)
     if figure is not None:
         return Cell(formatting.share(figure.value))
-    total = frames.pooled_latencies(variant.name, HEALTH_ENDPOINT).total
+    total = tables.pooled_latencies(variant.name, HEALTH_ENDPOINT).total
     return Cell(formatting.DASH, "no probe was watched for 1 s" if total else "no probes")
 
 
-def _count_cell(frames: ScenarioTables, summary: Summary, variant: VariantInfo, metric: str) -> Cell:
+def _count_cell(tables: ScenarioTables, summary: Summary, variant: VariantInfo, metric: str) -> Cell:
     """Of the scenario's endpoint and the health check together, with both in the note where they are not 0."""
-    values = {e: summary.value(variant.name, e, metric) or 0.0 for e in frames.endpoints()}
+    values = {e: summary.value(variant.name, e, metric) or 0.0 for e in tables.endpoints()}
     parts = [f"{formatting.count(value)} {formatting.clean(e, 60)}" for e, value in values.items() if value]
     return Cell(formatting.count(sum(values.values())), ", ".join(parts))
 
 
-def _too_few(frames: ScenarioTables, variant: VariantInfo, endpoint: str, share: float) -> str:
-    total = frames.pooled_latencies(variant.name, endpoint).total
+def _too_few(tables: ScenarioTables, variant: VariantInfo, endpoint: str, share: float) -> str:
+    total = tables.pooled_latencies(variant.name, endpoint).total
     return f"needs {formatting.count(samples_needed(share))} requests, has {formatting.count(total)}"
 
 
-def _queue(frames: ScenarioTables, summary: Summary) -> str:
+def _queue(tables: ScenarioTables, summary: Summary) -> str:
     """``Up to 60 requests wait for a thread with ...; ``; empty where none does."""
-    waiting = {v.name: summary.value(v.name, "", "threads_waiting_max") or 0.0 for v in frames.variants}
-    most = max(frames.variants, key=lambda variant: waiting[variant.name])
+    waiting = {v.name: summary.value(v.name, "", "threads_waiting_max") or 0.0 for v in tables.variants}
+    most = max(tables.variants, key=lambda variant: waiting[variant.name])
     count = waiting[most.name]
     return f"With {_what(most)}, up to {formatting.count(count)} requests wait for a thread; " if count else ""
 
@@ -377,8 +409,8 @@ def _of_the_time(share: float) -> str:
     return "all of the time" if share >= 0.995 else f"{formatting.share(share)} of the time"
 
 
-def _rps(frames: ScenarioTables, summary: Summary, variant: VariantInfo) -> Figure | None:
-    return summary.get(variant.name, frames.scenario.endpoint, "throughput_rps")
+def _rps(tables: ScenarioTables, summary: Summary, variant: VariantInfo) -> Figure | None:
+    return summary.get(variant.name, tables.scenario.endpoint, "throughput_rps")
 
 
 def _requests(figure: Figure) -> str:
@@ -393,19 +425,21 @@ def _the_fixes(cast: Roles) -> str:
     return "the fixes" if len(cast.fixes) > 1 else _what(cast.fixes[0])
 
 
-def _of_possible(frames: ScenarioTables, summary: Summary, variant: VariantInfo) -> str:
-    ceiling = summary.get(variant.name, frames.scenario.endpoint, "ceiling_rps")
+def _of_possible(tables: ScenarioTables, summary: Summary, variant: VariantInfo) -> str:
+    ceiling = summary.get(variant.name, tables.scenario.endpoint, "ceiling_rps")
     return f" of {formatting.rate(ceiling.value)} possible" if ceiling else ""
 
 
-def _compared(frames: ScenarioTables, summary: Summary, endpoint: str, metric: str, link: str) -> str:
+def _compared(tables: ScenarioTables, summary: Summary, endpoint: str, metric: str, link: str) -> str:
     """``1.6 s with time.sleep in async def, 53 to 56 ms with the fixes``; empty where there is no figure."""
-    cast = cast_of(frames, summary)
+    cast = cast_of(tables, summary)
     trap = summary.get(cast.trap.name, endpoint, metric) if cast.trap else None
     fixes = [figure for variant in cast.fixes if (figure := summary.get(variant.name, endpoint, metric))]
     parts = []
     if cast.trap and trap:
-        parts.append(f"{formatting.duration(trap.value)} {link} {_what(cast.trap)}")
+        starved = starved_words(tables, summary, cast.trap.name, endpoint)
+        note = f" ({starved})" if starved else ""
+        parts.append(f"{formatting.duration(trap.value)} {link} {_what(cast.trap)}{note}")
     if fixes:
         words = "the fixes" if len(fixes) > 1 else _the_fixes(cast)
         parts.append(f"{_range(fixes)} {link} {words}")
@@ -421,18 +455,27 @@ def _range(figures: list[Figure]) -> str:
     return formatting.span(formatting.duration(low.value), formatting.duration(high.value))
 
 
-def _health_waits(frames: ScenarioTables, summary: Summary, variant: VariantInfo) -> str:
-    if _nothing_answered(frames, variant):
-        return f"is never answered ({_tried(frames, variant)})"
+def _health_waits(tables: ScenarioTables, summary: Summary, variant: VariantInfo) -> str:
+    if _nothing_answered(tables, variant):
+        return f"is never answered ({_tried(tables, variant)})"
     figure = summary.get(variant.name, HEALTH_ENDPOINT, "latency_p50_ms")
     if figure is None:
         return ""
     return f"waits {formatting.latency_words(figure)}"
 
 
-def _nothing_answered(frames: ScenarioTables, variant: VariantInfo) -> bool:
-    return bool(answered(frames, variant.name, HEALTH_ENDPOINT))
+def _late_health_checks(tables: ScenarioTables, summary: Summary) -> str:
+    """``98 % of the health checks take longer than 1 s beside ...``; empty where hardly one does."""
+    trap = cast_of(tables, summary).trap
+    late = summary.value(trap.name, HEALTH_ENDPOINT, ABOVE_TIMEOUT) if trap else None
+    if trap is None or late is None or late < MIN_LATE_SHARE:
+        return ""
+    return f"{formatting.share(late)} of the health checks take longer than 1 s beside {_what(trap)}"
 
 
-def _tried(frames: ScenarioTables, variant: VariantInfo) -> str:
-    return answered(frames, variant.name, HEALTH_ENDPOINT)
+def _nothing_answered(tables: ScenarioTables, variant: VariantInfo) -> bool:
+    return bool(answered(tables, variant.name, HEALTH_ENDPOINT))
+
+
+def _tried(tables: ScenarioTables, variant: VariantInfo) -> str:
+    return answered(tables, variant.name, HEALTH_ENDPOINT)

@@ -25,12 +25,10 @@ NARROW = 180
 ROOMY = 80
 """Columns below which words are broken over lines: a log, a split window."""
 
-VALUE_WIDTH = 12
-"""Room for 19.88 ± 0.29 on one line."""
 
 AGAINST, DIAGNOSIS = "verdict", "diagnosis"
 COLUMNS = (*sentences.COLUMNS, AGAINST, DIAGNOSIS)
-ESSENTIAL = ("req/s", "health p50", AGAINST, DIAGNOSIS)
+ESSENTIAL = ("req/s", "starved", "health p50", AGAINST, DIAGNOSIS)
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,10 @@ class ScenarioTable:
     @classmethod
     def of(cls, analysis: Analysis) -> ScenarioTable:
         """The table of one scenario."""
-        frames, summary = analysis.frames, analysis.summary
-        shown = zip(frames.scenario.variants, sentences.table(frames, summary), strict=True)
+        tables, summary = analysis.tables, analysis.summary
+        shown = zip(tables.scenario.variants, sentences.table(tables, summary), strict=True)
         rows = tuple(replace(row, cells=(*row.cells, *_judgements(analysis, variant.name))) for variant, row in shown)
-        return cls(sentences.throughput_title(frames, summary), rows, tuple(comparison_text.notes(analysis)))
+        return cls(sentences.throughput_title(tables, summary), rows, tuple(comparison_text.notes(analysis)))
 
     def cells(self, row: TableRow) -> dict[str, Cell]:
         """Its cells by column."""
@@ -67,8 +65,7 @@ class ScenarioTable:
                 column,
                 justify="left" if words else "right",
                 overflow="fold",
-                no_wrap=words and options.max_width >= ROOMY,
-                min_width=VALUE_WIDTH if column == "req/s" else None,
+                no_wrap=not words or options.max_width >= ROOMY,  # a number in two lines cannot be read
             )
         for row in self.rows:
             cells = self.cells(row)
@@ -81,7 +78,7 @@ class ScenarioTable:
 
 def _judgements(analysis: Analysis, variant: str) -> tuple[Cell, Cell]:
     """AGAINST and DIAGNOSIS."""
-    found = diagnosis(analysis.frames, analysis.summary, variant)
+    found = diagnosis(analysis.tables, analysis.summary, variant)
     category = Cell(formatting.DASH, sentences.NO_TELEMETRY) if found is None else Cell(found.category)
     return comparison_text.against_baseline(analysis, variant), category
 
