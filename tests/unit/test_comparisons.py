@@ -108,7 +108,7 @@ def of(analysis: Analysis, variant: str) -> Compared:
 
 def test_rates_of_every_turn(tmp_path: Path) -> None:
     analysis = rated_run(tmp_path, {"a": [[100, 110], [90, 95]]})
-    assert rotation_rates(analysis.frames, ENDPOINT) == {("a", 1): {1: 100, 2: 110}, ("a", 2): {1: 90, 2: 95}}
+    assert rotation_rates(analysis.tables, ENDPOINT) == {("a", 1): {1: 100, 2: 110}, ("a", 2): {1: 90, 2: 95}}
 
 
 def test_a_round_is_the_mean_over_its_turns_of_the_log_ratio(tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_claims_csv_can_be_read_back(tmp_path: Path) -> None:
 
 def test_a_metric_without_a_value_of_a_rounds_own(tmp_path: Path) -> None:
     analysis = rated_run(tmp_path, {"a": steady(1, 1)})
-    assert per_round(analysis.frames, "a", ENDPOINT, "failures") is None
+    assert per_round(analysis.tables, "a", ENDPOINT, "failures") is None
 
 
 # Noise
@@ -368,7 +368,7 @@ def test_a_twin_tells_the_noise_and_is_shown_nowhere(tmp_path: Path) -> None:
     assert (noise.variant, noise.twin, noise.rounds, noise.verdict) == ("a", "again", 3, "equivalent")
     assert noise.rotation_spread.value == pytest.approx(0.02, rel=0.01)
     assert noise.round_spread.value < 0.001
-    assert [variant.name for variant in analysis.frames.variants] == ["a"]
+    assert [variant.name for variant in analysis.tables.variants] == ["a"]
     assert {figure.variant for figure in analysis.summary.figures} == {"a"}
     assert analysis.comparisons.rows == ()
 

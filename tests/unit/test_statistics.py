@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -11,13 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.analysis.intervals import holm, log_interval, mean_interval, t_probability, trimmed_mean
+from bench.analysis.intervals import (
+    holm,
+    log_interval,
+    mean_interval,
+    positive_mean_interval,
+    t_probability,
+    trimmed_mean,
+)
 from bench.analysis.survival import (
     Bounded,
+    Floats,
     Latencies,
     add,
     latencies,
     maximum,
+    mean,
     percentile,
     samples_needed,
     share_above,
@@ -25,10 +36,16 @@ from bench.analysis.survival import (
 )
 
 
-def observed(finished: dict[float, int], censored: dict[float, int] | None = None) -> Latencies:
-    censored = censored or {}
-    columns = [list(finished), list(finished.values()), list(censored), list(censored.values())]
-    return latencies(*(np.asarray(column, dtype=float) for column in columns))
+def observed(
+    finished: Mapping[float, int],
+    censored: Mapping[float, int] | None = None,
+    starved: Mapping[float, int] | None = None,
+) -> Latencies:
+    def columns(counts: Mapping[float, int] | None) -> tuple[Floats, Floats]:
+        values = counts or {}
+        return np.asarray(list(values), dtype=float), np.asarray(list(values.values()), dtype=float)
+
+    return latencies(columns(finished), columns(censored), columns(starved))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +113,7 @@ def test_survival_against_scipy(seed: int) -> None:
     finished = draws.integers(1, 30, size=draws.integers(1, 80)).astype(float)
     censored = draws.integers(1, 30, size=draws.integers(0, 80)).astype(float)
     ones = np.ones
-    curve = survival(latencies(finished, ones(len(finished)), censored, ones(len(censored))))
+    curve = survival(latencies((finished, ones(len(finished))), (censored, ones(len(censored)))))
     expected = stats.ecdf(stats.CensoredData(uncensored=finished, right=censored)).sf
     assert curve.alive == pytest.approx(expected.evaluate(curve.time_us), abs=1e-12)
     assert curve.total == len(finished) + len(censored)
@@ -128,11 +145,70 @@ def test_dropping_the_unanswered_would_have_lied() -> None:
     assert percentile(survival(observed({100: 40}, {900: 60})), 0.5) == Bounded(900, True)
 
 
+def test_a_percentile_needs_requests_that_are_still_at_risk() -> None:
+    """890 given up at 1 ms, 10 answered at 2 to 11 ms: beyond the median of the curve (6 ms) only five were watched."""
+    curve = survival(observed(dict.fromkeys(range(2000, 12000, 1000), 1), {1000: 890}))
+    assert percentile(curve, 0.5) == Bounded(3000, at_least=True)
+    assert percentile(curve, 0.99) == Bounded(3000, at_least=True)
+
+
+def test_a_bound_is_the_largest_age_at_which_nine_were_watched() -> None:
+    """64 health checks, one every 100 ms, none answered: only one was watched for 6.4 s."""
+    curve = survival(observed({}, {100_000 * number: 1 for number in range(1, 65)}))
+    assert percentile(curve, 0.5) == percentile(curve, 0.8) == Bounded(5_600_000, at_least=True)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=300), st.sampled_from([0.5, 0.9]))
+def test_with_complete_data_the_rule_is_about_the_number_of_requests(values: list[int], share: float) -> None:
+    found = percentile(survival(observed(Counter(map(float, values)))), share)
+    if len(values) < samples_needed(share):
+        assert found is None
+    else:
+        assert found == Bounded(sorted(values)[math.ceil(share * len(values) - 1e-9) - 1], at_least=False)
+
+
+def test_starved_requests_are_in_the_maximum_and_above_a_limit_and_in_no_percentile() -> None:
+    """What 32 users do whose loop serves 19 of them, 125 requests of 760 ms in 6.4 s, and 13 of them never."""
+    fair = observed({760_000: 125}, {300_000: 19})
+    starved = observed({760_000: 125}, {300_000: 19}, {8_700_000: 13})
+    assert percentile(survival(starved), 0.5) == percentile(survival(fair), 0.5) == Bounded(760_000, at_least=False)
+    assert maximum(fair) == Bounded(760_000, at_least=False)
+    assert maximum(starved) == Bounded(8_700_000, at_least=True)
+    assert share_above(fair, 1e6) == 0.0
+    assert share_above(starved, 1e6) == pytest.approx(13 / (125 + 19 + 13))
+
+
+def test_the_mean_is_the_area_under_the_curve() -> None:
+    assert mean(survival(observed({1: 3, 5: 1}))) == Bounded(2, at_least=False)
+    assert mean(survival(observed({10: 1}, {20: 1}))) == Bounded(15, at_least=True)
+    assert mean(survival(observed({}))) is None
+
+
+@given(st.lists(st.floats(1e-3, 1e6), min_size=2, max_size=10))
+def test_the_interval_of_a_positive_quantity_is_positive(values: list[float]) -> None:
+    interval = positive_mean_interval(values)
+    assert interval is not None
+    assert interval.low is not None
+    assert interval.high is not None
+    assert 0 < interval.low <= interval.mean <= interval.high
+
+
+def test_two_rounds_far_apart_have_no_negative_rate() -> None:
+    """A blocked server's health checks, 0.02 and 3.4 a second: Student's t alone would begin at -19."""
+    interval = positive_mean_interval([0.02, 3.4])
+    assert interval is not None
+    assert interval.low is not None
+    assert interval.low > 0
+    without_an_answer = positive_mean_interval([0.0, 3.4])
+    assert without_an_answer is not None
+    assert (without_an_answer.mean, without_an_answer.low) == (1.7, None)
+
+
 def test_nothing_answered() -> None:
     nothing = observed({}, {5: 10, 8: 54})
     assert percentile(survival(nothing), 0.5) == Bounded(8, at_least=True)
     assert maximum(nothing) == Bounded(8, at_least=True)
-    assert share_above(survival(nothing), 3) == 1.0
+    assert share_above(nothing, 3) == 1.0
 
 
 @pytest.mark.parametrize(("share", "needed"), [(0.5, 18), (0.9, 90), (0.99, 900), (0.999, 9000)])
@@ -169,7 +245,7 @@ def test_maximum(finished: dict[float, int], censored: dict[float, int], expecte
     ],
 )
 def test_share_above(finished: dict[float, int], censored: dict[float, int], expected: float | None) -> None:
-    found = share_above(survival(observed(finished, censored)), 10)
+    found = share_above(observed(finished, censored), 10)
     assert found == (None if expected is None else pytest.approx(expected))
 
 
