@@ -13,6 +13,7 @@ from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
 
 from bench.analysis import telemetry
+from bench.analysis.survival import Floats
 from bench.analysis.tables import REFUSED, ExcludedTrial
 from bench.results import files, layout, schema
 from bench.results.schema import TrialFacts, TrialRecord
@@ -206,6 +207,19 @@ def _interval(line: str) -> tuple[str, str, float, float, tuple[NDArray[np.int64
     if not endpoint:
         raise ValueError("the tag is not endpoint:kind")
     return unquote(endpoint), kind, float(start), float(length), decode(payload)
+
+
+def decode_kinds(path: Path, facts: TrialFacts, endpoint: str) -> dict[str, tuple[Floats, Floats]]:
+    """{kind: (values in us, counts)} of one endpoint over the measured parts of a trial's requests.hlog."""
+    parts = [(warm_until, end) for _, warm_until, end in _measured_turns(path.parent, facts)]
+    table = _read_histograms(path, 0.0, parts)
+    rows = table[table["measured"] & (table["endpoint"] == endpoint)]
+
+    def columns(kind: str) -> tuple[Floats, Floats]:
+        chosen = rows[rows["kind"] == kind]
+        return chosen["value_us"].to_numpy(float), chosen["count"].to_numpy(float)
+
+    return {kind: columns(kind) for kind in schema.KINDS}
 
 
 def decode(payload: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import synthetic
 from synthetic import ENDPOINT, HEALTH, Histogram

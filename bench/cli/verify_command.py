@@ -1,0 +1,38 @@
+"""``verify RUN``: checks that the figures of every trial agree with each other."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from bench.cli.measuring import NOT_ALL_WELL, print_line
+from bench.cli.option_types import PLACE
+from bench.model.errors import UsageError
+from bench.results import files
+
+
+@click.command("verify")
+@click.argument("run", type=PLACE)
+def verify_command(run: Path) -> None:
+    """Check every trial of a run by Little's law: users are requests/s by the mean latency, plus starved users."""
+    from bench.analysis.consistency import TOLERANCE, consistency
+    from bench.analysis.run_reader import read_run, read_scenario
+
+    try:
+        read = read_run(run)
+    except files.BrokenFile as error:
+        raise UsageError(str(error)) from None
+    loads = [load for scenario in read.scenarios for load in (scenario, *scenario.sweep)]
+    trials = [trial for scenario in loads for trial in consistency(read_scenario(read, scenario))]
+    for trial in trials:
+        if not trial.is_consistent:
+            print_line(
+                f"{trial.scenario} {trial.variant} {trial.load} round {trial.round}: {trial.in_flight:.4g} in flight; "
+                f"{trial.throughput_rps:.4g} requests/s of {1e3 * trial.mean_s:.4g} ms, {trial.starved:.3g} starved and "
+                f"{trial.late:.3g} late account for {100 * trial.ratio:.1f} % of them"
+            )
+    agreeing = sum(trial.is_consistent for trial in trials)
+    print_line(f"{agreeing} of {len(trials)} trials agree within {100 * TOLERANCE:.0f} %")
+    sys.exit(0 if agreeing == len(trials) else NOT_ALL_WELL)
