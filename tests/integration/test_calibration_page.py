@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 import synthetic
+from figures import text_boxes
 from harness import bench
-from test_charts import text_boxes
-from test_page import HOSTILE, Tags, assert_harmless, without_charts
+from pages import HOSTILE, Tags, assert_harmless, without_charts
 
 from bench.analysis.intervals import spread_about_zero, spread_ratio
 from bench.calibrate.calibration_figures import TriedVerdicts, deviations, slowed_by, tried_verdicts

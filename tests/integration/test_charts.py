@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from figures import text_boxes
 
 from bench.analysis.run_reader import read_run, read_scenario
 from bench.analysis.summary import Summary, summarise
@@ -292,22 +291,6 @@ def assert_legible(chart: registry.Chart, data: Analysed) -> None:
         high = min(a.y1, b.y1) - max(a.y0, b.y0)
         # Boxes hold the ascenders that most letters lack: two pixels of shared box are not shared ink.
         assert wide <= 2 or high <= 2, f"{one!r} overlaps {other!r}"
-
-
-def text_boxes(figure: Figure) -> list[tuple[str, matplotlib.transforms.Bbox]]:
-    """Every text that is drawn, with its place in pixels."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    texts = list(figure.texts)
-    for axes in figure.axes:
-        texts += [*axes.texts, axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label]  # type: ignore[attr-defined]
-        for axis in (axes.xaxis, axes.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-            texts += [tick.label1 for tick in ticks if tick.label1.get_visible()]
-    renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
-    shown = [text for text in texts if text.get_visible() and text.get_text().strip()]
-    return [(text.get_text(), text.get_window_extent(renderer)) for text in shown]
 
 
 def test_looks_differ_without_colour_and_by_role(blocking: Analysed) -> None:

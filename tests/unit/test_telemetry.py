@@ -4,76 +4,37 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import synthetic
-from synthetic import ENDPOINT, HEALTH, beats, turn
-from test_page import HOSTILE, Tags, assert_harmless, html_of, without_charts
+from synthetic import ENDPOINT, beats
+from watched_runs import NAME, PLACE, Rows, one_trial, piece, tables_of
 
 from bench.analysis import telemetry
 from bench.analysis.diagnosis import diagnosis, sums_of
-from bench.analysis.run_reader import read_run, read_scenario
 from bench.analysis.summary import cpu_per_request_ms, summarise
 from bench.analysis.tables import ScenarioTables
 from bench.analysis.telemetry import Blame, blame, merged, read_telemetry, used_cores
-from bench.report.draw import draw
-from bench.report.pages.server_section import PLACES_SHOWN, markdown, where
+from bench.report.pages.server_section import where
 from bench.report.text import sentences
 from bench.results import files, layout, schema
 
-NAME = "awaited"
-WAY = synthetic.WAYS[1]
-Rows = Sequence[Mapping[str, Any]]
-PLACE = {"file": "apps/blocking/awaited.py", "line": 10, "function": "report", "callee": "asyncio.sleep"}
 
-
-def piece(at_s: float, stalled_ms: float, **more: Any) -> dict[str, Any]:
-    return {"at_s": at_s, "stall": 1, "kind": "loop", "stalled_ms": stalled_ms, "samples": 1} | PLACE | more
-
-
-def one_trial(
-    run: Path,
-    watched: Mapping[int, Rows],
-    stalls: Mapping[int, Rows] | None = None,
-    number: int = 1,
-) -> ScenarioTables:
-    """One round of one variant: 100 requests and 20 health checks are answered in 2 measured seconds from 101."""
-    counts = [
-        {"start_s": 100, "end_s": 101, "endpoint": ENDPOINT, "measured": 0, "finished": 999},
-        {"start_s": 101, "end_s": 103, "endpoint": ENDPOINT, "measured": 1, "finished": 100},
-        {"start_s": 101, "end_s": 103, "endpoint": HEALTH, "measured": 1, "finished": 20},
-    ]
-    histograms = [synthetic.Histogram(ENDPOINT, "service", 101, 1, {50_000: 100})]
-    turns = [turn(100, 101, 103)]
-    synthetic.write_run(run, {"blocking": synthetic.scenario([WAY], rounds=1)})
-    synthetic.write_trial(
-        run, "blocking", NAME, number, histograms=histograms, counts=counts, turns=turns, server=watched, stalls=stalls
-    )
-    return frames_of(run)
-
-
-def frames_of(run: Path) -> ScenarioTables:
-    read = read_run(run)
-    return read_scenario(read, read.scenarios[0])
-
-
-def figures(frames: ScenarioTables) -> dict[str, float]:
-    return {figure.metric: figure.value for figure in summarise(frames).figures if not figure.endpoint}
+def figures(tables: ScenarioTables) -> dict[str, float]:
+    return {figure.metric: figure.value for figure in summarise(tables).figures if not figure.endpoint}
 
 
 def test_all_samples_are_kept_and_the_measured_ones_told(tmp_path: Path) -> None:
     """Samples from 99.5 to 103.5, of which those from 101 to 103 count; times start at the first measured moment."""
-    frames = one_trial(tmp_path, {7: beats(99.5, 103.5)})
-    assert frames.server["at_s"].min() == pytest.approx(-1.5)
-    assert frames.server["at_s"].max() == pytest.approx(2.5)
-    measured = frames.server.loc[frames.server["measured"], "at_s"]
+    tables = one_trial(tmp_path, {7: beats(99.5, 103.5)})
+    assert tables.server["at_s"].min() == pytest.approx(-1.5)
+    assert tables.server["at_s"].max() == pytest.approx(2.5)
+    measured = tables.server.loc[tables.server["measured"], "at_s"]
     assert (len(measured), measured.min(), measured.max()) == (21, pytest.approx(0), pytest.approx(2))
-    assert frames.watched_rounds(NAME) == (1,)
+    assert tables.watched_rounds(NAME) == (1,)
 
 
 def test_figures_of_the_measured_parts(tmp_path: Path) -> None:
@@ -92,14 +53,15 @@ def test_figures_of_the_measured_parts(tmp_path: Path) -> None:
 
 
 def test_cpu_has_an_interval_over_rounds(tmp_path: Path) -> None:
-    """0.2, 0.3 and 0.4 cores: mean 0.3, half width 4.3027 · 0.1/√3."""
+    """0.2, 0.3 and 0.4 cores: mean 0.3, times or by exp(4.3027·s/√3) of the logs."""
     for number, cores in enumerate((0.2, 0.3, 0.4), start=1):
         one_trial(tmp_path, {7: beats(100, 103, cores=cores)}, number=number)
-    figure = summarise(frames_of(tmp_path)).get(NAME, "", "server_cpu_cores")
+    figure = summarise(tables_of(tmp_path)).get(NAME, "", "server_cpu_cores")
     assert figure is not None
     assert (figure.value, figure.trials) == (pytest.approx(0.3), 3)
-    assert (figure.ci_low, figure.ci_high) == pytest.approx((0.3 - 0.2484138, 0.3 + 0.2484138), rel=1e-6)
-    assert cpu_per_request_ms(frames_of(tmp_path), NAME) == pytest.approx({1: 10 / 3, 2: 5, 3: 20 / 3})
+    factor = math.exp(4.302653 * float(np.std(np.log([0.2, 0.3, 0.4]), ddof=1)) / math.sqrt(3))
+    assert (figure.ci_low, figure.ci_high) == pytest.approx((0.3 / factor, 0.3 * factor), rel=1e-6)
+    assert cpu_per_request_ms(tables_of(tmp_path), NAME) == pytest.approx({1: 10 / 3, 2: 5, 3: 20 / 3})
 
 
 def samples(worker: int, *rows: tuple[float, float]) -> pd.DataFrame:
@@ -152,17 +114,17 @@ def test_workers_are_put_together_on_a_grid(tmp_path: Path) -> None:
     """Two workers that write at different moments: the larger lag, the summed gauges; one joins late."""
     one = beats(100, 103, lag_ms=2, lag_max_ms=5, tokens_borrowed=3, tokens_total=40, rss_mb=50, in_flight=7)
     other = beats(100.53, 103, lag_ms=1, lag_max_ms=9, rss_mb=60, in_flight=4)
-    frames = one_trial(tmp_path, {1: one, 2: other})
-    rows = frames.server[frames.server["measured"]]
+    tables = one_trial(tmp_path, {1: one, 2: other})
+    rows = tables.server[tables.server["measured"]]
     assert set(rows["lag_max_ms"]) == {9}
     assert set(rows["lag_ms"]) == {2}
     assert set(rows["tokens_borrowed"]) == {3}
     assert set(rows["rss_mb"]) == {110}
     assert set(rows["in_flight"]) == {11}
-    early = frames.server[frames.server["at_s"] < -0.6]
+    early = tables.server[tables.server["at_s"] < -0.6]
     assert set(early["rss_mb"]) == {50}
     assert np.diff(rows["at_s"]) == pytest.approx(0.1)
-    assert figures(frames)["server_cpu_cores"] == pytest.approx(0.6)
+    assert figures(tables)["server_cpu_cores"] == pytest.approx(0.6)
 
 
 def test_a_worker_that_could_not_write_is_as_late_as_it_then_says(tmp_path: Path) -> None:
@@ -170,8 +132,8 @@ def test_a_worker_that_could_not_write_is_as_late_as_it_then_says(tmp_path: Path
     quiet = beats(100, 103)
     silent = [row for row in beats(100, 103) if not 101.55 < float(row["at_s"]) < 102.45]
     silent = [row | ({"lag_max_ms": 1000.0} if 102.4 < float(row["at_s"]) < 102.55 else {}) for row in silent]
-    frames = one_trial(tmp_path, {1: quiet, 2: silent})
-    late = frames.server.loc[frames.server["lag_max_ms"] == 1000, "at_s"]
+    tables = one_trial(tmp_path, {1: quiet, 2: silent})
+    late = tables.server.loc[tables.server["lag_max_ms"] == 1000, "at_s"]
     assert (late.min(), late.max()) == (pytest.approx(0.6, abs=0.11), pytest.approx(1.5, abs=0.11))
 
 
@@ -181,21 +143,20 @@ def test_one_worker_is_left_as_it_is() -> None:
 
 
 def test_an_older_run_has_no_telemetry_and_everything_else(tmp_path: Path) -> None:
-    frames = one_trial(tmp_path, {})
-    assert frames.excluded == ()
-    assert frames.watched_rounds(NAME) == ()
-    summary = summarise(frames)
+    tables = one_trial(tmp_path, {})
+    assert tables.excluded == ()
+    assert tables.watched_rounds(NAME) == ()
+    summary = summarise(tables)
     assert summary.value(NAME, ENDPOINT, "throughput_rps") == 50
     assert {figure.metric for figure in summary.figures if not figure.endpoint} == {"generator_cpu_cores"}
-    assert diagnosis(frames, summary, NAME) is None
-    assert sentences.server_table(frames, summary) == ()
-    assert "The servers were not watched" in html_of(tmp_path)
+    assert diagnosis(tables, summary, NAME) is None
+    assert sentences.server_table(tables, summary) == ()
 
 
 def test_a_trial_without_telemetry_among_others_has_dashes_with_the_reason(tmp_path: Path) -> None:
     synthetic.turns_run(tmp_path)
-    frames = frames_of(tmp_path)
-    rows = {row.variant: row for row in sentences.server_table(frames, summarise(frames))}
+    tables = tables_of(tmp_path)
+    rows = {row.variant: row for row in sentences.server_table(tables, summarise(tables))}
     assert {cell.note for cell in rows["unwatched"].cells} == {sentences.NO_TELEMETRY}
     assert rows["crowded"].cells[3] == sentences.Cell("40 of 40", "20 waiting")
     assert rows["awaited"].cells[3].note == "no threadpool in use"
@@ -206,7 +167,7 @@ def trial_folder(run: Path) -> Path:
 
 
 def tampered(run: Path, name: str, old: str, new: str) -> ScenarioTables:
-    """The frames after a change in one of the probe's files, with trial.json's sizes made to match."""
+    """The tables after a change in one of the probe's files, with trial.json's sizes made to match."""
     one_trial(run, {7: beats(100, 103)}, {7: [piece(101.5, 50)]})
     folder = trial_folder(run)
     text = (folder / name).read_text(encoding="utf-8")
@@ -214,7 +175,7 @@ def tampered(run: Path, name: str, old: str, new: str) -> ScenarioTables:
     (folder / name).write_text(text.replace(old, new, 1), encoding="utf-8")
     trial = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
     files.write_json(folder / "trial.json", trial | {"files": files.file_sizes(folder)})
-    return frames_of(run)
+    return tables_of(run)
 
 
 @pytest.mark.parametrize(
@@ -237,10 +198,10 @@ def tampered(run: Path, name: str, old: str, new: str) -> ScenarioTables:
 def test_content_that_is_not_the_contracts_refuses_the_trial_by_name(
     tmp_path: Path, name: str, old: str, new: str
 ) -> None:
-    frames = tampered(tmp_path, name, old, new)
-    assert [(trouble.variant, trouble.status) for trouble in frames.excluded] == [(NAME, "refused")]
-    assert name.partition("7")[0] in frames.excluded[0].reasons[0]
-    assert str(tmp_path) not in frames.excluded[0].reasons[0]
+    tables = tampered(tmp_path, name, old, new)
+    assert [(trouble.variant, trouble.status) for trouble in tables.excluded] == [(NAME, "refused")]
+    assert name.partition("7")[0] in tables.excluded[0].reasons[0]
+    assert str(tmp_path) not in tables.excluded[0].reasons[0]
 
 
 @pytest.mark.parametrize("name", ["server-7.csv", "stalls-7.csv"])
@@ -248,9 +209,9 @@ def test_a_file_cut_in_half_or_gone_refuses_its_trial(tmp_path: Path, name: str)
     one_trial(tmp_path, {7: beats(100, 103)}, {7: [piece(101.5, 50)]})
     path = trial_folder(tmp_path) / name
     path.write_bytes(path.read_bytes()[:-20])
-    assert name in frames_of(tmp_path).excluded[0].reasons[0]
+    assert name in tables_of(tmp_path).excluded[0].reasons[0]
     path.unlink()
-    assert "missing" in frames_of(tmp_path).excluded[0].reasons[0]
+    assert "missing" in tables_of(tmp_path).excluded[0].reasons[0]
 
 
 def test_half_of_the_telemetry_is_refused(tmp_path: Path) -> None:
@@ -259,21 +220,21 @@ def test_half_of_the_telemetry_is_refused(tmp_path: Path) -> None:
     (folder / "stalls-7.csv").unlink()
     trial = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
     files.write_json(folder / "trial.json", trial | {"files": files.file_sizes(folder)})
-    assert "stalls-7.csv: not listed" in frames_of(tmp_path).excluded[0].reasons[0]
+    assert "stalls-7.csv: not listed" in tables_of(tmp_path).excluded[0].reasons[0]
 
 
 @pytest.mark.parametrize("end", ["103.1,0.5", "103.100000,0.5,1.0,,,,1,1.93,,60.0,32,3"])
 def test_a_last_line_without_its_end_is_dropped(tmp_path: Path, end: str) -> None:
     """What a SIGKILL of the server leaves behind; trial.json knows the size."""
-    frames = tampered(tmp_path, "server-7.csv", "at_s,", "at_s,")
-    before = len(frames.server)
+    tables = tampered(tmp_path, "server-7.csv", "at_s,", "at_s,")
+    before = len(tables.server)
     path = trial_folder(tmp_path) / "server-7.csv"
     path.write_text(path.read_text(encoding="utf-8") + end, encoding="utf-8")
     trial = json.loads((path.parent / "trial.json").read_text(encoding="utf-8"))
     files.write_json(path.parent / "trial.json", trial | {"files": files.file_sizes(path.parent)})
-    frames = frames_of(tmp_path)
-    assert frames.excluded == ()
-    assert len(frames.server) == before
+    tables = tables_of(tmp_path)
+    assert tables.excluded == ()
+    assert len(tables.server) == before
 
 
 def test_names_that_are_not_the_probes_are_not_read(tmp_path: Path) -> None:
@@ -293,21 +254,21 @@ def test_blame_by_hand(tmp_path: Path) -> None:
         piece(102.5, 300, stall=4, kind="gil", file="", line="", function="", callee="json.loads"),
         piece(101.0, 400, stall=5, kind="threadpool", function="worker"),
     ]
-    frames = one_trial(tmp_path, {7: beats(100, 103)}, {7: stalls})
+    tables = one_trial(tmp_path, {7: beats(100, 103)}, {7: stalls})
     file, line = str(PLACE["file"]), 10
-    assert blame(frames.stalls) == (
+    assert blame(tables.stalls) == (
         Blame(
             "loop", file, line, "report", "asyncio.sleep", pytest.approx(0.7), pytest.approx(700), 2, pytest.approx(500)
         ),
         Blame("gil", "", None, "", "json.loads", pytest.approx(0.3), pytest.approx(300), 1, pytest.approx(300)),
         Blame("threadpool", file, line, "worker", "asyncio.sleep", 1.0, pytest.approx(400), 1, pytest.approx(400)),
     )
-    assert sentences.stalled_share(frames, NAME) == pytest.approx(0.5)
+    assert sentences.stalled_share(tables, NAME) == pytest.approx(0.5)
 
 
 def test_stalls_of_equal_number_in_other_workers_are_others(tmp_path: Path) -> None:
-    frames = one_trial(tmp_path, {1: beats(100, 103), 2: beats(100, 103)}, {1: [piece(101, 100)], 2: [piece(101, 300)]})
-    (found,) = blame(frames.stalls)
+    tables = one_trial(tmp_path, {1: beats(100, 103), 2: beats(100, 103)}, {1: [piece(101, 100)], 2: [piece(101, 300)]})
+    (found,) = blame(tables.stalls)
     assert (found.stalls, found.longest_ms) == (2, pytest.approx(300))
 
 
@@ -315,8 +276,8 @@ def test_nobody_is_blamed_for_nothing(tmp_path: Path) -> None:
     assert blame(one_trial(tmp_path, {7: beats(100, 103)}, {7: [piece(100.1, 300)]}).stalls) == ()
 
 
-def diagnosed(frames: ScenarioTables) -> str:
-    found = diagnosis(frames, summarise(frames), NAME)
+def diagnosed(tables: ScenarioTables) -> str:
+    found = diagnosis(tables, summarise(tables), NAME)
     assert found is not None
     assert found.category in schema.CATEGORIES
     return found.category
@@ -340,42 +301,12 @@ def test_diagnosis(tmp_path: Path, rows: Rows, stalls: Rows, expected: str) -> N
 
 def test_sums_are_the_summarys_own(tmp_path: Path) -> None:
     rows = beats(100, 103, loop_cpu_s="", tokens_borrowed=40, tokens_total=40, tokens_waiting=5)
-    frames = one_trial(tmp_path, {7: rows}, {7: [piece(101, 500), piece(102, 100, file="", line="")]})
-    sums = sums_of(frames, summarise(frames), NAME)
+    tables = one_trial(tmp_path, {7: rows}, {7: [piece(101, 500), piece(102, 100, file="", line="")]})
+    sums = sums_of(tables, summarise(tables), NAME)
     assert (sums.loop_stalled, sums.own) == (pytest.approx(0.3), pytest.approx(5 / 6))
     assert (sums.tokens_borrowed, sums.tokens_total, sums.tokens_waiting) == (40, 40, 5)
     assert (sums.cpu_cores, sums.loop_cpu_cores) == (pytest.approx(0.3), None)
     assert (sums.workers, sums.cores, sums.rows) == (1, 1, 21)
-
-
-def test_the_page_names_the_line_and_the_fix(tmp_path: Path) -> None:
-    text = " ".join(Tags(html_of(synthetic.blocking_run(tmp_path))).text.split())
-    assert "100 % of stalled time (12 s) : apps/blocking/blocking_call.py:10 report → time.sleep time.sleep(0.05)" in (
-        text.replace("s):", "s) :")
-    )
-    assert "blocking_call: loop blocked" in text
-    assert "await an async client" in text
-    assert "awaited: waiting on others" in text
-
-
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-def test_hostile_places_come_out_harmless(tmp_path: Path, text: str) -> None:
-    named = text.replace("\0", "")
-    stalls = [piece(101 + i / 10, 90, file=named, function=named, callee=named) for i in range(20)]
-    frames = one_trial(tmp_path, {7: beats(100, 103)}, {7: stalls})
-    assert frames.excluded == ()
-    html = html_of(tmp_path)
-    assert_harmless(html)
-    assert "x" * 1000 not in html
-
-
-def test_ten_thousand_places_are_a_short_table(tmp_path: Path) -> None:
-    stalls = [piece(101 + i / 10_000, 0.2, stall=i, line=i + 1, callee=f"call_{i}") for i in range(10_000)]
-    one_trial(tmp_path, {7: beats(100, 103)}, {7: stalls})
-    html = without_charts(html_of(tmp_path))
-    assert html.count("call_") <= 2 * PLACES_SHOWN + 1
-    assert "9,994 more, 2.0 s together" in html
-    assert len(html) < 40_000
 
 
 @pytest.mark.parametrize(
@@ -392,36 +323,18 @@ def test_places_never_tell_where_on_the_machine_they_are(file: str, line: int | 
     assert where(Blame("loop", file, line, "f", "g", 1, 1, 1, 1), Path("/repository")) == said
 
 
-def test_advice_is_markdown_without_a_way_out() -> None:
-    html = markdown("Use **await**, `x < y`:\n\n- <script>alert(1)</script> [a](https://b.c) ![i](d.png) <https://e.f>")
-    assert_harmless(str(html))
-    assert "<strong>await</strong>" in html
-    assert "<code>x &lt; y</code>" in html
-    assert "<li>" in html
-
-
 def test_a_title_says_who_waits_for_threads_when_no_loop_is_late(tmp_path: Path) -> None:
-    frames = one_trial(tmp_path, {7: beats(100, 103, tokens_borrowed=40, tokens_total=40, tokens_waiting=60)})
-    assert sentences.loop_title(frames, summarise(frames)) == (
+    tables = one_trial(tmp_path, {7: beats(100, 103, tokens_borrowed=40, tokens_total=40, tokens_waiting=60)})
+    assert sentences.loop_title(tables, summarise(tables)) == (
         "With await asyncio.sleep, up to 60 requests wait for a thread; no loop is ever late by more than 1.0 ms"
     )
 
 
 def test_a_title_tells_a_starved_loop_from_a_held_one(tmp_path: Path) -> None:
     rows = beats(100, 103, lag_max_ms=210)
-    frames = one_trial(tmp_path, {7: rows}, {7: [piece(101, 1000, kind="gil")]})
-    title = sentences.loop_title(frames, summarise(frames))
+    tables = one_trial(tmp_path, {7: rows}, {7: [piece(101, 1000, kind="gil")]})
+    title = sentences.loop_title(tables, summarise(tables))
     assert title == "await asyncio.sleep keeps the loop waiting for up to 210 ms at a time, 50 % of the time"
-
-
-def test_charts_are_drawn_again_when_the_probes_files_change(tmp_path: Path) -> None:
-    one_trial(tmp_path, {7: beats(100, 103)})
-    draw(tmp_path)
-    chart = tmp_path / "charts" / "blocking-cpu_cost.svg"
-    before = chart.read_text(encoding="utf-8")
-    one_trial(tmp_path, {7: beats(100, 103, cores=0.9)})
-    draw(tmp_path)
-    assert chart.read_text(encoding="utf-8") != before
 
 
 def test_columns_are_all_read() -> None:
