@@ -348,12 +348,12 @@ def test_after_ctrl_c_finished_rounds_are_kept_drawn_and_completed(tmp_path: Pat
     before = (first_round(run) / "trial.json").read_bytes()
 
     drawn = bench("report", run)
-    assert drawn.returncode in (0, 1), drawn.stderr  # 1: this machine was busy meanwhile
+    assert drawn.returncode == 0, drawn.stderr
     assert "awaited" in (run / "index.html").read_text()
 
     arguments = two_rounds(tmp_path, "between groups")
     resumed = bench(*arguments)
-    assert "1 of 2 rounds are there already" in resumed.stdout
+    assert "1 of 2 rounds are measured already" in resumed.stdout
     assert [line.split()[2] for line in resumed.stdout.splitlines() if line.startswith("blocking round")] == ["2/2"]
     assert kept(run) == ["1", "2"]
     assert (first_round(run) / "trial.json").read_bytes() == before
@@ -364,7 +364,7 @@ def test_after_ctrl_c_finished_rounds_are_kept_drawn_and_completed(tmp_path: Pat
     counts_csv.write_bytes(counts_csv.read_bytes()[:100])
     second = (run / "blocking" / "awaited" / LOAD / "2" / "trial.json").read_bytes()
     repaired = bench(*arguments)
-    assert "1 of 2 rounds are there already" in repaired.stdout
+    assert "1 of 2 rounds are measured already" in repaired.stdout
     assert counts_csv.stat().st_size > 100
     assert (first_round(run) / "trial.json").read_bytes() != before
     assert (run / "blocking" / "awaited" / LOAD / "2" / "trial.json").read_bytes() == second

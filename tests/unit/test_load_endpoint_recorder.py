@@ -127,6 +127,7 @@ def test_a_channel_books_each_fate_where_the_contract_says() -> None:
         "response": [400],
         "lag": [100],
         "straddling": [700, 1250],
+        "straddling_remaining": [250, 600],
         "failed": [1000, 1500],
         "unfinished": [500],
         "straddling_unfinished": [1500],
