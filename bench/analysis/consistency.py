@@ -8,7 +8,8 @@ the latencies, so for each trial of looping users
 The last are users whose request began before the measured part, and waited in it for longer than any request that began
 in it: they count with the share of the part that they waited.
 
-In an open model N is the mean number of requests in flight, which the load generator integrates request by request.
+In an open model every arrival of the measured part must be in the distribution: answered, failed, dropped, or waiting at
+its end. (Little's law is of no use there, since an overloaded server has no steady state.)
 Source: Little, Operations Research 9 (1961) 383-387.
 """
 
@@ -32,18 +33,17 @@ class TrialConsistency:
     variant: str
     load: str
     round: int
-    in_flight: float
-    """Users of a closed model; mean requests in flight of an open one."""
-    throughput_rps: float
-    mean_s: float
-    """Mean of the reported distribution of service times."""
-    starved: float
-    late: float
+    expected: float
+    """Users of a closed model; arrivals of an open one."""
+    accounted: float
+    """What the reported figures account for of them."""
+    figures: str
+    """The figures, in words."""
 
     @property
     def ratio(self) -> float:
-        """What the figures account for, by what was in flight: 1 when they agree."""
-        return (self.throughput_rps * self.mean_s + self.starved + self.late) / self.in_flight
+        """Accounted by expected: 1 when the figures agree."""
+        return self.accounted / self.expected
 
     @property
     def is_consistent(self) -> bool:
@@ -54,23 +54,38 @@ class TrialConsistency:
 def consistency(tables: ScenarioTables) -> Iterator[TrialConsistency]:
     """The figures of each valid trial, for the scenario's own endpoint. Trials without an answered request have none."""
     scenario = tables.scenario
+    check = _of_arrivals if scenario.users is None else _of_users
     for variant in scenario.all_variants:
-        rates = throughputs_rps(tables, variant.name, scenario.endpoint)
-        starved = starved_users(tables, variant.name, scenario.endpoint)
         for number in tables.rounds(variant.name):
-            average = mean(survival(tables.round_latencies(variant.name, scenario.endpoint, number, "service")))
-            in_flight = scenario.users or tables.in_flight(variant.name, scenario.endpoint, number)
-            if average is None or not in_flight or not rates[number]:
-                continue
-            late = tables.late_users(variant.name, scenario.endpoint, number)
-            yield TrialConsistency(
-                scenario.name,
-                variant.name,
-                scenario.load,
-                number,
-                in_flight,
-                rates[number],
-                average.value / 1e6,
-                starved[number],
-                late,
-            )
+            found = check(tables, variant.name, number)
+            if found is not None:
+                yield TrialConsistency(scenario.name, variant.name, scenario.load, number, *found)
+
+
+def _of_users(tables: ScenarioTables, variant: str, number: int) -> tuple[float, float, str] | None:
+    endpoint, users = tables.scenario.endpoint, tables.scenario.users
+    average = mean(survival(tables.round_latencies(variant, endpoint, number, "service")))
+    rate_rps = throughputs_rps(tables, variant, endpoint)[number]
+    if average is None or users is None or not rate_rps:
+        return None
+    starved = starved_users(tables, variant, endpoint)[number]
+    late = tables.late_users(variant, endpoint, number)
+    words = (
+        f"{users} users; {rate_rps:.4g} requests/s of {average.value / 1e3:.4g} ms, "
+        f"{starved:.3g} starved and {late:.3g} late"
+    )
+    return float(users), rate_rps * average.value / 1e6 + starved + late, words
+
+
+def _of_arrivals(tables: ScenarioTables, variant: str, number: int) -> tuple[float, float, str] | None:
+    endpoint, rate_rps = tables.scenario.endpoint, tables.scenario.rate_rps
+    facts = tables.facts[variant, number].endpoints.get(endpoint)
+    if rate_rps is None or facts is None or endpoint.partition(" ")[2] != tables.scenario.path:
+        return None  # an endpoint that follows another, such as "job done", has no schedule of its own
+    observed = tables.round_latencies(variant, endpoint, number)
+    arrivals = rate_rps * facts.measured_s
+    words = (
+        f"{arrivals:.4g} arrivals; {observed.finished} answered, {observed.censored} waiting, {facts.failed} failed and "
+        f"{facts.dropped} dropped"
+    )
+    return arrivals, float(observed.total + facts.failed + facts.dropped), words

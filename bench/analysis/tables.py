@@ -226,10 +226,6 @@ class ScenarioTables:
         trials = self.trials
         return float(trials.loc[(trials["variant"] == variant) & (trials["round"] == number), "measured_s"].iloc[0])
 
-    def in_flight(self, variant: str, endpoint: str, number: int) -> float:
-        """Mean requests in flight of one trial, as the load generator integrated them."""
-        return self.facts[variant, number].endpoints[endpoint].in_flight_mean or 0.0
-
     def pooled_latencies(self, variant: str, endpoint: str, kind: str | None = None) -> Latencies:
         """The histograms of all rounds, added."""
         return add(self.round_latencies(variant, endpoint, number, kind) for number in self.rounds(variant))

@@ -16,7 +16,7 @@ from bench.results import files
 @click.command("verify")
 @click.argument("run", type=PLACE)
 def verify_command(run: Path) -> None:
-    """Check every trial of a run by Little's law: users are requests/s by the mean latency, plus starved users."""
+    """Check that the figures of every trial agree: users are requests/s by the mean latency, plus starved users."""
     from bench.analysis.consistency import TOLERANCE, consistency
     from bench.analysis.run_reader import read_run, read_scenario
 
@@ -29,9 +29,8 @@ def verify_command(run: Path) -> None:
     for trial in trials:
         if not trial.is_consistent:
             print_line(
-                f"{trial.scenario} {trial.variant} {trial.load} round {trial.round}: {trial.in_flight:.4g} in flight; "
-                f"{trial.throughput_rps:.4g} requests/s of {1e3 * trial.mean_s:.4g} ms, {trial.starved:.3g} starved and "
-                f"{trial.late:.3g} late account for {100 * trial.ratio:.1f} % of them"
+                f"{trial.scenario} {trial.variant} {trial.load} round {trial.round}: {trial.figures} "
+                f"account for {100 * trial.ratio:.1f} %"
             )
     agreeing = sum(trial.is_consistent for trial in trials)
     print_line(f"{agreeing} of {len(trials)} trials agree within {100 * TOLERANCE:.0f} %")

@@ -36,6 +36,7 @@ class Measured:
     reported: Latencies
     facts: TrialFacts
     log: list[tuple[str, float, float | None]]
+    rate_rps: float | None
 
     @property
     def window(self) -> tuple[float, float]:
@@ -74,7 +75,7 @@ def measured(folder: Path, mode: str, service_ms: float, rate_rps: float | None)
         turn = PlannedTurn("starving", 1, WARMUP_S, MEASURED_S)
         command = [
             *(sys.executable, "-m", "locust", "--headless", "-f", "locustfiles/get_and_health.py", "--path", PATH),
-            *("--users", str(USERS + 1), "--spawn-rate", "100", "--host", url, "--health-path", PATH + "?health"),
+            *("--users", str(USERS + 1), "--spawn-rate", "100", "--host", url),
             *(("--rate", str(rate_rps)) if rate_rps else ()),
             *("--control-fd", str(channel.fd)),
         ]
@@ -90,7 +91,7 @@ def measured(folder: Path, mode: str, service_ms: float, rate_rps: float | None)
     reported = latencies(
         *(kinds[kind] for kind in ("response" if rate_rps else "service", "unfinished", "straddling_unfinished"))
     )
-    return Measured(reported, facts, [entry for entry in json.loads(printed) if entry[0] == PATH])
+    return Measured(reported, facts, [entry for entry in json.loads(printed) if entry[0] == PATH], rate_rps)
 
 
 CASES = {
@@ -144,11 +145,15 @@ def test_shares_above_a_limit_are_those_of_the_servers_log(case: Measured, limit
     assert found == pytest.approx(truth, abs=2 * TOLERANCE)
 
 
-def test_throughput_latencies_and_starved_users_account_for_all_in_flight(case: Measured) -> None:
+def test_throughput_latencies_and_starved_users_account_for_all_users(case: Measured) -> None:
+    """Closed model: Little's law. Open model: every arrival is answered or waiting."""
     endpoint = case.facts.endpoints[f"GET {PATH}"]
+    if case.rate_rps is not None:
+        arrivals = case.rate_rps * endpoint.measured_s
+        assert case.reported.total == pytest.approx(arrivals, rel=TOLERANCE)
+        return
     average = mean(survival(case.reported))
     assert average is not None
     assert endpoint.throughput_rps is not None
-    assert endpoint.in_flight_mean is not None
     accounted = endpoint.throughput_rps * average.value / 1e6 + case.reported.starved
-    assert accounted == pytest.approx(endpoint.in_flight_mean, rel=0.1)
+    assert accounted == pytest.approx(USERS, rel=0.05)
