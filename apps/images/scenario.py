@@ -18,6 +18,7 @@ SCENARIO = Scenario(
     question="Which pattern resizes images on several cores, and does it depend on the library?",
     path="/thumbnail",
     users=4,
+    min_passes=6,
     extra="images",
     parallel=True,
     variants=(

@@ -76,7 +76,7 @@ class Survival:
     """The Kaplan-Meier curve: ``alive[i]`` is the share of requests that take longer than ``time_us[i]``.
 
     ``time_us`` holds only the times at which a request finished, ascending; before the first the share is 1.
-    ``at_risk[i]`` requests were known to take at least ``time_us[i]``. After ``end_us``, the longest observation of
+    ``at_risk[i]`` requests were known to take at least ``time_us[i]``; ``censored[i]`` were censored before. After ``end_us``, the longest observation of
     either kind, nothing is known. ``watched_us`` is the largest age at which SAMPLES_BEYOND requests were still at risk
     (0 where there never were so many).
     """
@@ -84,6 +84,7 @@ class Survival:
     time_us: Floats
     alive: Floats
     at_risk: Floats
+    censored: Floats
     total: int
     end_us: float
     watched_us: float
@@ -136,7 +137,7 @@ def survival(observed: Latencies) -> Survival:
     them late (left truncation) does not help either, as nobody is at risk at the ages at which they could enter.
     """
     if observed.total == 0:
-        return Survival(np.empty(0), np.empty(0), np.empty(0), 0, 0.0, 0.0)
+        return Survival(*(np.empty(0),) * 4, 0, 0.0, 0.0)
     finished_before = np.cumsum(observed.finished_n) - observed.finished_n
     censored_so_far = np.concatenate(([0.0], np.cumsum(observed.censored_n)))
     censored_before = censored_so_far[np.searchsorted(observed.censored_us, observed.finished_us, side="left")]
@@ -144,7 +145,15 @@ def survival(observed: Latencies) -> Survival:
     alive = np.cumprod(1 - observed.finished_n / at_risk).astype(np.float64)
     end_us = max(float(values[-1]) for values in (observed.finished_us, observed.censored_us) if len(values))
     watched_us = _watched_us(observed)
-    return Survival(observed.finished_us, alive, at_risk.astype(np.float64), observed.total, end_us, watched_us)
+    return Survival(
+        observed.finished_us,
+        alive,
+        at_risk.astype(np.float64),
+        censored_before.astype(np.float64),
+        observed.total,
+        end_us,
+        watched_us,
+    )
 
 
 def _watched_us(observed: Latencies) -> float:
@@ -164,8 +173,9 @@ def samples_needed(share: float) -> int:
 def percentile(curve: Survival, share: float) -> Bounded | None:
     """The smallest latency in us within which ``share`` of the requests are answered.
 
-    A number where SAMPLES_BEYOND requests beyond it were still at risk there. Otherwise, with enough observations in
-    all (samples_needed), a lower bound: the largest age at which so many were at risk. None with fewer observations.
+    A number where SAMPLES_BEYOND requests beyond it were still at risk there. Where there are fewer since most requests
+    were not answered, a lower bound: the largest age at which so many were at risk. None where there are simply too few
+    observations (samples_needed).
     """
     if curve.total < samples_needed(share):
         return None
@@ -175,7 +185,8 @@ def percentile(curve: Survival, share: float) -> Bounded | None:
     first = int(reached[0])
     value_us = float(curve.time_us[first])
     if _beyond(curve, first, share) < SAMPLES_BEYOND:
-        return Bounded(min(curve.watched_us, value_us), at_least=True)
+        mostly_censored = curve.censored[first] > curve.total / 2
+        return Bounded(min(curve.watched_us, value_us), at_least=True) if mostly_censored else None
     return Bounded(value_us, at_least=False)
 
 

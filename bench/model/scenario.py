@@ -46,6 +46,9 @@ class Scenario:
     """The extra of async-bench (an optional dependency in pyproject.toml) with the packages that its variants need."""
     min_warmup_s: float = 0.0
     """Warm-up at least, of a variant in a group to itself. For variants that start more than a server."""
+    min_passes: int = 1
+    """Passes at least over the variants of a group in a round. For variants with long turns, whose ratio would otherwise
+    rest on two or three pairs of turns."""
     parallel: bool = False
     """Whether it is about parallelism: on two cores the servers then get both, the generator's included."""
     claims: tuple[Claim, ...] = ()

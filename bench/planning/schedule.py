@@ -112,7 +112,7 @@ def _turn_warmup_s(latency_s: float) -> float:
 def _turns(scenario: Scenario, variants: list[Variant], load: Load, measure_s: float, seed: int) -> tuple[Turn, ...]:
     if len(variants) == 1:
         return (_single_turn(scenario, variants[0], load, measure_s),)
-    return _alternating_turns(variants, load, measure_s, seed)
+    return _alternating_turns(variants, load, measure_s, seed, scenario.min_passes)
 
 
 def _single_turn(scenario: Scenario, variant: Variant, load: Load, measure_s: float) -> Turn:
@@ -121,7 +121,9 @@ def _single_turn(scenario: Scenario, variant: Variant, load: Load, measure_s: fl
     return Turn(variant.name, 1, warmup_s, max(measure_s, MIN_LATENCIES_MEASURED * latency_s), latency_s)
 
 
-def _alternating_turns(variants: list[Variant], load: Load, measure_s: float, seed: int) -> tuple[Turn, ...]:
+def _alternating_turns(
+    variants: list[Variant], load: Load, measure_s: float, seed: int, min_passes: int
+) -> tuple[Turn, ...]:
     latencies_s = {variant.name: predicted_latency_s(variant, load) or 0.0 for variant in variants}
     slowest_s = max(latencies_s.values())
     warmup_s = _turn_warmup_s(slowest_s)
@@ -133,7 +135,7 @@ def _alternating_turns(variants: list[Variant], load: Load, measure_s: float, se
     turns = [Turn(name, 0, first_warmup_s, 0.0, latencies_s[name]) for name in _first_pass(latencies_s)]
     draw = random.Random(seed)
     names = _first_pass(latencies_s)
-    for number in range(1, passes + 1):
+    for number in range(1, max(passes, min_passes) + 1):
         # Every other pass is the mirror of the one before, so that a steady drift cancels out.
         if number % 2:
             draw.shuffle(names)

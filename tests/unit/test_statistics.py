@@ -152,6 +152,13 @@ def test_a_percentile_needs_requests_that_are_still_at_risk() -> None:
     assert percentile(curve, 0.99) == Bounded(3000, at_least=True)
 
 
+def test_a_few_requests_in_flight_at_the_end_make_no_bound() -> None:
+    """19 health checks, one of them in flight at a turn's end: eight lie beyond the median, which is too few."""
+    curve = survival(observed({value: 1 for value in range(100, 118)}, {90: 1}))
+    assert percentile(curve, 0.5) == Bounded(108, at_least=False)
+    assert percentile(survival(observed({value: 1 for value in range(100, 117)}, {90: 1})), 0.5) is None
+
+
 def test_a_bound_is_the_largest_age_at_which_nine_were_watched() -> None:
     """64 health checks, one every 100 ms, none answered: only one was watched for 6.4 s."""
     curve = survival(observed({}, {100_000 * number: 1 for number in range(1, 65)}))
