@@ -57,7 +57,7 @@ def test_it_has_the_finding_the_claims_and_a_table(tmp_path: Path) -> None:
     assert "| ✅ confirmed | The fix is faster. |" in text
     assert "| ❌ refuted | They are the same. |" in text
     (head, _, row, *_) = text.split("### blocking")[1].strip().splitlines()[2:]
-    assert head == "| variant | req/s | p50 | p99 | health p50 | health p90 | verdict | diagnosis |"
+    assert head == "| variant | req/s | p50 | p99 | starved | health p50 | health p90 | verdict | diagnosis |"
     assert row.startswith("| time.sleep in async def | ")
     assert "slower, 0.03" in row
     assert "| loop blocked |" in row

@@ -125,7 +125,7 @@ def headline(tables: ScenarioTables, summary: Summary) -> str:
         return throughput_title(tables, summary)
     sentence = f"One {_what(cast.trap)}: {_requests(trap)} instead of {formatting.rate(best.value)}"
     late = summary.value(cast.trap.name, HEALTH_ENDPOINT, ABOVE_TIMEOUT)
-    if late is not None and late >= MIN_LATE_SHARE:
+    if late is not None and late >= MIN_LATE_SHARE and not _nothing_answered(tables, cast.trap):
         return f"{sentence}, and {formatting.share(late)} of the health checks take longer than 1 s."
     waits = _health_waits(tables, summary, cast.trap)
     return f"{sentence}, and a health check that {waits}." if waits else f"{sentence}."
@@ -206,9 +206,9 @@ def health_title(tables: ScenarioTables, summary: Summary) -> str:
         return f"Beside {_what(unanswered[0])}, not one health check was answered: {_tried(tables, unanswered[0])}"
     words = _compared(tables, summary, HEALTH_ENDPOINT, "latency_p50_ms", "beside")
     late = _late_health_checks(tables, summary)
-    median = f"half of the health checks take longer than {words}" if words else ""
-    sentence = "; ".join(part for part in (late, median) if part)
-    return sentence[:1].upper() + sentence[1:]
+    if not words:
+        return late
+    return f"{late}, half of them than {words}" if late else f"Half of the health checks take longer than {words}"
 
 
 def loop_title(tables: ScenarioTables, summary: Summary) -> str:
