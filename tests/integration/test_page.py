@@ -35,7 +35,8 @@ def test_page_by_golden_file(tmp_path: Path) -> None:
 def test_headline_and_table_have_the_numbers(tmp_path: Path) -> None:
     text = " ".join(Tags(html_of(synthetic.blocking_run(tmp_path))).text.split())
     assert re.search(
-        r"One time\.sleep in async def: [\d.]+ requests/s instead of 5\d\d, and \d+ % of the health checks take longer than 1 s", text
+        r"One time\.sleep in async def: [\d.]+ requests/s instead of 5\d\d, and \d+ % of the health checks take longer than 1 s",
+        text,
     )
     assert "needs 900 requests, has" in text
     assert "> 6." in text

@@ -154,9 +154,9 @@ def test_a_percentile_needs_requests_that_are_still_at_risk() -> None:
 
 def test_a_few_requests_in_flight_at_the_end_make_no_bound() -> None:
     """19 health checks, one of them in flight at a turn's end: eight lie beyond the median, which is too few."""
-    curve = survival(observed({value: 1 for value in range(100, 118)}, {90: 1}))
+    curve = survival(observed(dict.fromkeys(range(100, 118), 1), {90: 1}))
     assert percentile(curve, 0.5) == Bounded(108, at_least=False)
-    assert percentile(survival(observed({value: 1 for value in range(100, 117)}, {90: 1})), 0.5) is None
+    assert percentile(survival(observed(dict.fromkeys(range(100, 117), 1), {90: 1})), 0.5) is None
 
 
 def test_a_bound_is_the_largest_age_at_which_nine_were_watched() -> None:
