@@ -54,6 +54,7 @@ class TrialTables:
 
 
 def read_trial(run: Path, folder: Path, scenario: str, variant: str, number: int) -> TrialTables | ExcludedTrial:
+    """The tables of one trial, or why it is excluded."""
     where = str(folder.relative_to(run))
     try:
         trial = files.read_record(folder / "trial.json", TrialRecord)

@@ -185,16 +185,11 @@ class _Reader:
         schema = self._resolved(schema)
         if depth > MAX_SCHEMA_DEPTH:
             return MISSING
-        for key in ("example", "default", "const"):
-            if key in schema:
-                return schema[key]
-        for key in ("examples", "enum"):
-            if isinstance(schema.get(key), list) and schema[key]:
-                return schema[key][0]
-        for key in ("anyOf", "oneOf"):
-            for part in _listed(schema.get(key)):
-                if (value := self._schema_value(part, depth + 1)) is not MISSING:
-                    return value
+        if (value := _declared_value(schema)) is not MISSING:
+            return value
+        for part in (*_listed(schema.get("anyOf")), *_listed(schema.get("oneOf"))):
+            if (value := self._schema_value(part, depth + 1)) is not MISSING:
+                return value
         if "allOf" in schema:
             return self._schema_value(self._merged(schema), depth + 1)
         if "properties" in schema:
@@ -246,6 +241,17 @@ class _Reader:
 
 def _missing(key: str, where: str, why: str) -> str:
     return f"needs a value for {key} ({where}, {why}): give it with --params"
+
+
+def _declared_value(schema: dict[str, Any]) -> Any:
+    """The value that a schema itself gives; MISSING when it gives none."""
+    for key in ("example", "default", "const"):
+        if key in schema:
+            return schema[key]
+    for key in ("examples", "enum"):
+        if isinstance(schema.get(key), list) and schema[key]:
+            return schema[key][0]
+    return MISSING
 
 
 def _listed(value: Any) -> list[Any]:

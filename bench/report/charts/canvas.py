@@ -135,6 +135,7 @@ def _pushed_apart(wanted: list[float], gap: float, low: float, high: float) -> l
 
 @contextmanager
 def style() -> Iterator[None]:
+    """Draw in the style of all charts."""
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes in the PNG and as text in the SVG.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -202,6 +203,7 @@ def _without_idle_groups(body: str) -> str:
 
 
 def blank(height_in: float) -> Figure:
+    """An empty figure of the usual width."""
     return Figure(figsize=(WIDTH_IN, height_in), facecolor="white")
 
 
@@ -216,6 +218,7 @@ def fit(text: str, width_in: float, size: float = 11, bold: bool = False) -> str
 
 
 def text_width_in(text: str, size: float, bold: bool) -> float:
+    """Width of a text in inches."""
     font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
     width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
     return float(width) / POINTS_PER_INCH
@@ -263,6 +266,7 @@ def titled(figure: Figure, title: str, subtitle: str) -> float:
 
 
 def axes_in(figure: Figure, *, left_in: float, right_in: float, bottom_in: float, top_in: float) -> Axes:
+    """Axes that leave these margins in inches."""
     width, height = figure.get_figwidth(), figure.get_figheight()
     return figure.add_axes(
         (left_in / width, bottom_in / height, 1 - (left_in + right_in) / width, 1 - (bottom_in + top_in) / height)

@@ -105,7 +105,7 @@ def percentiles(tables: ScenarioTables, summary: Summary) -> Figure | None:
     axes.set_ylabel("time to answer")
     axes.set_xlabel("share of the requests answered within that time")
     axes.grid(color=GRID)
-    _curve_labels(figure, axes, tables, summary, shown, curves, style)
+    _curve_labels(axes, tables, summary, shown, curves, style)
     return figure
 
 
@@ -139,7 +139,6 @@ def _percentile_axis(axes: Axes, last: float) -> None:
 
 
 def _curve_labels(
-    figure: Figure,
     axes: Axes,
     tables: ScenarioTables,
     summary: Summary,
@@ -148,7 +147,7 @@ def _curve_labels(
     style: dict[str, Look],
 ) -> None:
     """Names at the right edge, moved apart, each tied to the end of its line."""
-    height_in = axes.get_position().height * figure.get_figheight()
+    height_in = axes.get_position().height * axes.figure.get_figheight()  # type: ignore[union-attr]
     low, high = (math.log10(edge) for edge in axes.get_ylim())
     ends = [(math.log10(float(curves[v.name][1][-1])) - low) / (high - low) for v in shown]
     for variant, end, place in zip(shown, ends, canvas.spread(ends, 0.52 / height_in, 0.06, 0.95), strict=True):

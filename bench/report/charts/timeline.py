@@ -100,8 +100,8 @@ def timeline(tables: ScenarioTables, summary: Summary) -> Figure | None:
     style = canvas.looks(tables.scenario.variants)
     for i, track in enumerate(tracks):
         last = i + columns >= len(tracks)
-        panels = _panels(figure, i // columns, i % columns, columns, top_in, block_in, watched)
-        _draw(panels, track, tracks, style[track.variant.name], span_s, named=i % columns == 0, timed=last)
+        panels = _panels(figure, divmod(i, columns), columns, top_in, block_in, watched)
+        _draw(panels, track, tracks, style[track.variant.name], span_s, (i % columns == 0, last))
     return figure
 
 
@@ -244,9 +244,10 @@ def _thinned(line: Line) -> Line:
 
 
 def _panels(
-    figure: Figure, row: int, column: int, columns: int, top_in: float, block_in: float, watched: bool
+    figure: Figure, place: tuple[int, int], columns: int, top_in: float, block_in: float, watched: bool
 ) -> list[Axes]:
-    """The axes of a block, from the top: latency, and where the server was watched lag and threads."""
+    """The axes of the block in a row and column, from the top: latency; where the server was watched, lag and threads."""
+    row, column = place
     width, height = figure.get_figwidth(), figure.get_figheight()
     block_wide = (width - LEFT_IN - 0.1 - BETWEEN_IN * (columns - 1)) / columns
     left = LEFT_IN + column * (block_wide + BETWEEN_IN)
@@ -265,10 +266,10 @@ def _draw(
     tracks: Sequence[Track],
     look: Look,
     span_s: tuple[float, float],
-    *,
-    named: bool,
-    timed: bool,
+    labels: tuple[bool, bool],
 ) -> None:
+    """``labels``: whether the vertical and the horizontal axis have labels."""
+    named, timed = labels
     for axes in panels:
         axes.set_xlim(span_s)
         _shade(axes, track)

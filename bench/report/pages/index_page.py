@@ -180,4 +180,5 @@ def flat(prefix: str, mapping: dict[str, Any]) -> Iterable[tuple[str, str]]:
 
 
 def utc(unix_s: float | None) -> str:
+    """A time as ``2026-11-23 14:05 UTC``; empty where it is not known."""
     return "" if unix_s is None else f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d %H:%M} UTC"
