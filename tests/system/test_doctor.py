@@ -101,7 +101,7 @@ def test_every_sin_is_named_to_the_line_and_nobody_else_is_accused(clinic: Visit
         expected["cpu"]: ["GET /sick/score"],
     }
     assert clinic.accused == {name for names in clinic.lines.values() for name in names}
-    assert clinic.excluded == []
+    assert clinic.troubles == []
 
 
 def test_a_finding_says_whose_line_it_is_and_what_helps(clinic: Visit) -> None:
@@ -271,7 +271,7 @@ def test_a_line_that_holds_up_every_endpoint_is_blamed_once_and_they_are_not(dia
     assert finding["location"]["role"] == "middleware"
     assert set(finding["endpoints"]) == {"GET /two", "GET /away", "GET /notes/{number}", "POST /search"}
     assert diary.visit.accused == set()
-    assert diary.visit.excluded == []
+    assert diary.visit.troubles == []
 
 
 def test_who_holds_up_the_start_is_named(diary: Diary) -> None:
