@@ -16,6 +16,7 @@ import json
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 from locust import events
 
@@ -33,7 +34,7 @@ PROBER = "prober"
 
 
 @events.init_command_line_parser.add_listener
-def _options(parser):
+def _options(parser: Any, **_: Any) -> None:
     parser.add_argument("--checks", required=True, help="file with the requests, as JSON")
     parser.add_argument("--check", type=int, default=-1, help="number of the one to loop on; by default one user walks")
 
@@ -52,7 +53,7 @@ class Visitor(HubHttpUser):
 
 
 @events.test_start.add_listener
-def _configure(environment, **_):
+def _configure(environment: Any, **_: Any) -> None:
     options = environment.parsed_options
     checks = json.loads(Path(options.checks).read_text(encoding="utf-8"))
     requests = [_request(check) for check in checks["requests"]]
@@ -70,7 +71,7 @@ def _configure(environment, **_):
     Visitor.request = walk
 
 
-def _request(check) -> Request:
+def _request(check: dict[str, Any]) -> Request:
     headers = tuple((key, value) for key, value in check["headers"])
     name = check["name"].partition(" ")[2]
     return Request(check["path"], check["method"], headers, check["body"].encode(), name)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import cycle
+from typing import Any
 
 from locust import events
 
@@ -23,7 +24,7 @@ SLOW_TO_A_HEALTH_CHECK = 20
 
 
 @events.init_command_line_parser.add_listener
-def _options(parser):
+def _options(parser: Any, **_: Any) -> None:
     parser.add_argument("--path", default="/", help="what the users ask for")
     parser.add_argument("--health-path", default="/health", help="what the load balancer asks for")
     parser.add_argument("--rate", type=float, default=0.0, help="arrivals a second instead of looping users; 0: loop")
@@ -41,7 +42,7 @@ class Visitor(HubHttpUser):
 
 
 @events.test_start.add_listener
-def _configure(environment, **_):
+def _configure(environment: Any, **_: Any) -> None:
     options = environment.parsed_options
     health, slow = Request(options.health_path), Request(SLOW_PATH)
 

@@ -10,13 +10,15 @@ many requests a second replaces them.
 
 from __future__ import annotations
 
+from typing import Any
+
 from locust import events
 
 from bench.load import HubHttpUser, Request
 
 
 @events.init_command_line_parser.add_listener
-def _options(parser):
+def _options(parser: Any, **_: Any) -> None:
     parser.add_argument("--path", default="/", help="path that the users request")
     parser.add_argument("--method", default="GET", help="their method")
     parser.add_argument("--body", default="", help="JSON that they send")
@@ -38,7 +40,7 @@ class Visitor(HubHttpUser):
 
 
 @events.test_start.add_listener
-def _configure(environment, **_):
+def _configure(environment: Any, **_: Any) -> None:
     options = environment.parsed_options
     low, _, high = options.statuses.partition("-")
     statuses = frozenset(range(int(low), int(high or low) + 1))

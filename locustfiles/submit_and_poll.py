@@ -9,6 +9,8 @@ By hand, against an app that is already running:
 
 from __future__ import annotations
 
+from typing import Any
+
 from locust import events
 
 from bench.load import HubHttpUser, Request
@@ -16,7 +18,7 @@ from bench.load.job_users import JobUser
 
 
 @events.init_command_line_parser.add_listener
-def _options(parser):
+def _options(parser: Any, **_: Any) -> None:
     parser.add_argument("--path", default="/jobs", help="where jobs are submitted")
     parser.add_argument("--method", default="POST", help="how they are submitted")
     parser.add_argument("--body", default="", help="JSON that describes a job")
@@ -38,7 +40,7 @@ class Clients(JobUser):
 
 
 @events.test_start.add_listener
-def _configure(environment, **_):
+def _configure(environment: Any, **_: Any) -> None:
     options = environment.parsed_options
     headers = (("Content-Type", "application/json"),) if options.body else ()
     LoadBalancer.request = Request(options.health_path)

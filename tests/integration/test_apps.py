@@ -17,8 +17,10 @@ from PIL import Image, ImageChops, ImageStat
 
 from bench.planning import catalogue
 
-POOLS = ("cpu.process_pool", "dataset.pandas_process_pool", "images.pillow_process_pool")
-POOLS += ("images.pure_python_process_pool",)
+POOLS = (
+    *("cpu.process_pool", "dataset.pandas_process_pool"),
+    *("images.pillow_process_pool", "images.pure_python_process_pool"),
+)
 FILES = ("files.open_in_def", "files.open_in_async_def", "files.anyio_open_file", "files.aiofiles")
 
 

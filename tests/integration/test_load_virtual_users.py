@@ -323,7 +323,7 @@ def until_agreed(book: TrialRecorder, site: Site) -> None:
 
     def arrived() -> bool:
         books = site.books()
-        return books["received"].total() >= book.sum("started") + books["dropped_on_used"].total()
+        return bool(books["received"].total() >= book.sum("started") + books["dropped_on_used"].total())
 
     until(arrived, "the server has received what was sent")
     assert_agreed(book, site)
@@ -623,7 +623,7 @@ def test_a_connection_to_every_target_is_kept(server: Server) -> None:
 
 def test_a_user_who_leaves_in_the_middle_takes_its_request_along_as_unfinished(site: Site) -> None:
     book = TrialRecorder()
-    players = [ClosedModelUser(conduct("/never")), pool(conduct("/never"), [0.0, 0.0, 60.0])]
+    players: list[VirtualUser] = [ClosedModelUser(conduct("/never")), pool(conduct("/never"), [0.0, 0.0, 60.0])]
     with playing(*players):
         for player in players:
             player.begin(site.target, book.channel)

@@ -103,7 +103,7 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=CASES.values(), ids=CASES.keys())
+@pytest.fixture(scope="module", params=list(CASES.values()), ids=list(CASES))
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Measured:
     mode, service_ms, rate_rps = request.param
     return measured(tmp_path_factory.mktemp("starving"), mode, service_ms, rate_rps)

@@ -99,7 +99,7 @@ class Site:
         return {**books, **{name: Counter(books[name]) for name in ("received", "answered", "dropped_on_used")}}
 
     def received(self) -> int:
-        return self.books()["received"].total()
+        return int(self.books()["received"].total())
 
     def freeze(self, for_s: float) -> tuple[float, float]:
         times = self._server.ask(do="freeze", port=self.port, for_s=for_s)

@@ -302,7 +302,7 @@ def foreign_schema(folder: Path) -> None:
 SPOILT: dict[str, Callable[[Path], None]] = {
     "no trial.json": lambda folder: (folder / "trial.json").unlink(),
     "half a trial.json": cut_trial_json,
-    "an empty trial.json": lambda folder: (folder / "trial.json").write_text(""),
+    "an empty trial.json": lambda folder: files.write_text(folder / "trial.json", ""),
     "a trial.json of another schema": foreign_schema,
     "a trial.json without its files": lambda f: files.write_json(f / "trial.json", {"schema": schema.SCHEMA}),
     "a trial.json with nonsense for files": lambda f: files.write_json(

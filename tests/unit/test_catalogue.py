@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,7 +125,11 @@ class TestScenario:
     def test_a_control_differs_from_its_variant_in_its_name_only(self, scenario: Scenario) -> None:
         for control in (variant for variant in scenario.variants if variant.control_of):
             variant = scenario.variant(control.control_of)
-            named = {"name": variant.name, "summary": variant.summary, "same_file_as": variant.same_file_as}
+            named: dict[str, Any] = {
+                "name": variant.name,
+                "summary": variant.summary,
+                "same_file_as": variant.same_file_as,
+            }
             assert replace(control, control_of="", **named) == variant
             assert control.module == variant.module
 

@@ -167,7 +167,7 @@ def test_fastapis_own_document_fills_a_body_from_examples() -> None:
 
 def test_a_body_without_examples_must_be_given() -> None:
     body = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
-    selection = {"include": ("POST /x",)}
+    selection: dict[str, Any] = {"include": ("POST /x",)}
     assert "body" in reason({"requestBody": body}, method="post", **selection)
     given = {"POST /x": {"body": {"a": 1}}}
     assert asked({"requestBody": body}, method="post", params=given, **selection).body == '{"a": 1}'

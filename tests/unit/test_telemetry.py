@@ -256,13 +256,14 @@ def test_blame_by_hand(tmp_path: Path) -> None:
     ]
     tables = one_trial(tmp_path, {7: beats(100, 103)}, {7: stalls})
     file, line = str(PLACE["file"]), 10
-    assert blame(tables.stalls) == (
-        Blame(
-            "loop", file, line, "report", "asyncio.sleep", pytest.approx(0.7), pytest.approx(700), 2, pytest.approx(500)
-        ),
-        Blame("gil", "", None, "", "json.loads", pytest.approx(0.3), pytest.approx(300), 1, pytest.approx(300)),
-        Blame("threadpool", file, line, "worker", "asyncio.sleep", 1.0, pytest.approx(400), 1, pytest.approx(400)),
-    )
+    found = blame(tables.stalls)
+    assert [(b.kind, b.file, b.line, b.function, b.callee) for b in found] == [
+        ("loop", file, line, "report", "asyncio.sleep"),
+        ("gil", "", None, "", "json.loads"),
+        ("threadpool", file, line, "worker", "asyncio.sleep"),
+    ]
+    figures = [tuple(vars(b).values())[5:] for b in found]
+    assert figures == [pytest.approx(row) for row in ((0.7, 700, 2, 500), (0.3, 300, 1, 300), (1.0, 400, 1, 400))]
     assert sentences.stalled_share(tables, NAME) == pytest.approx(0.5)
 
 

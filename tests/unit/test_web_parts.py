@@ -126,8 +126,8 @@ def test_a_growing_file_gives_each_row_once_and_whole(tmp_path: Path) -> None:
 def test_telemetry_puts_workers_together_and_names_the_blamed(tmp_path: Path) -> None:
     now_s = time.perf_counter()
     for worker, lag_ms in ((1, 5.0), (2, 80.0)):
-        samples = [
-            dict.fromkeys(schema.SERVER_COLUMNS, "")
+        samples: list[dict[str, object]] = [
+            dict[str, object](dict.fromkeys(schema.SERVER_COLUMNS, ""))
             | {"at_s": now_s - ago, "lag_ms": lag_ms, "lag_max_ms": lag_ms, "cpu_s": 10 - 0.5 * ago}
             | {"tokens_borrowed": 3, "tokens_waiting": 0, "tokens_total": 40}
             for ago in (4.0, 3.0, 2.0, 1.0, 0.5)
