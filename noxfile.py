@@ -155,7 +155,7 @@ def tests(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Run the tests that need no server: -- any options of pytest"""
     install(session, "tests")
-    session.run("python", "-m", "pytest", "tests/unit", *session.posargs, **PATIENTLY)
+    session.run("python", "-m", "pytest", "-n", "auto", "tests/unit", *session.posargs, **PATIENTLY)
 
 
 @nox.session
