@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from bench.calibrate.setup import CalibrationFailed, CalibrationSetup
 from bench.planning.catalogue import PACKAGE
-from bench.results.schema import LoadFailed, PlannedTurn, RunTurns, TargetRecord, TrialFacts, TurnsDone
+from bench.results.control_messages import LoadFailed, PlannedTurn, RunTurns, TargetRecord, TurnsDone
+from bench.results.schema import TrialFacts
 from bench.running.control_channel import ControlChannel
 
 MAX_START_AND_END_S = 30.0

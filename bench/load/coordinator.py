@@ -34,7 +34,8 @@ from bench.load.messages import (
 from bench.load.request import Target
 from bench.load.session import turn_seed
 from bench.load.trial_recorder import TrialRecorder
-from bench.results.schema import PlannedTurn, RunTurns, TrialFacts, TurnRecord
+from bench.results.control_messages import PlannedTurn, RunTurns
+from bench.results.schema import TrialFacts, TurnRecord
 
 MAX_DRAIN_S = 2.0
 """Requests that are unanswered so long after their turn are closed: the next turn must not wait for ever."""

@@ -13,8 +13,7 @@ from contextlib import suppress
 from gevent import socket as gevent_socket
 from gevent.lock import RLock
 
-from bench.results.control_messages import decode, encode
-from bench.results.schema import (
+from bench.results.control_messages import (
     Configure,
     FiguresReady,
     ReportReady,
@@ -24,6 +23,8 @@ from bench.results.schema import (
     ToLocust,
     TrialNotRecorded,
     TrialRecorded,
+    decode,
+    encode,
 )
 
 FOR_LOCUST = (RunTurns, Configure, ServerStopping, TrialRecorded, TrialNotRecorded, FiguresReady, ReportReady)

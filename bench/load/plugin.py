@@ -23,7 +23,7 @@ from bench.load.messages import INSTRUCTION, REPORT, listen
 from bench.load.ordinary_requests import OrdinaryRequests
 from bench.load.request import Target
 from bench.load.session import LoadSession
-from bench.results.schema import LoadFailed, RunTurns, TurnsDone
+from bench.results.control_messages import LoadFailed, RunTurns, TurnsDone
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter
 
-from bench.results import schema
+from bench.results import control_messages, schema
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -222,7 +222,7 @@ def _control_messages(seen: set[type]) -> str:
         "Messages between the harness and Locust: JSON objects, one a line, over a socket pair. No command sends them yet.\n"
         "`kind` says which message it is. They are not kept on disk.\n"
     )
-    messages: list[type] = list(get_args(schema.ControlMessage))
+    messages: list[type] = list(get_args(control_messages.ControlMessage))
     sections = []
     for message in messages:
         sections.append(_section(f"### {message.__name__}", message))

@@ -19,14 +19,17 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from bench.results.control_messages import MAX_LINE_BYTES, BadMessage, decode, encode
-from bench.results.schema import (
+from bench.results.control_messages import (
+    MAX_LINE_BYTES,
+    BadMessage,
     LoadFailed,
     MeasurementCancelled,
     MeasurementRequested,
     ToHarness,
     ToLocust,
     TurnsDone,
+    decode,
+    encode,
 )
 
 READ_BYTES = 65_536

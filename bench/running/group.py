@@ -19,15 +19,8 @@ from typing import Literal
 
 from bench.model import Scenario, ServerGroup
 from bench.results import layout
-from bench.results.schema import (
-    LoadFailed,
-    PlannedTurn,
-    RunTurns,
-    TargetRecord,
-    TimingsRecord,
-    TrialRecord,
-    TurnsDone,
-)
+from bench.results.control_messages import LoadFailed, PlannedTurn, RunTurns, TargetRecord, TurnsDone
+from bench.results.schema import TimingsRecord, TrialRecord
 from bench.running.cores import cores_for
 from bench.running.group_servers import GroupServer, GroupSetup, all_ended, not_started, pin, start_group, with_failures
 from bench.running.locust_process import LoadGenerator, locustfile_options, start_locust

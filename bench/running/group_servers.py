@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.model import Scenario, ServerGroup, Variant
-from bench.results.schema import TargetRecord
+from bench.results.control_messages import TargetRecord
 from bench.running.cores import Cores
 from bench.running.processes import Process, StartError, exit_text
 from bench.running.services import ServiceFailure, Services

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from bench.model import HEALTH_PATH, Load, Scenario, ServerGroup
 from bench.planning.catalogue import ROOT
-from bench.results.schema import LoadFailed, RunTurns, TurnsDone
+from bench.results.control_messages import LoadFailed, RunTurns, TurnsDone
 from bench.running.control_channel import ControlChannel
 from bench.running.processes import Process, Program, exit_text, start_program
 from bench.running.serving import clean_environment

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.planning import catalogue
 from bench.results import files
-from bench.results.schema import FiguresReady, FiguresRecord, ReportReady
+from bench.results.control_messages import FiguresReady, FiguresRecord, ReportReady
 from bench.running.control_channel import ControlChannel
 from bench.running.processes import Process, StartError, start
 from bench.web.measurement import trial_id

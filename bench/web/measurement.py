@@ -13,7 +13,7 @@ from bench.model import Load, Scenario, ServerGroup
 from bench.model.errors import UsageError
 from bench.planning import catalogue
 from bench.results import layout
-from bench.results.schema import (
+from bench.results.control_messages import (
     EndpointRate,
     LoadFailed,
     MeasuredTrial,
@@ -21,10 +21,10 @@ from bench.results.schema import (
     RunTurns,
     ServerStopping,
     TrialNotRecorded,
-    TrialRecord,
     TrialRecorded,
     TurnsDone,
 )
+from bench.results.schema import TrialRecord
 from bench.running.campaign import measurement_lock
 from bench.running.control_channel import ControlChannel
 from bench.running.cores import cores_for

@@ -25,7 +25,7 @@ from typing import Self
 from bench.model import Scenario
 from bench.model.errors import UsageError
 from bench.planning import catalogue
-from bench.results.schema import Configure, LoadFailed, MeasurementCancelled, MeasurementRequested, TurnsDone
+from bench.results.control_messages import Configure, LoadFailed, MeasurementCancelled, MeasurementRequested, TurnsDone
 from bench.running.control_channel import ControlChannel
 from bench.running.cores import cores_for
 from bench.running.log_tail import tail

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from harness import ROOT, until
 
-from bench.results.schema import (
+from bench.results.control_messages import (
     LoadFailed,
     MeasurementCancelled,
     MeasurementRequested,
@@ -24,7 +24,7 @@ from bench.running.processes import Process, Program, start_program
 ECHO = """
 import sys
 from bench.load.harness_channel import HarnessChannel
-from bench.results.schema import MeasurementRequested, RunTurns, TurnsDone
+from bench.results.control_messages import MeasurementRequested, RunTurns, TurnsDone
 channel = HarnessChannel(int(sys.argv[1]))
 for message in channel:
     if isinstance(message, RunTurns):

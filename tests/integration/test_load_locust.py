@@ -20,7 +20,8 @@ from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 from load_world import HERE, Server, Site, nothing_falls_into_the_hub, server_fixture, site_fixture  # noqa: F401
 
-from bench.results.schema import PlannedTurn, RunTurns, TargetRecord, TrialFacts, TurnsDone
+from bench.results.control_messages import PlannedTurn, RunTurns, TargetRecord, TurnsDone
+from bench.results.schema import TrialFacts
 from bench.running.control_channel import ControlChannel
 
 ROOT = HERE.parents[1]

@@ -16,7 +16,8 @@ from harness import ROOT
 
 from bench.analysis.survival import Floats, Latencies, latencies, maximum, mean, percentile, share_above, survival
 from bench.analysis.trial_reader import decode_kinds
-from bench.results.schema import PlannedTurn, RunTurns, TargetRecord, TrialFacts, TurnsDone
+from bench.results.control_messages import PlannedTurn, RunTurns, TargetRecord, TurnsDone
+from bench.results.schema import TrialFacts
 from bench.running.control_channel import ControlChannel
 from bench.running.locust_process import MAX_BEYOND_LOAD_S
 

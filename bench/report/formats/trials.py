@@ -10,7 +10,8 @@ from bench.analysis.summary import lag_curve, throughputs_rps
 from bench.analysis.survival import Bounded, percentile, survival
 from bench.analysis.tables import HEALTH_ENDPOINT, Run, ScenarioTables
 from bench.results import files
-from bench.results.schema import SCHEMA, BoundedMs, FiguresRecord, TrialFigures
+from bench.results.control_messages import BoundedMs, FiguresRecord, TrialFigures
+from bench.results.schema import SCHEMA
 
 
 def write_trials(folder: Path, path: Path) -> None:

@@ -28,7 +28,7 @@ from gevent.lock import RLock
 from locust.runners import MasterRunner
 
 from bench.load.harness_channel import HarnessChannel
-from bench.results.schema import (
+from bench.results.control_messages import (
     FiguresReady,
     LoadFailed,
     MeasuredTrial,

@@ -8,7 +8,8 @@ from typing import Any
 from gevent.event import Event
 
 from bench.load.coordinator import Coordinator
-from bench.results.schema import PlannedTurn, RunTurns, TrialFacts
+from bench.results.control_messages import PlannedTurn, RunTurns
+from bench.results.schema import TrialFacts
 
 MAX_SPAWN_S = 600.0
 """Longer than any load lasts."""

@@ -13,7 +13,7 @@ from flask import Blueprint, Response, abort, jsonify, redirect, request, send_f
 from flask_login import UserMixin, login_user
 from gevent.lock import BoundedSemaphore
 
-from bench.results.schema import Configure
+from bench.results.control_messages import Configure
 from bench.web.in_locust import form
 from bench.web.in_locust.controller import MeasurementController
 

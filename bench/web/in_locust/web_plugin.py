@@ -14,7 +14,7 @@ from locust import stats as locust_stats
 from locust.runners import MasterRunner, WorkerRunner
 
 from bench.load.harness_channel import HarnessChannel
-from bench.results.schema import Configure
+from bench.results.control_messages import Configure
 from bench.web.in_locust import routes
 from bench.web.in_locust.controller import MeasurementController
 from bench.web.in_locust.interactive_coordinator import InteractiveCoordinator
