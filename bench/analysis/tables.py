@@ -185,6 +185,11 @@ class ScenarioTables:
         rows = self.server[(self.server["variant"] == variant) & self.server["measured"]]
         return tuple(sorted(int(number) for number in rows["round"].unique()))
 
+    @property
+    def repeated_rounds(self) -> int:
+        """Number of rounds that were measured again, since a trial was invalid."""
+        return int(self.trials.loc[self.trials["attempt"] > 1, "round"].nunique())
+
     def endpoints(self) -> tuple[str, ...]:
         """The endpoints that were asked, the scenario's own first."""
         seen = set(self.counts["endpoint"]) | set(self.latencies["endpoint"])

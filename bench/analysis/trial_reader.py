@@ -33,6 +33,7 @@ TRIAL_COLUMNS = (
     "workers",
     "cores",
     "group",
+    "attempt",
 )
 TURN_COLUMNS = ("variant", "round", "pass_number", "start_s", "warm_until_s", "end_s")
 SERVER_COLUMNS = ("variant", "round", "measured", "at_s", *telemetry.LAGS, *telemetry.SUMS)
@@ -85,6 +86,7 @@ def _evidence(folder: Path, trial: TrialRecord, seen: telemetry.Telemetry | None
         "generator_cpu_cores": _or_nan(trial.facts.generator_cpu_cores_max),
         "cores": float(len(trial.cores.server)) if trial.cores.server else float("nan"),
         "group": trial.group,
+        "attempt": trial.attempt,
     }
     counts = _read_counts(folder / "counts.csv", origin_s)
     histograms = _read_histograms(folder / "requests.hlog", origin_s, parts)

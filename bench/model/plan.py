@@ -58,6 +58,8 @@ class ServerGroup:
     load: Load
     turns: tuple[Turn, ...]
     seed: int
+    attempt: int = 1
+    """Above 1 when its round is measured again, since a trial was invalid."""
 
     @property
     def name(self) -> str:

@@ -398,6 +398,8 @@ class TrialRecord:
     """null where the load generator reported nothing."""
     files: Mapping[str, int]
     """Size in bytes of each other file of the trial. A file of another size was changed and is refused."""
+    attempt: int = 1
+    """Above 1 when the round was measured again, since a trial of the last attempt was invalid."""
 
 
 # requests.hlog

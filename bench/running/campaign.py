@@ -7,8 +7,8 @@ import math
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -92,9 +92,12 @@ def run_campaign(
     trials: dict[tuple[str, int], list[TrialRecord]] = {}
     while missing:
         current = missing.popleft()
+        attempt = 1 + _invalid_attempts(run, plan, current)
         _remove(run, plan, current)
         hooks.before()
-        measured = [trial for group in current.groups for trial in _measured(group, measure, observer)]
+        measured = [
+            trial for group in current.groups for trial in _measured(replace(group, attempt=attempt), measure, observer)
+        ]
         trials[current.load.name, current.number] = measured
         hooks.after(current)
         if repeated < repeats_left and any(trial.status == "invalid" for trial in measured):
@@ -139,6 +142,16 @@ def _is_valid(folder: Path) -> bool:
 
 def _folders(run: Path, plan: Plan, each: Round) -> list[Path]:
     return [layout.trial_folder(run, plan.scenario.name, name, each.load.name, each.number) for name in plan.variants]
+
+
+def _invalid_attempts(run: Path, plan: Plan, each: Round) -> int:
+    """How often the round was measured and a trial was invalid."""
+    attempts = 0
+    for folder in _folders(run, plan, each):
+        with suppress(files.BrokenFile):
+            trial = files.read_record(folder / "trial.json", TrialRecord)
+            attempts = max(attempts, trial.attempt if trial.status == "invalid" else 0)
+    return attempts
 
 
 def _remove(run: Path, plan: Plan, each: Round) -> None:

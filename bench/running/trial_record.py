@@ -62,6 +62,7 @@ def write_trial(result: GroupResult, server: GroupServer) -> TrialRecord:
         load=LoadRecord(group.load.name, group.load.model, group.load.users, group.load.rate_rps),
         group=group.name,
         position=group.variants.index(name) + 1,
+        attempt=group.attempt,
         status=status,
         reasons=reasons,
         log_tail=tail(log) if status != "ok" else "",

@@ -285,3 +285,11 @@ def test_rates(value: float, text: str) -> None:
 )
 def test_shares(value: float, text: str) -> None:
     assert formatting.share(value) == text
+
+
+def test_rounds_that_were_measured_again_are_counted(tmp_path: Path) -> None:
+    run = synthetic.blocking_run(tmp_path)
+    assert "Measured again" not in html_of(run)
+    for path in run.glob("blocking/*/*/1/trial.json"):
+        files.write_json(path, files.read_json(path) | {"attempt": 2})
+    assert "Measured again, since a trial was invalid: 1 round." in html_of(run)

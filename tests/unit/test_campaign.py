@@ -79,8 +79,12 @@ class Fake:
             folder = trial_folder(self.run, name, group.round, group.load)
             for file in layout.TRIAL_FILES:
                 files.write_text(folder / file, f"{name} {group.round}")
-            trial = trial_record(group.scenario, name, group.round, group.load, status)
-            files.write_record(folder / "trial.json", replace(trial, files=files.file_sizes(folder)))
+            trial = replace(
+                trial_record(group.scenario, name, group.round, group.load, status),
+                attempt=group.attempt,
+                files=files.file_sizes(folder),
+            )
+            files.write_record(folder / "trial.json", trial)
             trials.append(trial)
         return trials
 
@@ -208,7 +212,8 @@ def test_a_round_with_an_invalid_trial_is_measured_again_whole_and_last(tmp_path
     plan = plan_of()
     fake, notes = Fake(tmp_path, invalid=[("other", 2)]), Notes()
     outcome = run_campaign(plan, tmp_path, fake, notes)
-    assert fake.groups == [group for number in (1, 2, 3, 2) for group in plan.rounds[number - 1].groups]
+    again = [replace(group, attempt=2) for group in plan.rounds[1].groups]
+    assert fake.groups == [*(group for each in plan.rounds for group in each.groups), *again]
     assert ("round_is_repeated", 2) in notes.said
     assert (outcome.rounds_repeated, outcome.not_ok, len(outcome.trials)) == (1, (), 9)
     assert complete(tmp_path, plan) == [1, 2, 3]
@@ -280,6 +285,15 @@ def test_fewer_rounds_later_take_none_away(tmp_path: Path) -> None:
     assert ran(tmp_path, plan_of(rounds=1))[1].groups == []
     assert files.read_json(tmp_path / "run.json")["scenarios"]["made_up"]["rounds"] == 3
     assert complete(tmp_path, plan_of(rounds=3)) == [1, 2, 3]
+
+
+def test_attempts_are_counted_over_sessions(tmp_path: Path) -> None:
+    plan = plan_of(rounds=1)
+    opened(tmp_path, plan)
+    for _ in range(2):
+        run_campaign(plan, tmp_path, Fake(tmp_path, {"trap": "invalid"}), Notes(), max_repeats=1)
+    _, fake = ran(tmp_path, plan)
+    assert {group.attempt for group in fake.groups} == {5}
 
 
 def cut_trial_json(folder: Path) -> None:

@@ -86,6 +86,9 @@ def _notes(
         notes.append(f"Excluded from every figure, and listed below: {counted}.")
     if left_out:
         notes.append(f"Left out: {len(left_out)} {formatting.plural(len(left_out), 'round')} cut short.")
+    if repeated := sum(chapter.repeated_rounds for chapter in chapters):
+        rounds = formatting.plural(repeated, "round")
+        notes.append(f"Measured again, since a trial was invalid: {repeated} {rounds}.")
     if any(chapter.single_round for chapter in chapters):
         notes.append("One round, no interval: the differences here are not proven to repeat.")
     return notes

@@ -61,6 +61,8 @@ class ScenarioReport:
     table: ScenarioTable
     excluded: tuple[ExcludedTrial, ...]
     incomplete_rounds: tuple[IncompleteRound, ...]
+    repeated_rounds: int = 0
+    """Measured again, since a trial was invalid."""
 
 
 def chapter(
@@ -91,6 +93,7 @@ def chapter(
         table=ScenarioTable.of(analysis),
         excluded=tuple(trouble for each in loads for trouble in each.excluded),
         incomplete_rounds=tuple(left for each in loads for left in each.incomplete_rounds),
+        repeated_rounds=sum(each.repeated_rounds for each in loads),
     )
 
 
