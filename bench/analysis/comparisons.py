@@ -21,12 +21,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bench.analysis.intervals import half_width, holm, mean_interval, t_probability, trimmed_mean
+from bench.analysis.intervals import half_width, holm, mean_interval, t_probability
 from bench.analysis.numbers import digits
 from bench.analysis.rounds import RotationRates, per_round, rotation_rates
 from bench.analysis.survival import Bounded
 from bench.analysis.tables import ScenarioTables
 from bench.model import Comparison
+from bench.model.trimmed import trimmed_mean
 
 MARGIN = 1.05
 """Two variants within 5 % are as good as equal: nobody chooses a pattern for less. A factor, with its inverse below it:

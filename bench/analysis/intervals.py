@@ -58,21 +58,6 @@ def positive_mean_interval(values: Sequence[float], confidence: float = CONFIDEN
     return ConfidenceInterval(plain.mean, ends[0], ends[1], plain.rounds)
 
 
-TRIMMED_SHARE = 0.2
-"""Cut from each end before the turns of a round are averaged. A noisy neighbour that slows one turn down to a quarter
-weighs no more than any other turn: identical variants differed by 3.8 % a round in place of 5.1 %."""
-
-
-def trimmed_mean(values: Sequence[float], share: float = TRIMMED_SHARE) -> float:
-    """Mean of at least one value without the smallest and the largest ``share`` of them (rounded down) each.
-
-    Of fewer than five values nothing is cut. Source: Tukey and McLaughlin, Sankhya A 25 (1963) 331-352.
-    """
-    cut = int(share * len(values))
-    kept = sorted(values)[cut : len(values) - cut]
-    return math.fsum(kept) / len(kept)
-
-
 def half_width(values: Sequence[float], confidence: float = CONFIDENCE) -> float:
     """Half the width of the Student-t interval of the mean of at least two ``values``."""
     n = len(values)

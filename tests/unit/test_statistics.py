@@ -19,7 +19,6 @@ from bench.analysis.intervals import (
     mean_interval,
     positive_mean_interval,
     t_probability,
-    trimmed_mean,
 )
 from bench.analysis.survival import (
     Bounded,
@@ -34,6 +33,7 @@ from bench.analysis.survival import (
     share_above,
     survival,
 )
+from bench.model.trimmed import trimmed_mean
 
 
 def observed(

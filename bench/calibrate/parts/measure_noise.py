@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 from bench.calibrate.rows import ONE_AFTER_ANOTHER, TAKING_TURNS, NoiseRow
 from bench.calibrate.setup import SCENARIOS, USERS, CalibrationSetup, throughputs_rps
+from bench.calibrate.turn_rates import log_ratio
 from bench.model import Load
 from bench.planning import catalogue
 from bench.planning.schedule import make_plan
@@ -32,6 +32,6 @@ def measure_noise(setup: CalibrationSetup) -> Iterator[NoiseRow]:
             groups = plan.rounds[0].groups
             trials = [trial for group in groups for trial in run_group(scenario, group, setup.logs / "noise")]
             took_s = time.perf_counter() - start_s
-            if rates_rps := throughputs_rps(setup, round_name, trials):
-                log_ratio = math.log(rates_rps["first"] / rates_rps["second"])
-                yield NoiseRow(number, method, log_ratio, MEASURED_S, took_s)
+            if throughputs_rps(setup, round_name, trials) is not None:
+                first, second = (next(t for t in trials if t.variant == name) for name in ("first", "second"))
+                yield NoiseRow(number, method, log_ratio(setup.logs / "noise", first, second), MEASURED_S, took_s)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 from bench.calibrate.rows import ProbeRow
 from bench.calibrate.setup import SCENARIOS, USERS, CalibrationSetup, throughputs_rps
+from bench.calibrate.turn_rates import log_ratio
 from bench.model import Load
 from bench.planning import catalogue
 from bench.planning.schedule import make_plan
@@ -32,5 +32,6 @@ def measure_probe_cost(setup: CalibrationSetup) -> Iterator[ProbeRow]:
         plan = make_plan(pair, Load(users=USERS), 1, MEASURED_S, setup.seed + number)
         groups = plan.rounds[0].groups
         trials = [trial for group in groups for trial in run_group(pair, group, setup.logs / "probe")]
-        if rates_rps := throughputs_rps(setup, round_name, trials):
-            yield ProbeRow(number, math.log(rates_rps["with"] / rates_rps["without"]), MEASURED_S)
+        if throughputs_rps(setup, round_name, trials) is not None:
+            probed, plain = (next(t for t in trials if t.variant == name) for name in ("with", "without"))
+            yield ProbeRow(number, log_ratio(setup.logs / "probe", probed, plain), MEASURED_S)
