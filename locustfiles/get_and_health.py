@@ -33,6 +33,7 @@ class HealthCheck(HubHttpUser):
 
     fixed_count = 1
     arrival_rate = 10.0
+    records_sequence = True
 
 
 class Visitor(HubHttpUser):

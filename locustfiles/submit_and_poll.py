@@ -26,11 +26,12 @@ def _options(parser: Any, **_: Any) -> None:
     parser.add_argument("--rate", type=float, default=10.0, help="jobs a second")
 
 
-class LoadBalancer(HubHttpUser):
-    """Asks every 100 ms whether the server lives, from an absolute timetable, and waits for no earlier answer."""
+class HealthCheck(HubHttpUser):
+    """Requests /health every 100 ms by an absolute schedule, and waits for no earlier answer."""
 
     fixed_count = 1
     arrival_rate = 10.0
+    records_sequence = True
 
 
 class Clients(JobUser):
@@ -43,6 +44,6 @@ class Clients(JobUser):
 def _configure(environment: Any, **_: Any) -> None:
     options = environment.parsed_options
     headers = (("Content-Type", "application/json"),) if options.body else ()
-    LoadBalancer.request = Request(options.health_path)
+    HealthCheck.request = Request(options.health_path)
     Clients.request = Request(options.path, options.method, headers, options.body.encode())
     Clients.arrival_rate = options.rate

@@ -12,7 +12,6 @@ import numpy as np
 
 from bench.analysis.summary import (
     ABOVE_TIMEOUT,
-    HEALTH_TIMEOUT_S,
     PERCENTILES,
     cpu_cores,
     cpu_per_request_ms,
@@ -22,6 +21,7 @@ from bench.analysis.summary import (
 from bench.analysis.survival import Bounded, Floats, percentile, share_above, survival
 from bench.analysis.tables import ScenarioTables
 from bench.analysis.trial_reader import EDGE_S
+from bench.results.schema import HEALTH_TIMEOUT_S
 
 RotationRates = dict[tuple[str, int], dict[int, float]]
 

@@ -8,6 +8,7 @@ How a figure comes about, by metric:
     latency_max_ms          the longest of all, starved requests included; a maximum has no interval
     service_...             the same for service time, where the headline is response time
     latency_above_1s_share  of the health check's probes; a load balancer gives up about then
+    late_in_a_row           the most health checks in a row that failed or took longer than 1 s, in any round
     failures, unfinished    requests over all rounds; unfinished: not answered, not even after the load
     starved_users           began before the measured part and were not answered by its end; mean over turns and rounds
     ceiling_rps             the law's; exact, no interval
@@ -36,12 +37,11 @@ from bench.analysis.intervals import log_interval, positive_mean_interval
 from bench.analysis.survival import Bounded, Survival, latencies, maximum, mean, percentile, share_above, survival
 from bench.analysis.tables import HEALTH_ENDPOINT, ScenarioTables
 from bench.results import schema
+from bench.results.schema import HEALTH_TIMEOUT_S
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 ABOVE_TIMEOUT = "latency_above_1s_share"
-HEALTH_TIMEOUT_S = 1.0
-"""The time-out that a health check is held against: the default of Kubernetes' probes (timeoutSeconds: 1)."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +218,14 @@ def _above_timeout(tables: ScenarioTables, variant: str, endpoint: str) -> Itera
     share = share_above(tables.pooled_latencies(variant, endpoint), HEALTH_TIMEOUT_S * 1e6)
     if share is not None:
         yield _figure(tables, variant, endpoint, ABOVE_TIMEOUT, "share", share)
+    in_a_row = [
+        late
+        for number in tables.rounds(variant)
+        if (facts := tables.facts[variant, number].endpoints.get(endpoint))
+        and (late := facts.late_in_a_row) is not None
+    ]
+    if in_a_row:
+        yield _figure(tables, variant, endpoint, "late_in_a_row", "requests", float(max(in_a_row)))
 
 
 def _counted(tables: ScenarioTables, variant: str, endpoint: str) -> Iterator[Figure]:

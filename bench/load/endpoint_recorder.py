@@ -36,6 +36,7 @@ class EndpointRecorder:
         "in_flight",
         "part_start_s",
         "samples",
+        "sequence",
         "started",
         "statuses",
         "values",
@@ -59,6 +60,8 @@ class EndpointRecorder:
         self.causes: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self.samples: list[str] = []
+        self.sequence: list[tuple[float, float]] = []
+        """(intended start, latency) in seconds of requests whose order matters; of an unanswered one its age."""
 
     def straddling(self, begun_s: float, sent_s: float, done_s: float) -> None:
         """An expected answer to a request that began in the part before."""
@@ -118,7 +121,9 @@ class EndpointRecorder:
             self.in_flight,
             self.area_s,
             list(self.samples),
+            list(self.sequence),
         )
+        self.sequence.clear()
         self.counts.clear()
         self.causes.clear()
         self.statuses.clear()
@@ -140,6 +145,7 @@ class RawInterval:
     in_flight: int
     area_s: float
     samples: list[str]
+    sequence: list[tuple[float, float]] = field(default_factory=list)
 
 
 @dataclass
@@ -156,6 +162,8 @@ class IntervalStats:
     samples: list[str]
     buckets: dict[str, dict[int, int]] = field(default_factory=dict)
     """{kind: {lowest value of the histogram's bucket in microseconds: count}}"""
+    sequence: list[tuple[float, float]] = field(default_factory=list)
+    """As of EndpointRecorder."""
 
     def add(self, other: IntervalStats) -> None:
         """Count another generator's row of the same interval and endpoint into this one."""
@@ -166,6 +174,7 @@ class IntervalStats:
         _add(self.counts, other.counts)
         _add(self.causes, other.causes)
         _add(self.statuses, other.statuses)
+        self.sequence = [*self.sequence, *other.sequence]
         for kind, buckets in other.buckets.items():
             _add(self.buckets.setdefault(kind, {}), buckets)
 
@@ -181,6 +190,7 @@ def fold(taken: RawInterval) -> Iterator[IntervalStats | None]:
         taken.in_flight,
         taken.area_s,
         taken.samples,
+        sequence=taken.sequence,
     )
     for kind, values in taken.values.items():
         buckets: Counter[int] = Counter()

@@ -10,7 +10,7 @@ from bench.load.endpoint_recorder import SAMPLE_ERRORS, IntervalStats
 from bench.load.generator_monitor import CpuSample
 from bench.load.messages import IntervalReport
 from bench.load.trial_writer import TrialWriter
-from bench.results.schema import EndpointFacts, TrialFacts, TurnRecord
+from bench.results.schema import HEALTH_TIMEOUT_S, EndpointFacts, TrialFacts, TurnRecord
 
 
 @dataclass
@@ -25,6 +25,7 @@ class _Endpoint:
     warmup_failed: int = 0
     lags: Counter[int] = field(default_factory=Counter)
     responses: Counter[int] = field(default_factory=Counter)
+    sequence: list[tuple[float, float]] = field(default_factory=list)
 
     def add(self, row: IntervalStats, measured: bool) -> None:
         new = [sample for sample in row.samples if sample not in self.samples]
@@ -39,6 +40,7 @@ class _Endpoint:
         self.statuses.update(row.statuses)
         self.lags.update(row.buckets.get("lag", {}))
         self.responses.update(row.buckets.get("response", {}))
+        self.sequence += [(intended_s, latency_s) for intended_s, latency_s in row.sequence]
 
     def facts(self, measured_s: float) -> EndpointFacts:
         return EndpointFacts(
@@ -59,7 +61,20 @@ class _Endpoint:
             lag_p99_ms=_percentile_ms(self.lags, 0.99),
             response_p50_ms=_percentile_ms(self.responses, 0.5),
             errors=tuple(self.samples),
+            late_in_a_row=late_in_a_row(self.sequence),
         )
+
+
+def late_in_a_row(sequence: list[tuple[float, float]]) -> int | None:
+    """The most requests in a row, by intended start, that took longer than HEALTH_TIMEOUT_S. None without any.
+
+    A request that was unanswered at the end of its turn, and younger than that, says nothing.
+    """
+    longest = run = 0
+    for _, latency_s in sorted(sequence):
+        run = run + 1 if latency_s > HEALTH_TIMEOUT_S else 0
+        longest = max(longest, run)
+    return longest if sequence else None
 
 
 def _percentile_ms(buckets: Counter[int], share: float) -> float | None:

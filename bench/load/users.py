@@ -55,6 +55,9 @@ class HubHttpUser(User):
     max_connections: ClassVar[int] = 500
     """Open model: with so many requests in flight, further arrivals are dropped and counted. Half of the usual 1,024 open files."""
 
+    records_sequence: ClassVar[bool] = False
+    """Open model, few requests a second: record the order of the outcomes, too, for failures in a row."""
+
     generator_type: ClassVar[type[OpenModelGenerator]] = OpenModelGenerator
     """Open model: what sends the requests."""
 
@@ -99,7 +102,14 @@ class HubHttpUser(User):
         source: RequestSource = inspect.getattr_static(
             type(self), "request"
         )  # a function without parameters: it must not be bound
-        return UserConfig(source, self.expected_statuses, self.timeout_s, self.think_time_s, self.max_connections)
+        return UserConfig(
+            source,
+            self.expected_statuses,
+            self.timeout_s,
+            self.think_time_s,
+            self.max_connections,
+            self.records_sequence,
+        )
 
     def _schedule(self, target: int, part: int, parts: int) -> Iterator[float]:
         assert self.arrival_rate is not None

@@ -41,6 +41,8 @@ class UserConfig:
     timeout_s: float
     think_time_s: float = 0.0
     max_connections: int = 1
+    records_sequence: bool = False
+    """Open model: record the order of the outcomes, too."""
 
 
 class _RequestSequence:
@@ -284,6 +286,11 @@ class OpenModelGenerator:
         self._running = False
         for connection in self._busy:
             connection.context.unfinished(connection.intended_s, connection.sent_s, end_s)
+            self._note(connection.context, connection, end_s)
+
+    def _note(self, recorder: EndpointRecorder, connection: Connection, until_s: float) -> None:
+        if self._config.records_sequence:
+            recorder.sequence.append((connection.intended_s, until_s - connection.intended_s))
 
     @property
     def in_flight(self) -> int:
@@ -324,14 +331,17 @@ class OpenModelGenerator:
             recorder.counts["completed_late"] += 1
         elif status in self._expected:
             recorder.scheduled(connection.intended_s, connection.sent_s, done_s)
+            self._note(recorder, connection, done_s)
         else:
             recorder.failed(connection.intended_s, connection.sent_s, done_s, "status", f"status {status}", status)
+            self._note(recorder, connection, math.inf)
 
     def failed(self, connection: Connection, cause: str, detail: str, done_s: float) -> None:
         self._busy.discard(connection)
         self._give_back(connection)
         if self._running:
             connection.context.failed(connection.intended_s, connection.sent_s, done_s, cause, detail)
+            self._note(connection.context, connection, math.inf)
 
     def reconnected(self, connection: Connection) -> None:
         connection.context.counts["reconnects"] += 1

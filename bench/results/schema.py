@@ -19,6 +19,9 @@ from bench.model import Claim, Role, Status
 SCHEMA = 2
 """Version of all files. It changes when old results cannot be read or compared any more; CHANGELOG.md says why."""
 
+HEALTH_TIMEOUT_S = 1.0
+"""The time-out that health checks are held against: the default of Kubernetes' probes (timeoutSeconds: 1)."""
+
 # run.json
 
 
@@ -317,6 +320,8 @@ class EndpointFacts:
     response_p50_ms: float | None = None
     errors: tuple[str, ...] = ()
     """At most 5 sample messages."""
+    late_in_a_row: int | None = None
+    """Health checks only: the most in a row that failed or took longer than HEALTH_TIMEOUT_S."""
 
 
 @dataclass(frozen=True)

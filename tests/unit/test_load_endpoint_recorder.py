@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from bench.load.endpoint_recorder import (
     tag,
 )
 from bench.load.request import Request, Target
+from bench.load.trial_recorder import late_in_a_row
 from bench.load.trial_writer import TrialWriter
 from bench.results.schema import CAUSES, COUNTS_COLUMNS, HISTOGRAM_MAX_US, HISTOGRAM_MIN_US
 
@@ -365,3 +367,19 @@ def test_targets(url: str, address: tuple[str, int], authority: str) -> None:
     target = Target.parse(url)
     assert target.address == address
     assert target.authority == authority
+
+
+@pytest.mark.parametrize(
+    ("sequence", "expected"),
+    [
+        ([], None),
+        ([(0.0, 0.2), (0.1, 1.5), (0.2, 0.3)], 1),
+        ([(0.3, 2.0), (0.1, 1.5), (0.2, math.inf), (0.4, 0.9), (0.5, 3.0)], 3),
+        ([(0.0, 1.0)], 0),
+    ],
+)
+def test_late_health_checks_in_a_row_by_their_intended_start(
+    sequence: list[tuple[float, float]], expected: int | None
+) -> None:
+    """Answers may come in another order, and from several generators."""
+    assert late_in_a_row(sequence) == expected

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from bench.analysis.summary import HEALTH_TIMEOUT_S
 from bench.report.charts import canvas
 from bench.report.charts.canvas import BASELINES, FAINT, FIXES, GRID, INK, TRAPS, ChartDrawing
 from bench.report.pages.scenario_report import OverviewPoint, ScenarioReport
 from bench.report.text import formatting
+from bench.results.schema import HEALTH_TIMEOUT_S
 
 ROW_IN = 0.42
 LEFT_IN, GAP_IN, RIGHT_IN, BOTTOM_IN, HEADING_IN = 1.4, 0.3, 0.3, 0.62, 0.3

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from bench.analysis.summary import HEALTH_TIMEOUT_S, Summary, cpu_per_request_ms, throughputs_rps
 from bench.analysis.summary import Figure as Number
+from bench.analysis.summary import Summary, cpu_per_request_ms, throughputs_rps
 from bench.analysis.survival import SAMPLES_BEYOND, Floats, percentile, survival
 from bench.analysis.tables import HEALTH_ENDPOINT, ScenarioTables, VariantInfo
 from bench.report.charts import canvas
@@ -24,6 +24,7 @@ from bench.report.charts.jobs import jobs
 from bench.report.charts.sweep import Loads, sweep
 from bench.report.charts.timeline import timeline
 from bench.report.text import formatting, sentences
+from bench.results.schema import HEALTH_TIMEOUT_S
 
 Chart = Callable[[ScenarioTables, Summary], Figure | None]
 

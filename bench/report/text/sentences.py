@@ -126,7 +126,7 @@ def headline(tables: ScenarioTables, summary: Summary) -> str:
     sentence = f"One {_what(cast.trap)}: {_requests(trap)} instead of {formatting.rate(best.value)}"
     late = summary.value(cast.trap.name, HEALTH_ENDPOINT, ABOVE_TIMEOUT)
     if late is not None and late >= MIN_LATE_SHARE and not _nothing_answered(tables, cast.trap):
-        return f"{sentence}, and {formatting.share(late)} of the health checks take longer than 1 s."
+        return f"{sentence}, and {formatting.share(late)} of the health checks take longer than 1 s{_in_a_row(summary, cast.trap)}."
     waits = _health_waits(tables, summary, cast.trap)
     return f"{sentence}, and a health check that {waits}." if waits else f"{sentence}."
 
@@ -380,7 +380,7 @@ def _starved_cell(tables: ScenarioTables, summary: Summary, variant: VariantInfo
 def _late_cell(tables: ScenarioTables, summary: Summary, variant: VariantInfo) -> Cell:
     figure = summary.get(variant.name, HEALTH_ENDPOINT, ABOVE_TIMEOUT)
     if figure is not None:
-        return Cell(formatting.share(figure.value))
+        return Cell(formatting.share(figure.value), _in_a_row(summary, variant).removeprefix(", "))
     total = tables.pooled_latencies(variant.name, HEALTH_ENDPOINT).total
     return Cell(formatting.DASH, "no probe was watched for 1 s" if total else "no probes")
 
@@ -471,6 +471,12 @@ def _late_health_checks(tables: ScenarioTables, summary: Summary) -> str:
     if trap is None or late is None or late < MIN_LATE_SHARE:
         return ""
     return f"{formatting.share(late)} of the health checks take longer than 1 s beside {_what(trap)}"
+
+
+def _in_a_row(summary: Summary, variant: VariantInfo) -> str:
+    """``, up to 64 in a row``; empty for fewer than two, and where it is not known."""
+    late = summary.value(variant.name, HEALTH_ENDPOINT, "late_in_a_row") or 0.0
+    return f", up to {late:.0f} in a row" if late >= 2 else ""
 
 
 def _nothing_answered(tables: ScenarioTables, variant: VariantInfo) -> bool:
