@@ -6,8 +6,8 @@ By hand, against an app that is already running, with {"prober": {...}, "request
     locust -f locustfiles/checks.py --host http://127.0.0.1:8000 --checks checks.json --users 2 --spawn-rate 2
     locust -f locustfiles/checks.py --host http://127.0.0.1:8000 --checks checks.json --check 0 --users 33 ...
 
-The walker asks the prober's request a few times after every other one, so that it is known best. Beside the many, the
-prober asks it from an absolute timetable, 40 times a second, and waits for no earlier answer.
+The first sends the health probe's request a few times after every other one, so that it is known best. Beside the many,
+the health probe is sent by an absolute schedule, 40 times a second, and waits for no earlier answer.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Prober(HubHttpUser):
 
 
 class Visitor(HubHttpUser):
-    """Asks, waits for the answer, asks again."""
+    """Sends a request, waits for the answer, sends the next."""
 
     expected_statuses = ANSWERED
 

@@ -4,9 +4,9 @@ By hand, against an app that is already running:
 
     locust -f locustfiles/get_among_slow.py --host http://127.0.0.1:8000 --path /page --users 33 --spawn-rate 33
 
-One of the users stands for everybody else: from one timetable, 200 slow requests a second, which take a second each,
+One of the users stands for all others: by one schedule, 200 slow requests a second, which take a second each,
 and 10 of a load balancer, which looks at /health. The others loop without think time, or with ``--rate`` all of them
-are replaced by one timetable of that many arrivals a second.
+are replaced by one schedule of that many arrivals a second.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ SLOW_TO_A_HEALTH_CHECK = 20
 @events.init_command_line_parser.add_listener
 def _options(parser: Any, **_: Any) -> None:
     parser.add_argument("--path", default="/", help="what the users ask for")
-    parser.add_argument("--health-path", default="/health", help="what the load balancer asks for")
+    parser.add_argument("--health-path", default="/health", help="path of the health check")
     parser.add_argument("--rate", type=float, default=0.0, help="arrivals a second instead of looping users; 0: loop")
 
 
 class Others(HubHttpUser):
-    """Ask every 4.8 ms, from an absolute timetable, and wait for no earlier answer."""
+    """A request every 4.8 ms, by an absolute schedule, which waits for no earlier answer."""
 
     fixed_count = 1
     arrival_rate = 10.0 * (SLOW_TO_A_HEALTH_CHECK + 1)
 
 
 class Visitor(HubHttpUser):
-    """Asks, waits for the answer, asks again."""
+    """Sends a request, waits for the answer, sends the next."""
 
 
 @events.test_start.add_listener

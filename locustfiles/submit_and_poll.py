@@ -1,4 +1,4 @@
-"""Clients who submit jobs by a timetable and poll for each until it is done, and a load balancer that looks at /health.
+"""Clients who submit jobs by an arrival schedule and poll for each until it is done, and a health check.
 
 By hand, against an app that is already running:
 
@@ -22,7 +22,7 @@ def _options(parser: Any, **_: Any) -> None:
     parser.add_argument("--path", default="/jobs", help="where jobs are submitted")
     parser.add_argument("--method", default="POST", help="how they are submitted")
     parser.add_argument("--body", default="", help="JSON that describes a job")
-    parser.add_argument("--health-path", default="/health", help="what the load balancer asks for")
+    parser.add_argument("--health-path", default="/health", help="path of the health check")
     parser.add_argument("--rate", type=float, default=10.0, help="jobs a second")
 
 
@@ -35,7 +35,7 @@ class HealthCheck(HubHttpUser):
 
 
 class Clients(JobUser):
-    """Submit, whoever is still waiting for a result."""
+    """Submit jobs, and wait for no earlier result."""
 
     arrival_rate = 10.0
 

@@ -55,11 +55,11 @@ def _judged(tables: ScenarioTables, summary: Summary, claim: Claim, rows: Sequen
     verdict = _outcome(rows)
     telling = [row for row in rows if row.verdict == verdict]
     sentences = list(dict.fromkeys(_sentence(tables, summary, row) for row in telling))
-    told = sentences[:SHOWN_MOST]
+    text = sentences[:SHOWN_MOST]
     if len(sentences) > SHOWN_MOST:
-        told.append(f"and {len(sentences) - SHOWN_MOST} more")
+        text.append(f"and {len(sentences) - SHOWN_MOST} more")
     return ClaimVerdict(
-        tables.scenario.name, claim.name, claim.statement, claim.question, claim.guide, verdict, f"{'; '.join(told)}."
+        tables.scenario.name, claim.name, claim.statement, claim.question, claim.guide, verdict, f"{'; '.join(text)}."
     )
 
 
@@ -74,10 +74,10 @@ def _sentence(tables: ScenarioTables, summary: Summary, row: Compared) -> str:
     """``time.sleep in async def 19.9 requests/s, await asyncio.sleep 586: 0.034 times (0.033 to 0.035), …``."""
     if row.ratio is None:
         return row.reason
-    told = f"{_subject(tables, row)} {_figure(summary, row, row.variant)}"
+    text = f"{_subject(tables, row)} {_figure(summary, row, row.variant)}"
     if row.baseline:
-        told += f", {_name(tables, row.baseline)} {_figure(summary, row, row.baseline)}: {_times(row)}"
-    return f"{told} ({_interval(row)}), {_asked(row)}{f'; {row.reason}' if row.reason else ''}"
+        text += f", {_name(tables, row.baseline)} {_figure(summary, row, row.baseline)}: {_times(row)}"
+    return f"{text} ({_interval(row)}), {_threshold(row)}{f'; {row.reason}' if row.reason else ''}"
 
 
 def _subject(tables: ScenarioTables, row: Compared) -> str:
@@ -142,8 +142,8 @@ def _interval(row: Compared) -> str:
     if low is None or high is None or row.at_least or row.at_most:
         return f"{row.rounds} rounds"
     ends = [end * row.number if row.number else end for end in (low, high)]
-    said = _unit(row) if row.number else lambda end: digits(end, 3)
-    return f"{90 if proven else 95} % interval {said(ends[0])} to {said(ends[1])}, {row.rounds} rounds"
+    in_words = _unit(row) if row.number else lambda end: digits(end, 3)
+    return f"{90 if proven else 95} % interval {in_words(ends[0])} to {in_words(ends[1])}, {row.rounds} rounds"
 
 
 def _unit(row: Compared) -> Callable[[float], str]:
@@ -159,8 +159,8 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def _asked(row: Compared) -> str:
-    """What the claim asks for: ``claimed below 0.1``, ``claimed above 1.0 s``, ``claimed within 5 %``."""
+def _threshold(row: Compared) -> str:
+    """What the claim states: ``claimed below 0.1``, ``claimed above 1.0 s``, ``claimed within 5 %``."""
     if row.relation == "equivalent":
         return f"claimed to be within {100 * (MARGIN - 1):.0f} %"
     limit = _unit(row)(row.number * row.factor) if row.number else f"{row.factor:g} times"

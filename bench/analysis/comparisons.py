@@ -30,7 +30,7 @@ from bench.model import Comparison
 from bench.model.trimmed import trimmed_mean
 
 MARGIN = 1.05
-"""Two variants within 5 % are as good as equal: nobody chooses a pattern for less. A factor, with its inverse below it:
+"""Two variants within 5 % are as good as equal: no pattern is chosen for less. A factor, with its inverse below it:
 A against B and B against A get the same verdict."""
 SIGNIFICANT = 0.05
 TOST_CONFIDENCE = 0.90

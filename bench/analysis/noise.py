@@ -25,7 +25,7 @@ class NoiseFloor:
     """A variant against its twin, the same code under another name: whatever differs is noise.
 
     ``round_spread`` and ``rotation_spread`` are standard deviations of ln(variant / twin) about zero, of a round and
-    of one pair of turns. ``verdict`` is what the comparison of any two variants would have said of them.
+    of one pair of turns. ``verdict`` is what the comparison of any two variants would give them.
     """
 
     variant: str

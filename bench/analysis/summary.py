@@ -15,7 +15,7 @@ How a figure comes about, by metric:
     generator_cpu_cores     the most that the load generator used in a sample; mean over rounds
     loop_lag_p50_ms ...     of the largest lag in each 100 ms of the measured parts, all rounds together
     loop_lag_max_ms         the largest of all
-    threads_borrowed_max    of anyio's threadpool, the most at a moment; likewise threads_waiting_max
+    threads_borrowed_max    of anyio's threadpool, the most at a moment; threads_waiting_max the same
     server_cpu_cores        CPU seconds a second of the server's workers together; mean over rounds
     server_cpu_per_request_ms   the same by requests finished, of every endpoint; mean over rounds
     server_rss_max_mb       the most that the workers held together
@@ -296,7 +296,7 @@ LARGEST = (
     ("threads_total", "threads", "tokens_total"),
     ("server_rss_max_mb", "MB", "rss_mb"),
 )
-"""Metric, unit and column of what is told by its largest value, which has no interval."""
+"""Metric, unit and column of what is given by its largest value, which has no interval."""
 
 
 def _server_cpu(tables: ScenarioTables, variant: str) -> Iterator[Figure]:

@@ -27,7 +27,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Bounded:
-    """A value, or where ``at_least`` a lower bound: the truth lies above it, nobody waited long enough to know."""
+    """A value, or where ``at_least`` a lower bound: the truth lies above it."""
 
     value: float
     at_least: bool
@@ -134,7 +134,7 @@ def survival(observed: Latencies) -> Survival:
 
     It assumes that a request that is cut off by the end of a turn would have gone on like the others of its age.
     Starved requests are left out, since that is not true of them: no other request of their age was watched. Entering
-    them late (left truncation) does not help either, as nobody is at risk at the ages at which they could enter.
+    them late (left truncation) does not help either, as no request is at risk at the ages at which they could enter.
     """
     if observed.total == 0:
         return Survival(*(np.empty(0),) * 4, 0, 0.0, 0.0)

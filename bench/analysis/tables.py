@@ -81,7 +81,7 @@ class ScenarioInfo:
 
     @property
     def kind(self) -> str:
-        """The kind of latency that is the headline: response time where a timetable drives, else service time."""
+        """The kind of latency that is the headline: response time where a schedule drives the load, else service time."""
         return "service" if self.rate_rps is None else "response"
 
     def variant(self, name: str) -> VariantInfo:
@@ -191,7 +191,7 @@ class ScenarioTables:
         return int(self.trials.loc[self.trials["attempt"] > 1, "round"].nunique())
 
     def endpoints(self) -> tuple[str, ...]:
-        """The endpoints that were asked, the scenario's own first."""
+        """The endpoints that were requested, the scenario's own first."""
         seen = set(self.counts["endpoint"]) | set(self.latencies["endpoint"])
         return tuple(sorted(seen, key=lambda name: (name != self.scenario.endpoint, name)))
 
@@ -200,7 +200,7 @@ class ScenarioTables:
         return any(key[1] == endpoint and key[2] == kind for key in self._measured)
 
     def headline_kind(self, endpoint: str) -> str:
-        """``response`` where a timetable asks the endpoint (the health prober always has one), else ``service``."""
+        """``response`` where a schedule requests the endpoint (as it does for health checks), else ``service``."""
         if endpoint == self.scenario.endpoint:
             return self.scenario.kind
         return "response" if self.has_kind(endpoint, "response") or endpoint == HEALTH_ENDPOINT else "service"

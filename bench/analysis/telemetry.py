@@ -39,7 +39,7 @@ STALL_COLUMNS = ("worker", *schema.STALLS_COLUMNS)
 TEXTS = ("kind", "file", "function", "callee")
 
 LOOP_KINDS = ("loop", "gil")
-"""Kinds of stall during which nobody is served. Time without a free thread is another sum: the loop runs meanwhile."""
+"""Kinds of stall during which no request is served. Time without a free thread is another sum: the loop runs meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def within_ms(stalls: pd.DataFrame, parts: Sequence[Part]) -> Floats:
 def blame(stalls: pd.DataFrame) -> tuple[Blame, ...]:
     """Who is charged for the measured stalls, the largest share first, the loop's stalls before the threadpool's.
 
-    ``stalls``: ScenarioTables.stalls of one variant. A stall is told by its round, worker and number; its longest is what one
+    ``stalls``: ScenarioTables.stalls of one variant. A stall is identified by its round, worker and number; its longest is what one
     place held of a single stall.
     """
     counted = stalls[stalls["measured_ms"] > 0]

@@ -116,7 +116,7 @@ def _of_telemetry(
 def _cut(
     seen: telemetry.Telemetry, origin_s: float, parts: list[tuple[float, float]]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What the probe saw, with what lies within the measured parts told from what does not."""
+    """What the probe saw. ``measured`` marks what lies within the measured parts."""
     samples = telemetry.merged(seen.samples)
     at_s = samples["at_s"].to_numpy(float)
     measured = np.zeros(len(at_s), dtype=bool)

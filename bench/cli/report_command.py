@@ -68,7 +68,7 @@ def _report(options: ReportOptions) -> int:
         console.print(claims_table(shown.claims))
     print_line(str(drawn.page))
     refuted = options.check and any(claim.verdict == "refuted" for claim in shown.claims)
-    return NOT_ALL_WELL if shown.troubled or refuted else 0
+    return NOT_ALL_WELL if shown.not_valid or refuted else 0
 
 
 def _report_doctor(run: Path, fail_on: tuple[str, ...]) -> int:

@@ -35,7 +35,7 @@ MIN_COMPUTING_SHARE = 0.5
 """A loop that used CPU for more than half of the time that it was held was computing; else it waited in a call."""
 
 ONE_REQUEST_MS = 25.0
-"""The probe's threshold of a stall. A request that computes for less delays nobody for that long. Many of them at once
+"""The probe's threshold of a stall. A request that computes for less delays no request for that long. Many of them at once
 do, each in its turn: such a server is busy, not blocked."""
 
 MIN_START_UP_S = 0.5

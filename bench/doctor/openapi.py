@@ -135,8 +135,8 @@ class _Reader:
         body = self._body(operation, given)
         headers += [("Content-Type", "application/json")] if body else []
         path = quote(path, safe="/%:@!$&'()*+,;=-._~")
-        asked = f"{path}?{urlencode(query)}" if query else path
-        return SampleRequest(name, method, asked, (*headers, *self._selection.headers), body)
+        full_path = f"{path}?{urlencode(query)}" if query else path
+        return SampleRequest(name, method, full_path, (*headers, *self._selection.headers), body)
 
     def _values(self, parameters: list[Any], given: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
         """Values by (place, name). A parameter of the operation replaces the one of its path."""

@@ -20,7 +20,7 @@ VARIANT = "app"
 ALONE = "alone"
 """Name of the scenario without load."""
 HEALTH_PROBE = "GET prober"
-"""Name under which the health probe's requests are counted, so that they are told apart from the users'."""
+"""Name under which the health probe's requests are counted, to keep them apart from the users'."""
 LOCUSTFILE = "locustfiles/checks.py"
 
 LOADED_S = 3.0

@@ -33,7 +33,7 @@ def poisson(rate_rps: float, seed: int, part: int = 0, parts: int = 1) -> Iterat
 
 
 def arrivals(process: ArrivalProcess, rate_rps: float, seed: int, part: int = 0, parts: int = 1) -> Iterator[float]:
-    """The timetable of a process by its name. ValueError for a name, rate or part that is not allowed."""
+    """The schedule of a process by its name. ValueError for a name, rate or part that is not allowed."""
     if process == "constant":
         return constant(rate_rps, part, parts)
     if process == "poisson":

@@ -1,6 +1,6 @@
 """Locust's end of its one connection to the harness (bench/running/control_channel.py): messages as JSON lines.
 
-Locust inherits the descriptor and is told its number by ``--control-fd``. Only the process that leads the load speaks
+Locust inherits the descriptor and gets its number by ``--control-fd``. Only the process that leads the load speaks
 here: the master, or the only process.
 """
 
@@ -31,7 +31,7 @@ FOR_LOCUST = (RunTurns, Configure, ServerStopping, TrialRecorded, TrialNotRecord
 
 
 class HarnessChannel:
-    """Iterate over it for the harness's messages; a greenlet that waits here holds nobody up."""
+    """Iterate over it for the harness's messages; a greenlet that waits here blocks no other."""
 
     def __init__(self, fd: int) -> None:
         self._socket = gevent_socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=fd)

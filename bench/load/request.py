@@ -29,7 +29,7 @@ class Request:
             if "\r" in text or "\n" in text:
                 raise ValueError(f"a line break cannot stand in a request's head: {text!r}")
         if self.method == "HEAD":
-            raise ValueError("HEAD is not supported: its answer's length cannot be told from the answer")
+            raise ValueError("HEAD is not supported: the length of its answer is not in the answer")
         object.__setattr__(self, "repeatable", self.method in SAFE_METHODS)
 
     @property

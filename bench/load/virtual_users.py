@@ -307,7 +307,7 @@ class OpenModelGenerator:
     def close(self) -> None:
         """Close all connections. Unanswered requests are recorded as unfinished."""
         if self._running:
-            self._exhausted = True  # what is due now is not sent any more: nobody would wait for the answer
+            self._exhausted = True  # what is due now is not sent any more
             self.end(perf_counter())
         self._timer.close()
         self.abandon()

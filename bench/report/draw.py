@@ -2,7 +2,7 @@
 
 drawn = draw(Path("results/2026-11-23"))
 drawn.page         # results/2026-11-23/index.html
-drawn.troubled     # a line for each failed, invalid or refused trial; empty when all is well
+drawn.not_valid    # a line for each failed, invalid or refused trial; empty when all is well
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Drawn:
     chapters: tuple[ScenarioReport, ...]
 
     @property
-    def troubled(self) -> tuple[str, ...]:
+    def not_valid(self) -> tuple[str, ...]:
         """A line for each trial that is no evidence."""
-        return tuple(_troubled(self.chapters))
+        return tuple(_not_valid(self.chapters))
 
     @property
     def tables(self) -> tuple[ScenarioTable, ...]:
@@ -58,7 +58,7 @@ class Drawn:
         return tuple(claim for chapter in self.chapters for claim in chapter.claims)
 
     def of(self, scenario: str) -> Drawn:
-        """The same page, told of one scenario only."""
+        """The same page, about one scenario only."""
         return replace(self, chapters=tuple(chapter for chapter in self.chapters if chapter.name == scenario))
 
 
@@ -89,7 +89,7 @@ def is_checkup(run: Path) -> bool:
         return False
 
 
-def _troubled(chapters: Sequence[ScenarioReport]) -> Iterator[str]:
+def _not_valid(chapters: Sequence[ScenarioReport]) -> Iterator[str]:
     for trouble in (trouble for chapter in chapters for trouble in chapter.excluded):
         reasons = "; ".join(formatting.clean(reason) for reason in trouble.reasons)
         yield f"{formatting.clean(trouble.where)}: {trouble.status}: {reasons}"

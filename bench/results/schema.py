@@ -201,7 +201,7 @@ class FunctionRecord:
     last: int
     """Last line."""
     awaits: bool | None = None
-    """Whether its body awaits anything; null where it cannot be told."""
+    """Whether its body awaits anything; null where it is not known."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from bench.report.charts.timeline import DrawnTurn
 from bench.report.text import formatting
 
 SLOTS, BANDS = 120, 44
-"""Of time and of latency: what can be told apart on a panel."""
+"""Of time and of latency: what can be seen on a panel."""
 
 TITLE_IN, PANEL_IN, HEADER_IN, GAP_IN = 1.06, 1.0, 0.28, 0.14
 LEFT_IN, BETWEEN_IN, RIGHT_IN, BOTTOM_IN = 0.85, 0.25, 0.2, 0.4

@@ -22,7 +22,7 @@ WORTH_A_NOTE = 0.5
 
 
 def jobs(tables: ScenarioTables, summary: Summary) -> Figure | None:
-    """Accepted against done, a row a variant: rates on the left, times on the right; None where nobody submits jobs."""
+    """Accepted against done, a row a variant: rates on the left, times on the right; None where no jobs are submitted."""
     submit = next((name for name in tables.endpoints() if name.startswith("POST ")), None)
     if tables.scenario.endpoint != DONE or submit is None:
         return None

@@ -103,9 +103,9 @@ def _throughputs(axes: Axes, shown: Sequence[ScenarioReport]) -> None:
 
 
 def _healths(axes: Axes, shown: Sequence[ScenarioReport]) -> None:
-    asked = [dot.health_p50_ms for one in shown for dot in one.dots if dot.health_p50_ms]
+    medians_ms = [dot.health_p50_ms for one in shown for dot in one.dots if dot.health_p50_ms]
     limit_ms = HEALTH_TIMEOUT_S * 1e3
-    canvas.time_axis(axes, "x", np.asarray([*asked, limit_ms]))
+    canvas.time_axis(axes, "x", np.asarray([*medians_ms, limit_ms]))
     axes.axvline(limit_ms, color=INK, lw=1.2, ls=(0, (5, 3)), zorder=1)
     axes.set_title("median health check beside it", loc="left", fontsize=11, weight="bold", pad=6)
     axes.set_xlabel("dashed: 1 s time-out · ▷ at least")
@@ -134,7 +134,7 @@ def _measured(one: ScenarioReport) -> list[OverviewPoint]:
 
 
 def _told(one: ScenarioReport) -> list[OverviewPoint]:
-    """Those whose distance from the best is told: the traps, where there are any."""
+    """Those whose distance from the best is printed: the traps, where there are any."""
     return [dot for dot in _measured(one) if dot.role == "trap"] or _measured(one)
 
 

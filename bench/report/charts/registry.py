@@ -254,11 +254,11 @@ CHARTS: tuple[Chart, ...] = (throughput, health, jobs, percentiles, cpu_cost, ti
 """In the page's order. Adding a chart is one function above and its name here."""
 
 
-def draw(tables: ScenarioTables, summary: Summary, besides: Loads = ()) -> list[ChartDrawing]:
-    """Every chart of CHARTS that has data, and the sweep where there are other loads ``besides``, as SVG and PNG."""
+def draw(tables: ScenarioTables, summary: Summary, other_loads: Loads = ()) -> list[ChartDrawing]:
+    """Every chart of CHARTS that has data, and the sweep where there are ``other_loads``, as SVG and PNG."""
     with canvas.style():
         figures = {chart.__name__: chart(tables, summary) for chart in CHARTS}
-        figures["sweep"] = sweep([(tables, summary), *besides])
+        figures["sweep"] = sweep([(tables, summary), *other_loads])
         return [
             canvas.rendered(name, f"{tables.scenario.name}-{name}", figure)
             for name, figure in figures.items()

@@ -29,7 +29,7 @@ Line = tuple[Floats, Floats]
 """x and y, with NaN between turns."""
 
 POINTS_SHOWN = 400
-"""Of a line; more could not be told apart on a panel of this size, and a page has many."""
+"""Of a line; more could not be seen on a panel of this size, and a page has many."""
 
 SHORT_TURN_S = 0.3
 """Shorter turns are shown as one: three samples of the server fall into this one."""
@@ -378,7 +378,7 @@ BIN_S = 1.0
 """Width of a moment when rounds are put together: the longest interval that is recorded."""
 
 STEADY, UNSTEADY = 1.1, 1.5
-"""Factors between a variant's lowest and highest median of a second: below the first nobody would call it moving,
+"""Factors between a variant's lowest and highest median of a second: below the first it does not move,
 above the second everybody would. There is no truth here; between them the text only says what was seen."""
 UNSTEADY_WORDS = "Not steady"
 

@@ -45,8 +45,8 @@ def escaped(text: str, limit: int = formatting.TEXT_LIMIT) -> str:
 def _claims(claims: Iterable[ClaimVerdict]) -> Iterator[str]:
     yield from _head(("verdict", "claim", "evidence"), "---")
     for claim in claims:
-        said = escaped(claim.statement) + (" (guide)" if claim.guide else "")
-        yield f"| {BADGES[claim.verdict]} | {said} | {escaped(claim.evidence)} |"
+        statement = escaped(claim.statement) + (" (guide)" if claim.guide else "")
+        yield f"| {BADGES[claim.verdict]} | {statement} | {escaped(claim.evidence)} |"
 
 
 def _scenario(chapter: ScenarioReport) -> Iterator[str]:

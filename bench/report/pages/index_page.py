@@ -52,7 +52,7 @@ def _page(run: Run, chapters: Sequence[ScenarioReport], charts: Charts, calibrat
         "created": utc(run.created_unix_s),
         "headline": finding,
         "notes": _notes(chapters, troubles, left_out),
-        "claims": [told for told in _claims(chapters) if told["claims"]],
+        "claims": [group for group in _claims(chapters) if group["claims"]],
         "counted": counted([claim for chapter in chapters for claim in chapter.claims]),
         "quiz": list(_quiz(chapters)),
         "noise": [f"{formatting.clean(c.name, 60)}: {noise_words(c.noise)}." for c in chapters if c.noise],
@@ -70,10 +70,10 @@ def _page(run: Run, chapters: Sequence[ScenarioReport], charts: Charts, calibrat
 
 def headline(chapters: Sequence[ScenarioReport]) -> str:
     """The finding of the scenario whose trap costs most."""
-    told = [chapter for chapter in chapters if chapter.headline]
-    if not told:
+    with_finding = [chapter for chapter in chapters if chapter.headline]
+    if not with_finding:
         return "Nothing to report yet: no trial of a complete round gave evidence."
-    return max(told, key=lambda chapter: chapter.cost).headline
+    return max(with_finding, key=lambda chapter: chapter.cost).headline
 
 
 def _notes(
@@ -178,8 +178,8 @@ def flat(prefix: str, mapping: dict[str, Any]) -> Iterable[tuple[str, str]]:
         if isinstance(value, dict):
             yield from flat(name, value)
         elif value not in (None, "", []):
-            said = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            yield formatting.clean(name, 80), formatting.clean(said)
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            yield formatting.clean(name, 80), formatting.clean(text)
 
 
 def utc(unix_s: float | None) -> str:

@@ -24,7 +24,7 @@ from bench.analysis.summary import summarise
 from bench.analysis.tables import Run, ScenarioInfo
 from bench.report.charts import registry
 from bench.report.charts.canvas import ChartDrawing
-from bench.report.pages.scenario_report import CacheEntry, ScenarioReport, chapter, read_kept, write_kept
+from bench.report.pages.scenario_report import CacheEntry, ScenarioReport, read_kept, scenario_report, write_kept
 from bench.results import files
 
 KEPT = "drawn.json"
@@ -59,12 +59,12 @@ def _in_processes(jobs: list[Job]) -> Iterable[ScenarioReport]:
     """Draw ``jobs``, the longest first, in processes of their own where that is worth it."""
     processes = min(len(jobs), _cores(), PROCESSES_MOST)
     if processes < 2:
-        return [_draw_chapter(job) for job in jobs]
+        return [_draw_report(job) for job in jobs]
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     with ProcessPoolExecutor(processes, context, initializer=_end_with_parent) as pool:
         try:
-            return list(pool.map(_draw_chapter, sorted(jobs, key=lambda job: -len(job[1].variants))))
+            return list(pool.map(_draw_report, sorted(jobs, key=lambda job: -len(job[1].variants))))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -87,14 +87,14 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _draw_chapter(job: Job) -> ScenarioReport:
+def _draw_report(job: Job) -> ScenarioReport:
     """Read, analyse and draw one scenario; its charts are written, its chapter is returned."""
     run, scenario, root = job
     analysis = analyse(run, scenario)
-    besides = [(other, summarise(other)) for other in (read_scenario(run, load) for load in scenario.sweep)]
-    drawings = registry.draw(analysis.tables, analysis.summary, besides)
+    other_loads = [(other, summarise(other)) for other in (read_scenario(run, load) for load in scenario.sweep)]
+    drawings = registry.draw(analysis.tables, analysis.summary, other_loads)
     _write_charts(run.folder, scenario.name, drawings)
-    return chapter(analysis, besides, {drawing.name: drawing.alt for drawing in drawings}, root)
+    return scenario_report(analysis, other_loads, {drawing.name: drawing.alt for drawing in drawings}, root)
 
 
 def _write_charts(run: Path, scenario: str, drawings: Iterable[ChartDrawing]) -> None:
@@ -117,8 +117,10 @@ def chart_path(run: Path, scenario: str, chart: str, suffix: str) -> Path:
 def _still_there(run: Path, kept: CacheEntry, fingerprint: str) -> bool:
     if kept.fingerprint != fingerprint:
         return False
-    told = kept.chapter
-    return all(chart_path(run, told.name, name, suffix).is_file() for name in told.charts for suffix in ("svg", "png"))
+    report = kept.chapter
+    return all(
+        chart_path(run, report.name, name, suffix).is_file() for name in report.charts for suffix in ("svg", "png")
+    )
 
 
 def _remove_stale(run: Path, before: dict[str, CacheEntry], after: dict[str, CacheEntry]) -> None:

@@ -1,4 +1,4 @@
-"""One scenario, analysed and told: all that the page, the terminal and the overview need of it, as plain data.
+"""One scenario, analysed and put into words: what the page, the terminal and the overview need, as plain data.
 
 A chapter keeps no tables of measurements, so it crosses from one process to another and into a file at little cost:
 what has not changed since the last drawing is read back instead of analysed again.
@@ -65,29 +65,29 @@ class ScenarioReport:
     """Measured again, since a trial was invalid."""
 
 
-def chapter(
-    analysis: Analysis, besides: Sequence[tuple[ScenarioTables, Summary]], charts: dict[str, str], root: Path
+def scenario_report(
+    analysis: Analysis, other_loads: Sequence[tuple[ScenarioTables, Summary]], charts: dict[str, str], root: Path
 ) -> ScenarioReport:
-    """Tell ``analysis``. ``besides`` are the same under other loads, of which only figures and troubles are told.
+    """Put ``analysis`` into words. ``other_loads`` are the same under other loads: only figures and excluded trials are used.
 
     ``root`` is the repository, where run.json's file names of variants start.
     """
     tables, summary, scenario = analysis.tables, analysis.summary, analysis.scenario
-    told = bool(tables.variants)
-    loads = (tables, *(other for other, _ in besides))
+    has_evidence = bool(tables.variants)
+    loads = (tables, *(other for other, _ in other_loads))
     return ScenarioReport(
         name=scenario.name,
         question=scenario.question,
         seed=scenario.seed,
         versions={**tables.services, **scenario.record.packages},
-        headline=sentences.headline(tables, summary) if told else "",
+        headline=sentences.headline(tables, summary) if has_evidence else "",
         cost=_cost(tables, summary),
         single_round=max((len(tables.rounds(variant.name)) for variant in tables.variants), default=0) == 1,
         opening=opening(analysis),
         closing=closing(analysis, root),
         charts=charts,
         dots=_dots(tables, summary),
-        figures=tuple(figure for each in (summary, *(other for _, other in besides)) for figure in each.figures),
+        figures=tuple(figure for each in (summary, *(other for _, other in other_loads)) for figure in each.figures),
         claims=analysis.claims,
         noise=analysis.noise,
         table=ScenarioTable.of(analysis),
@@ -102,12 +102,12 @@ def _cost(tables: ScenarioTables, summary: Summary) -> float:
 
     The factor by which it serves less than the best fix, times the factor by which a health check waits longer.
     """
-    cast = sentences.cast_of(tables, summary)
-    if cast.trap is None or not cast.fixes:
+    roles = sentences.roles_of(tables, summary)
+    if roles.trap is None or not roles.fixes:
         return 0.0
-    endpoint, best = tables.scenario.endpoint, cast.fixes[-1].name
-    served = [summary.value(name, endpoint, "throughput_rps") or 0.0 for name in (best, cast.trap.name)]
-    waited = [summary.value(name, HEALTH_ENDPOINT, "latency_p50_ms") or 1.0 for name in (cast.trap.name, best)]
+    endpoint, best = tables.scenario.endpoint, roles.fixes[-1].name
+    served = [summary.value(name, endpoint, "throughput_rps") or 0.0 for name in (best, roles.trap.name)]
+    waited = [summary.value(name, HEALTH_ENDPOINT, "latency_p50_ms") or 1.0 for name in (roles.trap.name, best)]
     return (served[0] / max(served[1], 1e-9)) * (waited[0] / max(waited[1], 1e-9))
 
 

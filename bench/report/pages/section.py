@@ -83,17 +83,17 @@ def _measured(tables: ScenarioTables) -> str:
     scenario = tables.scenario
     load = f"{scenario.users} users" if scenario.users is not None else f"{scenario.rate_rps:g} requests/s offered"
     rounds = max((len(numbers) for numbers in (tables.rounds(v.name) for v in tables.variants)), default=0)
-    said = [load, f"{rounds} {formatting.plural(rounds, 'round')}"]
+    parts = [load, f"{rounds} {formatting.plural(rounds, 'round')}"]
     if len(tables.trials):
         shortest, longest = (
             float(value) for value in (tables.trials["measured_s"].min(), tables.trials["measured_s"].max())
         )
         seconds = formatting.span(f"{shortest:.1f} s", f"{longest:.1f} s")
-        said.append(f"{seconds} measured a variant and round")
+        parts.append(f"{seconds} measured a variant and round")
     if tables.scenario.record.parallel:
-        said.append("the servers had every core, the generator's too")
+        parts.append("the servers had every core, the generator's too")
     profile = f" (profile {formatting.clean(scenario.profile, 40)})" if scenario.profile else ""
-    return ", ".join(said) + profile
+    return ", ".join(parts) + profile
 
 
 def _codes(variants: Sequence[VariantInfo], root: Path) -> list[dict[str, Any]]:

@@ -77,7 +77,7 @@ def plural(n: int, noun: str) -> str:
 
 
 def span(low: str, high: str) -> str:
-    """``550 to 586``; one of them where they read the same; a unit said once."""
+    """``550 to 586``; one of them where they read the same; the unit once."""
     if low == high:
         return low
     low_number, _, low_unit = low.rpartition(" ")
@@ -87,7 +87,7 @@ def span(low: str, high: str) -> str:
 def with_half_width(figure: Figure) -> str:
     """``586 ± 10``: the mean of the rounds and half its 95 % interval, to the digits that the interval supports.
 
-    At most five of them: nobody reads more, however alike five rounds were.
+    At most five of them: more would suggest a precision that five rounds do not have.
     """
     if figure.ci_low is None or figure.ci_high is None:
         return rate(figure.value)

@@ -89,7 +89,7 @@ class Roles:
     others: tuple[VariantInfo, ...]
 
 
-def cast_of(tables: ScenarioTables, summary: Summary) -> Roles:
+def roles_of(tables: ScenarioTables, summary: Summary) -> Roles:
     """The trap with the lowest throughput, the fixes from the slowest to the fastest, and everyone else."""
 
     def speed(variant: VariantInfo) -> float:
@@ -117,17 +117,17 @@ def table(tables: ScenarioTables, summary: Summary) -> tuple[TableRow, ...]:
 
 def headline(tables: ScenarioTables, summary: Summary) -> str:
     """The scenario's finding in one sentence with the numbers that shock."""
-    cast = cast_of(tables, summary)
-    if cast.trap is None or not cast.fixes:
+    roles = roles_of(tables, summary)
+    if roles.trap is None or not roles.fixes:
         return throughput_title(tables, summary)
-    trap, best = (_rps(tables, summary, variant) for variant in (cast.trap, cast.fixes[-1]))
+    trap, best = (_rps(tables, summary, variant) for variant in (roles.trap, roles.fixes[-1]))
     if trap is None or best is None or trap.value > MATTERS * best.value:
         return throughput_title(tables, summary)
-    sentence = f"One {_what(cast.trap)}: {_requests(trap)} instead of {formatting.rate(best.value)}"
-    late = summary.value(cast.trap.name, HEALTH_ENDPOINT, ABOVE_TIMEOUT)
-    if late is not None and late >= MIN_LATE_SHARE and not _nothing_answered(tables, cast.trap):
-        return f"{sentence}, and {formatting.share(late)} of the health checks take longer than 1 s{_in_a_row(summary, cast.trap)}."
-    waits = _health_waits(tables, summary, cast.trap)
+    sentence = f"One {_what(roles.trap)}: {_requests(trap)} instead of {formatting.rate(best.value)}"
+    late = summary.value(roles.trap.name, HEALTH_ENDPOINT, ABOVE_TIMEOUT)
+    if late is not None and late >= MIN_LATE_SHARE and not _nothing_answered(tables, roles.trap):
+        return f"{sentence}, and {formatting.share(late)} of the health checks take longer than 1 s{_in_a_row(summary, roles.trap)}."
+    waits = _health_waits(tables, summary, roles.trap)
     return f"{sentence}, and a health check that {waits}." if waits else f"{sentence}."
 
 
@@ -147,9 +147,9 @@ def answer(tables: ScenarioTables, summary: Summary) -> str:
 def starving(tables: ScenarioTables, summary: Summary) -> str:
     """For example: With ..., 14 of 32 users got no answer, the oldest for 8.7 s; the others had a median of 762 ms.
 
-    The percentiles cannot show them: a user without an answer sends no second request. Empty where nobody starved.
+    The percentiles cannot show them: a user without an answer sends no second request. Empty where no user starved.
     """
-    trap = cast_of(tables, summary).trap
+    trap = roles_of(tables, summary).trap
     if trap is None:
         return ""
     endpoint = tables.scenario.endpoint
@@ -174,16 +174,14 @@ def starved_words(tables: ScenarioTables, summary: Summary, variant: str, endpoi
 
 def throughput_title(tables: ScenarioTables, summary: Summary) -> str:
     """For example: time.sleep in async def: 19.9 requests/s, the fixes 550 to 586."""
-    cast = cast_of(tables, summary)
+    roles = roles_of(tables, summary)
     figures = {v.name: f for v in tables.variants if (f := _rps(tables, summary, v)) is not None}
-    if cast.trap is not None and cast.trap.name in figures:
-        trap = f"{_what(cast.trap)}: {_requests(figures[cast.trap.name])}"
-        if cast.fixes:
-            low, high = figures[cast.fixes[0].name], figures[cast.fixes[-1].name]
-            return (
-                f"{trap}, {_the_fixes(cast)} {formatting.span(formatting.rate(low.value), formatting.rate(high.value))}"
-            )
-        return trap + _of_possible(tables, summary, cast.trap)
+    if roles.trap is not None and roles.trap.name in figures:
+        trap = f"{_what(roles.trap)}: {_requests(figures[roles.trap.name])}"
+        if roles.fixes:
+            low, high = figures[roles.fixes[0].name], figures[roles.fixes[-1].name]
+            return f"{trap}, {_the_fixes(roles)} {formatting.span(formatting.rate(low.value), formatting.rate(high.value))}"
+        return trap + _of_possible(tables, summary, roles.trap)
     ranked = sorted(tables.variants, key=lambda variant: figures[variant.name].value)
     if not ranked:
         return "No trial gave evidence"
@@ -271,7 +269,7 @@ def server_table(tables: ScenarioTables, summary: Summary) -> tuple[TableRow, ..
 
 
 def answered(tables: ScenarioTables, variant: str, endpoint: str) -> str:
-    """``0 of 64 answered in 6.4 s`` where nothing was; empty where something was, or nothing was asked."""
+    """``0 of 64 answered in 6.4 s`` where nothing was; empty where something was, or nothing was requested."""
     observed = tables.pooled_latencies(variant, endpoint)
     if observed.finished or not observed.total:
         return ""
@@ -310,9 +308,9 @@ def _server_cells(tables: ScenarioTables, summary: Summary, variant: VariantInfo
     )
 
 
-def _server_cell(summary: Summary, variant: VariantInfo, metric: str, said: Callable[[Figure], str]) -> Cell:
+def _server_cell(summary: Summary, variant: VariantInfo, metric: str, in_words: Callable[[Figure], str]) -> Cell:
     figure = summary.get(variant.name, "", metric)
-    return Cell(formatting.DASH, "too few samples") if figure is None else Cell(said(figure))
+    return Cell(formatting.DASH, "too few samples") if figure is None else Cell(in_words(figure))
 
 
 def _lag_cell(tables: ScenarioTables, summary: Summary, variant: VariantInfo) -> Cell:
@@ -421,8 +419,8 @@ def _what(variant: VariantInfo) -> str:
     return formatting.summary_of(variant)
 
 
-def _the_fixes(cast: Roles) -> str:
-    return "the fixes" if len(cast.fixes) > 1 else _what(cast.fixes[0])
+def _the_fixes(roles: Roles) -> str:
+    return "the fixes" if len(roles.fixes) > 1 else _what(roles.fixes[0])
 
 
 def _of_possible(tables: ScenarioTables, summary: Summary, variant: VariantInfo) -> str:
@@ -432,21 +430,21 @@ def _of_possible(tables: ScenarioTables, summary: Summary, variant: VariantInfo)
 
 def _compared(tables: ScenarioTables, summary: Summary, endpoint: str, metric: str, link: str) -> str:
     """``1.6 s with time.sleep in async def, 53 to 56 ms with the fixes``; empty where there is no figure."""
-    cast = cast_of(tables, summary)
-    trap = summary.get(cast.trap.name, endpoint, metric) if cast.trap else None
-    fixes = [figure for variant in cast.fixes if (figure := summary.get(variant.name, endpoint, metric))]
+    roles = roles_of(tables, summary)
+    trap = summary.get(roles.trap.name, endpoint, metric) if roles.trap else None
+    fixes = [figure for variant in roles.fixes if (figure := summary.get(variant.name, endpoint, metric))]
     parts = []
-    if cast.trap and trap:
-        starved = starved_words(tables, summary, cast.trap.name, endpoint)
+    if roles.trap and trap:
+        starved = starved_words(tables, summary, roles.trap.name, endpoint)
         note = f" ({starved})" if starved else ""
-        parts.append(f"{formatting.duration(trap.value)} {link} {_what(cast.trap)}{note}")
+        parts.append(f"{formatting.duration(trap.value)} {link} {_what(roles.trap)}{note}")
     if fixes:
-        words = "the fixes" if len(fixes) > 1 else _the_fixes(cast)
+        words = "the fixes" if len(fixes) > 1 else _the_fixes(roles)
         parts.append(f"{_range(fixes)} {link} {words}")
     if parts:
         return ", ".join(parts)
-    others = {v.name: f for v in cast.others if (f := summary.get(v.name, endpoint, metric))}
-    shown = [variant for variant in cast.others if variant.name in others]
+    others = {v.name: f for v in roles.others if (f := summary.get(v.name, endpoint, metric))}
+    shown = [variant for variant in roles.others if variant.name in others]
     return ", ".join(f"{formatting.duration(others[v.name].value)} {link} {_what(v)}" for v in shown[:2])
 
 
@@ -466,7 +464,7 @@ def _health_waits(tables: ScenarioTables, summary: Summary, variant: VariantInfo
 
 def _late_health_checks(tables: ScenarioTables, summary: Summary) -> str:
     """``98 % of the health checks take longer than 1 s beside ...``; empty where hardly one does."""
-    trap = cast_of(tables, summary).trap
+    trap = roles_of(tables, summary).trap
     late = summary.value(trap.name, HEALTH_ENDPOINT, ABOVE_TIMEOUT) if trap else None
     if trap is None or late is None or late < MIN_LATE_SHARE:
         return ""

@@ -35,7 +35,7 @@ ESSENTIAL = ("req/s", "starved", "health p50", AGAINST, DIAGNOSIS)
 class ScenarioTable:
     """A scenario's table as a rich renderable: ``Console().print(ScenarioTable.of(analysis))``.
 
-    Its rows are the page's, with what COLUMNS has besides.
+    Its rows are those of the page, with the other columns of COLUMNS.
     """
 
     title: str
@@ -89,8 +89,8 @@ def claims_table(claims: Iterable[ClaimVerdict]) -> Table:
     for column in ("verdict", "claim"):
         table.add_column(column, overflow="fold")
     for claim in claims:
-        said = formatting.clean(claim.statement)
+        text = formatting.clean(claim.statement)
         if claim.verdict != "confirmed":
-            said += f"\n{formatting.clean(claim.evidence)}"
-        table.add_row(Text(claim.verdict, style=VERDICTS[claim.verdict]), Text(said))
+            text += f"\n{formatting.clean(claim.evidence)}"
+        table.add_row(Text(claim.verdict, style=VERDICTS[claim.verdict]), Text(text))
     return table

@@ -5,7 +5,7 @@ This process has the users; the harness starts and stops the variant's server an
 
     Locust                            the harness
     MeasurementRequested        ->
-    MeasurementCancelled        ->                              before RunTurns: nobody wants it any more
+    MeasurementCancelled        ->                              before RunTurns: it is not wanted any more
                                 <-    RunTurns                  the server is ready
     TurnsDone or LoadFailed     ->
                                 <-    ServerStopping            the server is being stopped
