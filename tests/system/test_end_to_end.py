@@ -109,7 +109,8 @@ def test_run_json_says_what_was_measured(run: Path) -> None:
     assert {variant["name"] for variant in entry["variants"]} == set(VARIANTS)
     assert all((ROOT / variant["file"]).is_file() for variant in entry["variants"])
     assert content["command"].startswith("nox -s 'bench(blocking)' -- ")
-    assert content["command"].endswith("--variant awaited --variant blocking_call --seed 3")
+    words = "--variant awaited --variant blocking_call --rounds 1 --users 8 --measure-s 1.0 --seed 3"
+    assert content["command"].endswith(words)
     assert content["machine"]
 
 
@@ -166,13 +167,17 @@ def test_the_two_files_agree_to_the_request(run: Path, variant: str) -> None:
     for row in counts(run, variant):
         held = {kind: booked.pop((row["endpoint"], kind, row["start_s"]), 0) for kind in KINDS}
         assert held["service"] + held["straddling"] == row["finished"]
+        assert held["straddling_remaining"] == held["straddling"]
         assert held["failed"] == row["failed"]
         assert held["unfinished"] + held["straddling_unfinished"] == row["unfinished"]
         assert held["response"] == held["lag"] == (held["service"] if row["endpoint"] == HEALTH else 0)
     assert not booked
 
 
-KINDS = ("service", "response", "lag", "failed", "unfinished", "straddling", "straddling_unfinished")
+KINDS = (
+    *("service", "response", "lag", "failed", "unfinished"),
+    *("straddling", "straddling_remaining", "straddling_unfinished"),
+)
 
 
 @both
