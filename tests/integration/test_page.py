@@ -81,7 +81,7 @@ def test_hostile_names_come_out_harmless(tmp_path: Path, name: str) -> None:
     synthetic.blocking_run(tmp_path, rounds=1, ways=[way], name=name)
     drawn = draw(tmp_path, root=tmp_path)
     assert_harmless(drawn.page.read_text(encoding="utf-8"))
-    assert drawn.troubled == ()
+    assert drawn.not_valid == ()
 
 
 def test_no_complete_round(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_no_complete_round(tmp_path: Path) -> None:
     assert "Nothing to report yet" in html
     assert "blocking, round 1: awaited not measured" in html
     assert "no complete round" in html
-    assert drawn.troubled == ()
+    assert drawn.not_valid == ()
 
 
 def test_no_scenario_at_all(tmp_path: Path) -> None:
@@ -105,8 +105,8 @@ def test_all_trials_failed(tmp_path: Path) -> None:
     for way in synthetic.WAYS[:2]:
         synthetic.write_trial(tmp_path, "blocking", way.name, 1, status="failed", reasons=["never ready"])
     drawn = draw(tmp_path)
-    assert len(drawn.troubled) == 2
-    assert "blocking/blocking_call/users-32/1: failed: never ready" in drawn.troubled
+    assert len(drawn.not_valid) == 2
+    assert "blocking/blocking_call/users-32/1: failed: never ready" in drawn.not_valid
     html = drawn.page.read_text(encoding="utf-8")
     assert "every trial failed" in html
     assert "No trial gave evidence" in html
@@ -136,8 +136,8 @@ def test_a_file_cut_in_half_is_named_on_the_page(tmp_path: Path, name: str) -> N
     path = layout.trial_folder(tmp_path, "blocking", "awaited", "users-32", 2) / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     drawn = draw(tmp_path)
-    assert len(drawn.troubled) == 1
-    assert f"blocking/awaited/users-32/2/{name}" in drawn.troubled[0]
+    assert len(drawn.not_valid) == 1
+    assert f"blocking/awaited/users-32/2/{name}" in drawn.not_valid[0]
     html = drawn.page.read_text(encoding="utf-8")
     assert "refused" in html
     assert f"blocking/awaited/users-32/2/{name}" in html
