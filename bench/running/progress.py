@@ -109,7 +109,7 @@ class CampaignProgress:
         """Print a line for each trial."""
         took_s = time.perf_counter() - self._start_s
         self._overheads_s.append(took_s - group.load_s)
-        self._left.remove(group)
+        self._left = [left for left in self._left if left.name != group.name]  # a repeated group is another attempt
         for trial in trials:
             reasons = f": {escape('; '.join(trial.reasons))}" if trial.reasons else ""
             line = f"{self._place(group)} {trial.variant} {MARKS[trial.status]}{_rate(trial)}{reasons}"

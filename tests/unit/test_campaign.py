@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from harness import ROOT, UGLY
 from records import trial_record
+from rich.console import Console
 
 from bench.model import Load, Plan, Round, Scenario, ServerGroup, Status, Variant
 from bench.model.bounds import awaited, blocked_loop
@@ -30,6 +32,7 @@ from bench.running.campaign import (
     variants_without_evidence,
 )
 from bench.running.group import OnPhase, Phase
+from bench.running.progress import CampaignProgress
 from bench.running.run_record import Invocation, open_run, seed_of
 
 SCENARIO = Scenario(
@@ -527,3 +530,13 @@ def test_the_folder_is_free_again_after_a_crash(tmp_path: Path) -> None:
         raise RuntimeError
     with measurement_lock(tmp_path):
         pass
+
+
+def test_the_progress_shows_a_repeated_round(tmp_path: Path) -> None:
+    text = io.StringIO()
+    with CampaignProgress(Console(file=text, width=200), "made_up") as progress:
+        outcome = run_campaign(plan_of(), tmp_path, Fake(tmp_path, invalid=[("other", 2)]), progress)
+    assert outcome.rounds_repeated == 1
+    lines = text.getvalue().splitlines()
+    assert lines.count("made_up: round 2 is measured again, since a trial is invalid") == 1
+    assert len([line for line in lines if line.startswith("made_up round 2/3 other")]) == 2
