@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.analysis.comparisons import MARGIN, Compared, Comparisons
-from bench.analysis.numbers import digits, duration, rate
+from bench.analysis.numbers import digits, duration, rate, share
 from bench.analysis.summary import Figure, Summary
 from bench.analysis.tables import ScenarioTables
 from bench.model import Claim
@@ -121,7 +121,7 @@ def _value(figure: Figure) -> str:
     elif figure.unit == "ms":
         text = duration(figure.value)
     elif figure.unit == "share":
-        text = percent(figure.value)
+        text = share(figure.value)
     else:
         text = f"{digits(figure.value, 3)} {figure.unit}"
     return f"more than {text}" if figure.at_least else text
@@ -151,12 +151,7 @@ def _unit(row: Compared) -> Callable[[float], str]:
         return duration
     if row.metric.endswith("_rps"):
         return rate
-    return percent if row.metric.endswith("_share") else lambda value: f"{digits(value, 3)}"
-
-
-def percent(share: float) -> str:
-    """A share as a percentage: ``98 %``."""
-    return f"{100 * share:.3g} %"
+    return share if row.metric.endswith("_share") else lambda value: f"{digits(value, 3)}"
 
 
 def _threshold(row: Compared) -> str:

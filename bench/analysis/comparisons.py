@@ -27,7 +27,7 @@ from bench.analysis.rounds import RotationRates, per_round, rotation_rates
 from bench.analysis.survival import Bounded
 from bench.analysis.tables import ScenarioTables
 from bench.model import Comparison
-from bench.model.trimmed import trimmed_mean
+from bench.model.trimmed import log_ratio
 
 MARGIN = 1.05
 """Two variants within 5 % are as good as equal: no pattern is chosen for less. A factor, with its inverse below it:
@@ -130,11 +130,6 @@ def throughput_logs(
         if all(a > 0 and b > 0 for a, b in pairs):
             logs[number] = log_ratio(pairs)
     return logs
-
-
-def log_ratio(pairs: Sequence[tuple[float, float]]) -> float:
-    """ln(one / other) of a round, from the positive rates of the rotations that both took."""
-    return trimmed_mean([math.log(one / other) for one, other in pairs])
 
 
 def rotation_pairs(one: dict[int, float], other: dict[int, float]) -> list[tuple[float, float]]:

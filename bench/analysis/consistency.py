@@ -64,17 +64,28 @@ def consistency(tables: ScenarioTables) -> Iterator[TrialConsistency]:
 
 def _of_users(tables: ScenarioTables, variant: str, number: int) -> tuple[float, float, str] | None:
     endpoint, users = tables.scenario.endpoint, tables.scenario.users
-    average = mean(survival(tables.round_latencies(variant, endpoint, number, "service")))
+    curve = survival(tables.round_latencies(variant, endpoint, number, "service"))
+    average = mean(curve)
     rate_rps = throughputs_rps(tables, variant, endpoint)[number]
     if average is None or users is None or not rate_rps:
         return None
     starved = starved_users(tables, variant, endpoint)[number]
-    late = tables.late_users(variant, endpoint, number)
+    late = _late_users(tables, variant, number, curve.end_us)
     words = (
         f"{users} users; {rate_rps:.4g} requests/s of {average.value / 1e3:.4g} ms, "
         f"{starved:.3g} starved and {late:.3g} late"
     )
     return float(users), rate_rps * average.value / 1e6 + starved + late, words
+
+
+def _late_users(tables: ScenarioTables, variant: str, number: int, longest_us: float) -> float:
+    """Users whose request began before the measured part and waited in it for longer than any that began in it.
+
+    Each counts with the share of the measured time that it waited.
+    """
+    values_us, counts = tables.histogram(variant, tables.scenario.endpoint, "straddling_remaining", number)
+    late = values_us > longest_us
+    return float((values_us[late] * counts[late]).sum()) / 1e6 / tables.measured_s(variant, number)
 
 
 def _of_arrivals(tables: ScenarioTables, variant: str, number: int) -> tuple[float, float, str] | None:

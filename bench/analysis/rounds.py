@@ -20,8 +20,7 @@ from bench.analysis.summary import (
 )
 from bench.analysis.survival import Bounded, Floats, percentile, share_above, survival
 from bench.analysis.tables import ScenarioTables
-from bench.analysis.trial_reader import EDGE_S
-from bench.results.schema import HEALTH_TIMEOUT_S
+from bench.results.schema import EDGE_S, HEALTH_TIMEOUT_S
 
 RotationRates = dict[tuple[str, int], dict[int, float]]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.analysis.survival import NOTHING, Floats, Latencies, add, latencies, survival
+from bench.analysis.survival import NOTHING, Floats, Latencies, add, latencies
 from bench.model import HEALTH_PATH, Claim
 from bench.results.schema import DoctorRecord, GitRecord, MachineRecord, ScenarioRecord, TrialFacts
 
@@ -214,17 +214,11 @@ class ScenarioTables:
         """
         kind = kind or self.headline_kind(endpoint)
         kinds = (kind, "unfinished", "straddling_unfinished")
-        return latencies(*(self._measured.get((variant, endpoint, each, number), NOTHING) for each in kinds))
+        return latencies(*(self.histogram(variant, endpoint, each, number) for each in kinds))
 
-    def late_users(self, variant: str, endpoint: str, number: int) -> float:
-        """Users whose request began before the measured part and waited in it for longer than any that began in it.
-
-        Each counts with the share of the measured time that it waited.
-        """
-        longest_us = survival(self.round_latencies(variant, endpoint, number, "service")).end_us
-        values_us, counts = self._measured.get((variant, endpoint, "straddling_remaining", number), NOTHING)
-        late = values_us > longest_us
-        return float((values_us[late] * counts[late]).sum()) / 1e6 / self.measured_s(variant, number)
+    def histogram(self, variant: str, endpoint: str, kind: str, number: int) -> tuple[Floats, Floats]:
+        """(values in us, counts) of one kind over the measured parts of one trial."""
+        return self._measured.get((variant, endpoint, kind, number), NOTHING)
 
     def measured_s(self, variant: str, number: int) -> float:
         """Measured seconds of one trial."""

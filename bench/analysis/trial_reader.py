@@ -16,10 +16,7 @@ from bench.analysis import telemetry
 from bench.analysis.survival import Floats
 from bench.analysis.tables import REFUSED, ExcludedTrial
 from bench.results import files, layout, schema
-from bench.results.schema import TrialFacts, TrialRecord
-
-EDGE_S = 1e-3
-"""Slack when an interval is placed in a turn: stamps are printed with few decimals, and no interval is this short."""
+from bench.results.schema import EDGE_S, TrialFacts, TrialRecord
 
 LATENCY_COLUMNS = ("variant", "round", "endpoint", "kind", "start_s", "end_s", "measured", "value_us", "count")
 TRIAL_COLUMNS = (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bench.analysis.comparisons import log_ratio, rotation_pairs, verdict_of
+from bench.analysis.comparisons import rotation_pairs, verdict_of
 from bench.analysis.intervals import Spread, spread_about_zero
 from bench.calibrate.rows import (
     BARE_LOOP,
@@ -24,6 +24,7 @@ from bench.calibrate.rows import (
     VerdictRow,
 )
 from bench.model import bounds
+from bench.model.trimmed import log_ratio
 
 RoundRow = TypeVar("RoundRow", GeneratorRow, LagRow)
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import csv
-import math
 from pathlib import Path
 
 from bench.calibrate.setup import ENDPOINT
-from bench.model.trimmed import trimmed_mean
+from bench.model.trimmed import log_ratio
 from bench.results import layout
-from bench.results.schema import TrialRecord, TurnRecord
-
-EDGE_S = 1e-3
-"""Slack when an interval is assigned to a turn. No interval is as short."""
+from bench.results.schema import EDGE_S, TrialRecord, TurnRecord
 
 
-def log_ratio(run: Path, one: TrialRecord, other: TrialRecord) -> float:
+def turns_log_ratio(run: Path, one: TrialRecord, other: TrialRecord) -> float:
     """ln(one / other) of throughput: the trimmed mean over the passes that both took with an answer."""
     first, second = turn_rates_rps(run, one), turn_rates_rps(run, other)
     pairs = [(first[n], second[n]) for n in sorted(first.keys() & second.keys())]
-    return trimmed_mean([math.log(a / b) for a, b in pairs if a > 0 and b > 0])
+    return log_ratio([(a, b) for a, b in pairs if a > 0 and b > 0])
 
 
 def turn_rates_rps(run: Path, trial: TrialRecord) -> dict[int, float]:

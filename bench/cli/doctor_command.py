@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,8 +143,7 @@ def _scan(request: ScanRequest, folder: Path, options: DoctorOptions) -> int:
         make_folder(folder)
         layout.point_latest(folder.parent, folder)
         with ScanProgress(console) as progress:
-            command = replace(options, seed=options.seed).command()
-            run = ScanRun(folder, options.seed, fingerprint(), git_state(catalogue.ROOT), command)
+            run = ScanRun(folder, options.seed, fingerprint(), git_state(catalogue.ROOT), options.command())
             complete = scan(request, discovery, run, progress.begin)
     drawn = draw_run(folder, *(("--fail-on", ",".join(options.fail_on)) if options.fail_on else ()))
     return drawn or (0 if complete else NOT_ALL_WELL)

@@ -14,20 +14,11 @@ from gevent import socket as gevent_socket
 from gevent.lock import RLock
 
 from bench.results.control_messages import (
-    Configure,
-    FiguresReady,
-    ReportReady,
-    RunTurns,
-    ServerStopping,
     ToHarness,
     ToLocust,
-    TrialNotRecorded,
-    TrialRecorded,
     decode,
     encode,
 )
-
-FOR_LOCUST = (RunTurns, Configure, ServerStopping, TrialRecorded, TrialNotRecorded, FiguresReady, ReportReady)
 
 
 class HarnessChannel:
@@ -43,7 +34,7 @@ class HarnessChannel:
         """Messages until the harness closes its end. BadMessage, or ValueError, for one that is not for Locust."""
         for line in self._lines:
             message = decode(line)
-            if not isinstance(message, FOR_LOCUST):
+            if not isinstance(message, ToLocust):
                 raise ValueError(f"the harness sent {message.kind}, which is not for Locust")
             yield message
 

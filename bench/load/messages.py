@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from bench.load.endpoint_recorder import IntervalStats
 
@@ -137,13 +137,7 @@ Report = UsersJoined | InstructionDone | TurnDrained | IntervalReport | Generato
 INSTRUCTION = "bench_instruction"
 REPORT = "bench_report"
 
-_TYPES: dict[str, type[Any]] = {
-    kind.__name__: kind
-    for kind in (
-        *(ShareSchedules, BeginTurn, MeasureTurn, EndTurn, CloseTurn, Finish),
-        *(UsersJoined, InstructionDone, TurnDrained, IntervalReport, GeneratorCpu, AllSent),
-    )
-}
+_TYPES: dict[str, type[Any]] = {kind.__name__: kind for kind in (*get_args(Instruction), *get_args(Report))}
 
 
 def send(runner: Any, name: str, message: Instruction | Report) -> None:

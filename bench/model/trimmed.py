@@ -18,3 +18,8 @@ def trimmed_mean(values: Sequence[float], share: float = TRIMMED_SHARE) -> float
     cut = int(share * len(values))
     kept = sorted(values)[cut : len(values) - cut]
     return math.fsum(kept) / len(kept)
+
+
+def log_ratio(pairs: Sequence[tuple[float, float]]) -> float:
+    """ln(one / other) of a round, from the positive rates of the passes that both took."""
+    return trimmed_mean([math.log(one / other) for one, other in pairs])

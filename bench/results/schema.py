@@ -433,6 +433,9 @@ HISTOGRAM_DIGITS = 3
 INTERVAL_S = 1.0
 """The longest interval of requests.hlog and counts.csv, in seconds."""
 
+EDGE_S = 1e-3
+"""Slack when an interval is assigned to a turn: times are written with few decimals, and no interval is this short."""
+
 # Rows of csv files. The fields are the columns, in this order; an empty cell is None.
 
 CAUSES = ("status", "refused", "reset", "closed", "timeout", "malformed", "other")

@@ -23,11 +23,8 @@ from bench.results.control_messages import (
     MAX_LINE_BYTES,
     BadMessage,
     LoadFailed,
-    MeasurementCancelled,
-    MeasurementRequested,
     ToHarness,
     ToLocust,
-    TurnsDone,
     decode,
     encode,
 )
@@ -85,7 +82,7 @@ class ControlChannel:
             message = decode(line)
         except BadMessage as error:
             return LoadFailed(f"Locust sent a message that cannot be read: {error}")
-        if isinstance(message, TurnsDone | LoadFailed | MeasurementRequested | MeasurementCancelled):
+        if isinstance(message, ToHarness):
             return message
         return LoadFailed(f"Locust sent {message.kind}, which is not for the harness")
 

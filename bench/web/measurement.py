@@ -36,7 +36,7 @@ from bench.web.run_registry import RunRegistry, RunSlot, single_turn_group
 MIN_MEASURED_S = 1.0
 """A trial that was stopped is valid from so many measured seconds on, or from four latencies where that is longer."""
 STOP_REPEAT_S = 0.05
-"""How often the processes of a cancelled measurement are asked to stop: more may have started meanwhile."""
+"""Pause between two requests to stop a cancelled measurement. More of its processes may have started since the first."""
 
 STOPPED = "stopped before anything was measured: nothing is recorded"
 

@@ -483,7 +483,7 @@ def test_what_the_parts_write_is_what_the_page_reads(tmp_path: Path, monkeypatch
     for module in (measure_overhead, measure_noise, measure_probe_cost):
         monkeypatch.setattr(module, "run_group", measured_group)
     for module in (measure_noise, measure_probe_cost):
-        monkeypatch.setattr(module, "log_ratio", lambda *_: 0.0)
+        monkeypatch.setattr(module, "turns_log_ratio", lambda *_: 0.0)
     rows = [VerdictRow(**row) for row in verdicts()]
     monkeypatch.setitem(PART_MEASUREMENTS, "verdicts", CalibrationPart(lambda _: iter(rows), 24))
     assert calibrate(tmp_path, PARTS, 2, 1, lambda _: None) == ()
@@ -525,7 +525,7 @@ def test_a_round_without_evidence_is_left_out(tmp_path: Path, monkeypatch: pytes
         return trials
 
     monkeypatch.setattr(measure_probe_cost, "run_group", second_is_bad)
-    monkeypatch.setattr(measure_probe_cost, "log_ratio", lambda *_: 0.0)
+    monkeypatch.setattr(measure_probe_cost, "turns_log_ratio", lambda *_: 0.0)
     lines: list[str] = []
     assert calibrate(tmp_path, ("probe",), 3, 1, lines.append) == ()
     assert [row.round for row in read_calibration(tmp_path).probe] == [1, 3]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -19,14 +18,12 @@ import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 from load_world import HERE, Server, Site, nothing_falls_into_the_hub, server_fixture, site_fixture  # noqa: F401
+from locust_turns import MAX_LOCUST_S, locust_environment, take_turns
 
-from bench.results.control_messages import PlannedTurn, RunTurns, TargetRecord, TurnsDone
+from bench.results.control_messages import PlannedTurn, RunTurns, TargetRecord
 from bench.results.schema import TrialFacts
-from bench.running.control_channel import ControlChannel
 
 ROOT = HERE.parents[1]
-LOCUST_WITHIN_S = 60
-"""How long a run may take, in seconds. Generous: it is no measurement."""
 USERS = 9
 
 
@@ -34,15 +31,11 @@ def locust(*options: str) -> str:
     """Run Locust headless from the project's root, as the harness does; returns what it printed on standard output."""
     command = [sys.executable, "-m", "locust", "--headless", *options]
     ended = subprocess.run(
-        command, cwd=ROOT, env=_environment(), capture_output=True, text=True, timeout=LOCUST_WITHIN_S
+        command, cwd=ROOT, env=locust_environment(), capture_output=True, text=True, timeout=MAX_LOCUST_S
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr, ended.stderr
     return ended.stdout
-
-
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
 
 
 class TurnsUnderLocust:
@@ -63,19 +56,7 @@ class TurnsUnderLocust:
 
     def run(self, *options: str) -> None:
         """Have Locust take the turns, as the harness does."""
-        with ControlChannel() as channel:
-            command = [sys.executable, "-m", "locust", "--headless", *options, "--control-fd", str(channel.fd)]
-            with subprocess.Popen(
-                command, cwd=ROOT, env=_environment(), stderr=subprocess.PIPE, text=True, pass_fds=(channel.fd,)
-            ) as process:
-                channel.handed_over()
-                channel.send(self._message)
-                message = channel.receive(LOCUST_WITHIN_S)
-                _, complaints = process.communicate(timeout=LOCUST_WITHIN_S)
-            assert process.returncode == 0, complaints
-            assert "Traceback" not in complaints, complaints
-        assert isinstance(message, TurnsDone), message
-        self._facts = message.facts
+        self._facts = take_turns(self._message, *options)
 
     def facts(self, name: str) -> TrialFacts:
         return self._facts[name]

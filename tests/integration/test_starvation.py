@@ -12,14 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import ROOT
+from locust_turns import take_turns
 
 from bench.analysis.survival import Floats, Latencies, latencies, maximum, mean, percentile, share_above, survival
 from bench.analysis.trial_reader import decode_kinds
-from bench.results.control_messages import PlannedTurn, RunTurns, TargetRecord, TurnsDone
+from bench.results.control_messages import PlannedTurn, RunTurns, TargetRecord
 from bench.results.schema import TrialFacts
-from bench.running.control_channel import ControlChannel
-from bench.running.locust_process import MAX_BEYOND_LOAD_S
 
 SERVER = Path(__file__).parents[1] / "support" / "starving_server.py"
 USERS = 16
@@ -72,22 +70,15 @@ def starving_server(mode: str, service_ms: float) -> Iterator[tuple[str, subproc
 
 
 def measured(folder: Path, mode: str, service_ms: float, rate_rps: float | None) -> Measured:
-    with starving_server(mode, service_ms) as (url, server), ControlChannel() as channel:
+    with starving_server(mode, service_ms) as (url, server):
         turn = PlannedTurn("starving", 1, WARMUP_S, MEASURED_S)
-        command = [
-            *(sys.executable, "-m", "locust", "--headless", "-f", "locustfiles/get_and_health.py", "--path", PATH),
-            *("--users", str(USERS + 1), "--spawn-rate", "100", "--host", url),
+        facts = take_turns(
+            RunTurns((TargetRecord("starving", url, str(folder)),), (turn,), seed=3),
+            *("-f", "locustfiles/get_and_health.py", "--path", PATH, "--host", url),
+            *("--users", str(USERS + 1), "--spawn-rate", "100"),
             *(("--rate", str(rate_rps)) if rate_rps else ()),
-            *("--control-fd", str(channel.fd)),
-        ]
-        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, pass_fds=(channel.fd,)) as locust:
-            channel.handed_over()
-            channel.send(RunTurns((TargetRecord("starving", url, str(folder)),), (turn,), seed=3))
-            message = channel.receive(WARMUP_S + MEASURED_S + MAX_BEYOND_LOAD_S)
-            _, complaints = locust.communicate()
-        assert isinstance(message, TurnsDone), complaints
+        )["starving"]
         printed, _ = server.communicate()
-    facts = message.facts["starving"]
     kinds = decode_kinds(folder / "requests.hlog", facts, f"GET {PATH}")
     reported = latencies(
         *(kinds[kind] for kind in ("response" if rate_rps else "service", "unfinished", "straddling_unfinished"))

@@ -11,7 +11,7 @@ import pytest
 from records import trial_record
 
 from bench.calibrate.setup import ENDPOINT
-from bench.calibrate.turn_rates import log_ratio, turn_rates_rps
+from bench.calibrate.turn_rates import turn_rates_rps, turns_log_ratio
 from bench.model import Load
 from bench.results import layout
 from bench.results.schema import COUNTS_COLUMNS, TrialFacts, TrialRecord, TurnRecord
@@ -49,4 +49,4 @@ def test_each_turn_has_its_own_rate(tmp_path: Path) -> None:
 def test_a_turn_that_was_disturbed_is_cut(tmp_path: Path) -> None:
     """One of five turns at a quarter of the speed: the ratio of the sums would be 0.85."""
     first, second = trial(tmp_path, "first", [100, 25, 100, 100, 100]), trial(tmp_path, "second", [100] * 5)
-    assert log_ratio(tmp_path, first, second) == pytest.approx(math.log(1.0))
+    assert turns_log_ratio(tmp_path, first, second) == pytest.approx(math.log(1.0))

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from bench.calibrate.rows import ONE_AFTER_ANOTHER, TAKING_TURNS, NoiseRow
 from bench.calibrate.setup import SCENARIOS, USERS, CalibrationSetup, throughputs_rps
-from bench.calibrate.turn_rates import log_ratio
+from bench.calibrate.turn_rates import turns_log_ratio
 from bench.model import Load
 from bench.planning import catalogue
 from bench.planning.schedule import make_plan
@@ -34,4 +34,4 @@ def measure_noise(setup: CalibrationSetup) -> Iterator[NoiseRow]:
             took_s = time.perf_counter() - start_s
             if throughputs_rps(setup, round_name, trials) is not None:
                 first, second = (next(t for t in trials if t.variant == name) for name in ("first", "second"))
-                yield NoiseRow(number, method, log_ratio(setup.logs / "noise", first, second), MEASURED_S, took_s)
+                yield NoiseRow(number, method, turns_log_ratio(setup.logs / "noise", first, second), MEASURED_S, took_s)

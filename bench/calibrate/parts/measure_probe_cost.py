@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bench.calibrate.rows import ProbeRow
 from bench.calibrate.setup import SCENARIOS, USERS, CalibrationSetup, throughputs_rps
-from bench.calibrate.turn_rates import log_ratio
+from bench.calibrate.turn_rates import turns_log_ratio
 from bench.model import Load
 from bench.planning import catalogue
 from bench.planning.schedule import make_plan
@@ -34,4 +34,4 @@ def measure_probe_cost(setup: CalibrationSetup) -> Iterator[ProbeRow]:
         trials = [trial for group in groups for trial in run_group(pair, group, setup.logs / "probe")]
         if throughputs_rps(setup, round_name, trials) is not None:
             probed, plain = (next(t for t in trials if t.variant == name) for name in ("with", "without"))
-            yield ProbeRow(number, log_ratio(setup.logs / "probe", probed, plain), MEASURED_S)
+            yield ProbeRow(number, turns_log_ratio(setup.logs / "probe", probed, plain), MEASURED_S)

@@ -20,10 +20,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from bench.analysis.summary import Summary
 from bench.analysis.survival import Floats, latencies, maximum, percentile, survival
 from bench.analysis.tables import HEALTH_ENDPOINT, ScenarioTables, VariantInfo
-from bench.analysis.trial_reader import EDGE_S
 from bench.report.charts import canvas
 from bench.report.charts.canvas import FAINT, GRID, INK, SHADE, Look, spread
 from bench.report.text import formatting, sentences
+from bench.results.schema import EDGE_S
 
 Line = tuple[Floats, Floats]
 """x and y, with NaN between turns."""

@@ -38,8 +38,9 @@ def _trials(tables: ScenarioTables) -> list[TrialFigures]:
     def percentile_ms(endpoint: str, number: int, share: float) -> BoundedMs | None:
         return _ms(percentile(survival(tables.round_latencies(variant, endpoint, number)), share))
 
-    return [
-        TrialFigures(
+    def figures(number: int) -> TrialFigures:
+        lag_p50_ms, lag_max_ms = _lag_ms(tables, number)
+        return TrialFigures(
             scenario=scenario.name,
             variant=variant,
             round=number,
@@ -50,11 +51,11 @@ def _trials(tables: ScenarioTables) -> list[TrialFigures]:
             health_p50_ms=percentile_ms(HEALTH_ENDPOINT, number, 0.5),
             health_p90_ms=percentile_ms(HEALTH_ENDPOINT, number, 0.9),
             health_p99_ms=percentile_ms(HEALTH_ENDPOINT, number, 0.99),
-            loop_lag_p50_ms=_lag_ms(tables, number)[0],
-            loop_lag_max_ms=_lag_ms(tables, number)[1],
+            loop_lag_p50_ms=lag_p50_ms,
+            loop_lag_max_ms=lag_max_ms,
         )
-        for number in tables.rounds(variant)
-    ]
+
+    return [figures(number) for number in tables.rounds(variant)]
 
 
 def _lag_ms(tables: ScenarioTables, number: int) -> tuple[BoundedMs | None, BoundedMs | None]:

@@ -193,7 +193,7 @@ class MeasurementController:
             _wait(lambda: self._coordinator.agents >= self._processes, "not all processes have started")
             facts = self._coordinator.run_turns(message)
             self._harness.send(TurnsDone(facts, self._coordinator.measured_s))
-        except Exception as error:  # whatever it is, the harness must get it: it would wait without end
+        except Exception as error:  # the harness needs every error: without one it would wait forever
             logger.exception("The load has failed")
             self._harness.send(LoadFailed(f"{type(error).__name__}: {error}"))
         gevent.killall(greenlets)

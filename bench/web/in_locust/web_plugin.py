@@ -14,6 +14,7 @@ from locust import stats as locust_stats
 from locust.runners import MasterRunner, WorkerRunner
 
 from bench.load.harness_channel import HarnessChannel
+from bench.load.plugin import FAILED_STATUS
 from bench.results.control_messages import Configure
 from bench.web.in_locust import routes
 from bench.web.in_locust.controller import MeasurementController
@@ -24,7 +25,6 @@ logger = logging.getLogger(__name__)
 
 SIGNIFICANT_DIGITS = 3
 """Of a response time in Locust's own tables and charts, where Locust has two: 0.512 ms and 147 ms stay as they are."""
-FAILED_STATUS = 3
 
 
 def _connect(arguments: list[str]) -> tuple[HarnessChannel, Configure]:
