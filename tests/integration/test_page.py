@@ -246,6 +246,9 @@ def test_terminal_table_keeps_to_the_width(tmp_path: Path, width: int) -> None:
     assert "blocking_call" in text
     assert width < 80 or re.search(r"\b4\.\d s|\b3\.\d s|> \d", text)
     assert ("never" in text) == (width >= NARROW)
+    cells = drawn.tables[0].cells
+    assert all(cells(row)[column].text in text for row in drawn.tables[0].rows for column in ("req/s", "health p50"))
+    assert all(cells(row)["verdict"].text.split(",")[0] in text for row in drawn.tables[0].rows)  # no word is broken
 
 
 def test_terminal_table_takes_names_for_names(tmp_path: Path) -> None:

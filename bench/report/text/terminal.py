@@ -22,13 +22,17 @@ VERDICTS = {"confirmed": "green", "refuted": "bold red", "inconclusive": "yellow
 NARROW = 180
 """Columns of a terminal below which the table leaves out what the page still has."""
 
-ROOMY = 80
-"""Columns below which words are broken over lines: a log, a split window."""
+ROOMY = 100
+"""Columns below which headers, verdicts and diagnoses are broken over lines. A figure never is."""
+
+SPLIT = 80
+"""Columns below which only the columns of FEWEST have room: a split window."""
 
 
 AGAINST, DIAGNOSIS = "verdict", "diagnosis"
 COLUMNS = (*sentences.COLUMNS, AGAINST, DIAGNOSIS)
 ESSENTIAL = ("req/s", "starved", "health p50", AGAINST, DIAGNOSIS)
+FEWEST = ("req/s", "health p50", AGAINST)
 
 
 @dataclass(frozen=True)
@@ -55,18 +59,25 @@ class ScenarioTable:
         return dict(zip(COLUMNS, row.cells, strict=True))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """All columns where there is room, else the essential ones."""
-        columns = COLUMNS if options.max_width >= NARROW else ESSENTIAL
-        table = Table(title=Text(self.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        """All columns where there is room, else fewer."""
+        width = options.max_width
+        columns = COLUMNS if width >= NARROW else ESSENTIAL if width >= SPLIT else FEWEST
+        roomy = width >= ROOMY
+        table = Table(
+            title=Text(self.title),
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            collapse_padding=not roomy,
+        )
         table.add_column("variant", overflow="ellipsis", no_wrap=True)
         for column in columns:
-            words = column in (AGAINST, DIAGNOSIS)
-            table.add_column(
-                column,
-                justify="left" if words else "right",
-                overflow="fold",
-                no_wrap=not words or options.max_width >= ROOMY,  # a number in two lines cannot be read
-            )
+            if column in (AGAINST, DIAGNOSIS):
+                table.add_column(column, no_wrap=roomy, overflow="fold")
+            else:
+                longest = max((len(self.cells(row)[column].text) for row in self.rows), default=0)
+                header = column if roomy else column.replace(" ", "\n")
+                table.add_column(header, justify="right", no_wrap=True, min_width=longest)
         for row in self.rows:
             cells = self.cells(row)
             name = Text(row.variant, style=ROLES.get(row.role, ""))
