@@ -20,7 +20,7 @@ from bench.results import schema
 
 ClaimOutcome = Literal["confirmed", "refuted", "inconclusive"]
 
-SHOWN_MOST = 3
+MAX_SHOWN = 3
 """Comparisons of one claim that its sentence tells; the others are in the table of comparisons."""
 
 
@@ -55,9 +55,9 @@ def _judged(tables: ScenarioTables, summary: Summary, claim: Claim, rows: Sequen
     verdict = _outcome(rows)
     telling = [row for row in rows if row.verdict == verdict]
     sentences = list(dict.fromkeys(_sentence(tables, summary, row) for row in telling))
-    text = sentences[:SHOWN_MOST]
-    if len(sentences) > SHOWN_MOST:
-        text.append(f"and {len(sentences) - SHOWN_MOST} more")
+    text = sentences[:MAX_SHOWN]
+    if len(sentences) > MAX_SHOWN:
+        text.append(f"and {len(sentences) - MAX_SHOWN} more")
     return ClaimVerdict(
         tables.scenario.name, claim.name, claim.statement, claim.question, claim.guide, verdict, f"{'; '.join(text)}."
     )

@@ -27,7 +27,6 @@ def sums_of(tables: ScenarioTables, summary: Summary, variant: str) -> Sums:
     workers, cores = int(trials["workers"].max()), trials["cores"].max()
     worker_s = float((trials["measured_s"] * trials["workers"]).sum())
     stalls = tables.stalls[tables.stalls["variant"] == variant]
-    known = [float(used) for used in trials["loop_cpu_cores"] if not math.isnan(used)]
     return replace(
         added_up(rows, stalls, worker_s),
         workers=workers,
@@ -36,15 +35,20 @@ def sums_of(tables: ScenarioTables, summary: Summary, variant: str) -> Sums:
         lag_p99_ms=summary.value(variant, "", "loop_lag_p99_ms"),
         lag_max_ms=summary.value(variant, "", "loop_lag_max_ms"),
         tokens_total=summary.value(variant, "", "threads_total"),
-        cpu_cores=summary.value(variant, "", "server_cpu_cores"),
-        loop_cpu_cores=fmean(known) if known else None,
+        cpu_cores=_mean_known(trials["worker_cpu_cores"]),
+        loop_cpu_cores=_mean_known(trials["loop_cpu_cores"]),
     )
+
+
+def _mean_known(values: pd.Series[float]) -> float | None:
+    known = [float(value) for value in values if not math.isnan(value)]
+    return fmean(known) if known else None
 
 
 def added_up(rows: pd.DataFrame, stalls: pd.DataFrame, worker_s: float) -> Sums:
     """What rows and stalls say by themselves: stalled shares and means, without what needs to know the turns.
 
-    ``rows``: measured moments, workers merged (store.SERVER); ``stalls``: STALLS with ``measured_ms``; ``worker_s``:
+    ``rows``: measured moments, workers merged (SERVER_COLUMNS); ``stalls``: STALL_COLUMNS with ``measured_ms``; ``worker_s``:
     seconds measured, times workers.
     """
     own = stalls[stalls["file"] != ""]

@@ -5,8 +5,8 @@
     found.evidence   "the loop's own thread stalled it 97 % of the time, 100 % of it in the app's own code"
     advice(found.category)
 
-Standard library only. store.py documents the rows (SERVER and STALLS) and the categories; bench/analysis/diagnosis.py
-adds them up.
+Standard library only. bench/results/schema.py documents the rows (ServerRow and StallRow) and the categories;
+bench/analysis/diagnosis.py adds them up.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-ROWS_LEAST = 5
+MIN_ROWS = 5
 """Half a second of one worker. Less than that is an accident, not a picture."""
-STALLED_LEAST = 0.1
+MIN_STALLED_SHARE = 0.1
 """A loop that stands still for a tenth of the time has a tail latency that somebody complains about. A healthy one
 under full load shows 0; one garbage collection or a busy machine, 2 %. There is no truth here."""
-EXHAUSTED_LEAST = 0.1
+MIN_EXHAUSTED_SHARE = 0.1
 """Likewise for requests that wait for a thread of the pool."""
-OWN_LEAST = 0.3
+MIN_OWN_SHARE = 0.3
 """A loop is blocked by the app when so much of its stalled time falls on the app's own lines. One that is merely full
 spends it in the framework: a trivial endpoint's own line has 2 %, one with some work to do 10 %."""
-FULL_CORE = 0.8
+MIN_FULL_SHARE = 0.8
 """A process that uses so much of the cores it could use has no more to give: the rest is waiting at the edges."""
-OTHERS_LEAST = 0.5
+MIN_OTHERS_SHARE = 0.5
 """Of the CPU time, used by threads beside the loop's: then it is them who compete with the loop for the interpreter."""
-ONE_INTERPRETER = 1.2
+MAX_CORES_OF_INTERPRETER = 1.2
 """Cores that one interpreter can use at most while it runs Python. More: code that gives the lock back, so no GIL."""
-IDLE_CORES = 0.05
-IDLE_IN_FLIGHT = 0.2
+MAX_IDLE_CORES = 0.05
+MAX_IDLE_IN_FLIGHT = 0.2
 """Ten health checks a second are idleness: 0.03 cores, and never two at once."""
 
 
@@ -59,6 +59,7 @@ class Sums:
     tokens_waiting: float | None = None
     """Means; the total is the largest seen in a worker."""
     cpu_cores: float | None = None
+    """Of the workers themselves: what their process pools use does not compete for their interpreters."""
     loop_cpu_cores: float | None = None
     """Of ``cpu_cores``: used by the loops' own threads."""
     in_flight: float | None = None
@@ -67,7 +68,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One of store.CATEGORIES, and the numbers that say so."""
+    """One of schema.CATEGORIES, and the numbers that say so."""
 
     category: str
     evidence: str
@@ -85,16 +86,16 @@ def diagnose(sums: Sums) -> Diagnosis:
 
 
 def _too_little(sums: Sums) -> str:
-    return f"{sums.rows} samples, fewer than {ROWS_LEAST}" if sums.rows < ROWS_LEAST else ""
+    return f"{sums.rows} samples, fewer than {MIN_ROWS}" if sums.rows < MIN_ROWS else ""
 
 
 def _gil(sums: Sums) -> str:
-    if sums.gil_stalled >= max(STALLED_LEAST, sums.loop_stalled):
+    if sums.gil_stalled >= max(MIN_STALLED_SHARE, sums.loop_stalled):
         return f"other threads kept the loop from running {_percent(sums.gil_stalled)} of the time{_cpu(sums)}"
     others = _others_share(sums)
-    if others is None or others < OTHERS_LEAST or not _full(sums) or sums.loop_stalled >= STALLED_LEAST:
+    if others is None or others < MIN_OTHERS_SHARE or not _full(sums) or sums.loop_stalled >= MIN_STALLED_SHARE:
         return ""
-    if (sums.cpu_cores or 0.0) > ONE_INTERPRETER * sums.workers:
+    if (sums.cpu_cores or 0.0) > MAX_CORES_OF_INTERPRETER * sums.workers:
         return ""
     return (
         f"threads beside the loop used {_percent(others)} of the CPU time of an interpreter that was full{_cpu(sums)}"
@@ -102,16 +103,16 @@ def _gil(sums: Sums) -> str:
 
 
 def _blocked(sums: Sums) -> str:
-    if sums.loop_stalled < STALLED_LEAST:
+    if sums.loop_stalled < MIN_STALLED_SHARE:
         return ""
-    if sums.own < OWN_LEAST and (_full(sums) or _loop_cores(sums) >= sums.loop_stalled):
+    if sums.own < MIN_OWN_SHARE and (_full(sums) or _loop_cores(sums) >= sums.loop_stalled):
         return ""  # the framework was at work all that time, on a machine that may have had no more to give
     whose = f", {_percent(sums.own)} of it in the app's own code" if sums.own else ", none of it in the app's own code"
     return f"the loop's own thread stalled it {_percent(sums.loop_stalled)} of the time{whose}{_lag(sums)}{_cpu(sums)}"
 
 
 def _exhausted(sums: Sums) -> str:
-    if sums.exhausted < EXHAUSTED_LEAST:
+    if sums.exhausted < MIN_EXHAUSTED_SHARE:
         return ""
     tokens = ""
     if sums.tokens_borrowed is not None and sums.tokens_total is not None and sums.tokens_waiting is not None:
@@ -129,7 +130,7 @@ def _cpu_bound(sums: Sums) -> str:
 
 
 def _idle(sums: Sums) -> str:
-    if (sums.cpu_cores or 0.0) >= IDLE_CORES or (sums.in_flight or 0.0) >= IDLE_IN_FLIGHT:
+    if (sums.cpu_cores or 0.0) >= MAX_IDLE_CORES or (sums.in_flight or 0.0) >= MAX_IDLE_IN_FLIGHT:
         return ""
     return f"nothing to do{_cpu(sums)}{_in_flight(sums)}"
 
@@ -153,7 +154,7 @@ def _usable(sums: Sums) -> int:
 
 
 def _full(sums: Sums) -> bool:
-    return sums.cpu_cores is not None and sums.cpu_cores >= FULL_CORE * _usable(sums)
+    return sums.cpu_cores is not None and sums.cpu_cores >= MIN_FULL_SHARE * _usable(sums)
 
 
 def _others_share(sums: Sums) -> float | None:

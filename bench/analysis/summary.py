@@ -16,7 +16,7 @@ How a figure comes about, by metric:
     loop_lag_p50_ms ...     of the largest lag in each 100 ms of the measured parts, all rounds together
     loop_lag_max_ms         the largest of all
     threads_borrowed_max    of anyio's threadpool, the most at a moment; threads_waiting_max the same
-    server_cpu_cores        CPU seconds a second of the server's workers together; mean over rounds
+    server_cpu_cores        CPU seconds a second of the server's workers and their process pools; mean over rounds
     server_cpu_per_request_ms   the same by requests finished, of every endpoint; mean over rounds
     server_rss_max_mb       the most that the workers held together
 """

@@ -132,8 +132,8 @@ class ScenarioTables:
     """All that was measured of one scenario.
 
     ``trials``: one row a trial that is evidence: variant, round, origin_s (the first measured moment on the trial's
-    own clock), measured_s; and NaN where unknown: generator_cpu_cores, server_cpu_cores (over the measured parts),
-    loop_cpu_cores (of them, by the loops' own threads), workers (that were watched) and cores (that the server had);
+    own clock), measured_s; and NaN where unknown: generator_cpu_cores, server_cpu_cores (over the measured parts,
+    process pools included), worker_cpu_cores (without them), loop_cpu_cores (by the loops' own threads), workers (that were watched) and cores (that the server had);
     and group (whose servers were up together).
     ``turns``: one row a turn of such a trial.
     ``counts``: schema.COUNTS_COLUMNS with variant and round before them.

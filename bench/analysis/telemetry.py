@@ -31,7 +31,17 @@ GRID_S = 0.1
 
 LAGS = ("lag_ms", "lag_max_ms")
 """Of workers at a moment the largest counts: somebody's request is waiting there."""
-SUMS = ("tokens_borrowed", "tokens_total", "tokens_waiting", "threads", "cpu_s", "rss_mb", "connections", "in_flight")
+SUMS = (
+    "tokens_borrowed",
+    "tokens_total",
+    "tokens_waiting",
+    "threads",
+    "cpu_s",
+    "children_cpu_s",
+    "rss_mb",
+    "connections",
+    "in_flight",
+)
 """Of workers at a moment the sum counts."""
 
 SAMPLE_COLUMNS = ("worker", *schema.SERVER_COLUMNS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ TRIAL_COLUMNS = (
     "measured_s",
     "generator_cpu_cores",
     "server_cpu_cores",
+    "worker_cpu_cores",
     "loop_cpu_cores",
     "workers",
     "cores",
@@ -103,8 +105,11 @@ def _evidence(folder: Path, trial: TrialRecord, seen: telemetry.Telemetry | None
 def _of_telemetry(
     seen: telemetry.Telemetry, parts: list[tuple[float, float]], turns: list[tuple[float, float]]
 ) -> dict[str, float]:
+    own = telemetry.used_cores(seen.samples, "cpu_s", parts, turns)
+    children = telemetry.used_cores(seen.samples, "children_cpu_s", parts, turns)
     return {
-        "server_cpu_cores": telemetry.used_cores(seen.samples, "cpu_s", parts, turns),
+        "server_cpu_cores": own + (0.0 if math.isnan(children) else children),
+        "worker_cpu_cores": own,
         "loop_cpu_cores": telemetry.used_cores(seen.samples, "loop_cpu_s", parts, turns),
         "workers": float(seen.samples["worker"].nunique()),
     }

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from bench.analysis.diagnosis import diagnosis, sums_of
 from bench.analysis.run_reader import read_scenario
-from bench.analysis.server_state import EXHAUSTED_LEAST, STALLED_LEAST
+from bench.analysis.server_state import MIN_EXHAUSTED_SHARE, MIN_STALLED_SHARE
 from bench.analysis.summary import Figure, Summary, summarise
 from bench.analysis.tables import Run, ScenarioInfo, ScenarioTables
 from bench.analysis.telemetry import LOOP_KINDS, Blame, blame
@@ -230,7 +230,11 @@ def _verdict(
     name = record.endpoint
     found = diagnosis(tables, summary, VARIANT)
     category = found.category if found else ""
-    if category == "CPU-bound" and _is_long(summary, name) and _loop_stalled(tables, summary) >= STALLED_LEAST:
+    if (
+        category == "CPU-bound"
+        and _is_long(tables, summary, name)
+        and _loop_stalled(tables, summary) >= MIN_STALLED_SHARE
+    ):
         category = "loop blocked"  # by what the framework computes for one request, such as a large answer
     charged = [each for each in blame(tables.stalls) if each.kind in BLAMED_KINDS.get(category, ())]
     outside = [each for each in charged if not each.file]
@@ -238,7 +242,7 @@ def _verdict(
     computes = found is not None and _computes(tables, summary)
     waits = any(async_replacement(location.callee) for location, _ in held)
     if (category == "GIL-bound" or (category == "loop blocked" and computes and not waits)) and not _is_long(
-        summary, name
+        tables, summary, name
     ):
         category, held = "CPU-bound", ()
     return EndpointVerdict(
@@ -272,7 +276,7 @@ def _held(
             by_function.setdefault((each.file, each.function), []).append(each)
     shares = [(sum(each.stalled_ms for each in lines) / measured_ms, lines) for lines in by_function.values()]
     for share, lines in sorted(shares, key=lambda item: -item[0]):
-        if share >= (STALLED_LEAST if lines[0].kind in LOOP_KINDS else EXHAUSTED_LEAST):
+        if share >= (MIN_STALLED_SHARE if lines[0].kind in LOOP_KINDS else MIN_EXHAUSTED_SHARE):
             worst = max(lines, key=lambda each: each.stalled_ms)
             yield functions.locate(worst.file, worst.line or 0, worst.function, worst.callee), min(1.0, share)
 
@@ -286,9 +290,9 @@ def _computes(tables: ScenarioTables, summary: Summary) -> bool:
     return bool(sums.loop_stalled and (sums.loop_cpu_cores or 0.0) > MIN_COMPUTING_SHARE * sums.loop_stalled)
 
 
-def _is_long(summary: Summary, endpoint: str) -> bool:
+def _is_long(tables: ScenarioTables, summary: Summary, endpoint: str) -> bool:
     """Whether one request computes long enough to stall the loop by itself."""
-    rps, cores = summary.value(VARIANT, endpoint, "throughput_rps"), summary.value(VARIANT, "", "server_cpu_cores")
+    rps, cores = summary.value(VARIANT, endpoint, "throughput_rps"), sums_of(tables, summary, VARIANT).cpu_cores
     return not rps or cores is None or 1e3 * cores / rps >= ONE_REQUEST_MS
 
 

@@ -491,6 +491,8 @@ class ServerRow:
     """CPU time of the process since its start."""
     loop_cpu_s: float | None
     """CPU time of the loop's thread; empty on macOS."""
+    children_cpu_s: float | None
+    """CPU time of the processes that it started through multiprocessing (process pools); empty on macOS."""
     rss_mb: float | None
     connections: int | None
     in_flight: int | None

@@ -88,7 +88,7 @@ def test_every_chart_is_drawn_with_a_finding_for_its_title(drawings: dict[str, C
     assert "health checks take longer than" in drawings["health"].alt
     assert drawings["timeline"].alt.startswith("time.sleep in async def holds the loop for up to 1.6 s at")
     assert "others for 7.0 ms at most" in drawings["timeline"].alt
-    cost = r"A request costs the web process 0\.4\d.ms of CPU with await asyncio\.sleep, 0\.8\d.ms"
+    cost = r"A request costs the server 0\.4\d.ms of CPU with await asyncio\.sleep, 0\.8\d.ms"
     assert re.match(cost, drawings["cpu_cost"].alt)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import dis
+import multiprocessing
 import os
 import sys
 import time
@@ -19,7 +20,7 @@ import pytest
 from bench.probe.loop_probe import attribution, decisions, heartbeat, probe_settings, stacks
 from bench.probe.loop_probe.attribution import Charge, StallAttribution
 from bench.probe.loop_probe.decisions import MonitorState
-from bench.probe.loop_probe.meters import CpuShares, CpuUsage
+from bench.probe.loop_probe.meters import ChildrenMeter, CpuShares, CpuUsage
 from bench.probe.loop_probe.stacks import CodeLocation, OwnCode, StallSource
 
 # Decisions
@@ -76,6 +77,32 @@ def test_what_counts_as_activity(
 )
 def test_when_a_heartbeat_is_needed(loop_waits: bool, begun: int, late_s: float, used: CpuShares, needed: bool) -> None:
     assert decisions.needs_heartbeat(loop_waits, begun, late_s, used) is needed
+
+
+def compute(seconds: float) -> float:
+    """Use so much CPU time; returns what this process has used by then."""
+    begun_s = time.process_time()
+    while time.process_time() - begun_s < seconds:
+        pass
+    return time.process_time()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="another process's clock is read on Linux only")
+def test_cpu_time_of_processes_that_multiprocessing_started() -> None:
+    """It is what they say themselves, stays when they have ended, and never becomes less."""
+    meter, readings = ChildrenMeter(), []
+    assert meter.cpu_s() == 0
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        answer = pool.apply_async(compute, (0.3,))
+        while not answer.ready():
+            readings.append(meter.cpu_s() or 0.0)
+            answer.wait(0.005)
+        own_s = answer.get()
+        readings.append(meter.cpu_s() or 0.0)
+    readings.append(meter.cpu_s() or 0.0)
+    assert readings == sorted(readings)
+    assert readings[-1] == pytest.approx(own_s, abs=0.02)
+    assert own_s > 0.3
 
 
 @pytest.mark.parametrize(

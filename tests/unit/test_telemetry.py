@@ -52,6 +52,16 @@ def test_figures_of_the_measured_parts(tmp_path: Path) -> None:
     assert "loop_lag_p90_ms" not in found, "21 samples, and 100 are needed"
 
 
+def test_cores_used_include_the_process_pool(tmp_path: Path) -> None:
+    """The server uses 0.6 cores itself, and its pool 1.5. Only the former tell whether its interpreter is full."""
+    rows = beats(100, 103, cores=0.6)
+    for index, row in enumerate(rows):
+        row["children_cpu_s"] = f"{0.15 * index:.6f}"
+    tables = one_trial(tmp_path, {7: rows})
+    assert figures(tables)["server_cpu_cores"] == pytest.approx(2.1)
+    assert sums_of(tables, summarise(tables), NAME).cpu_cores == pytest.approx(0.6)
+
+
 def test_cpu_has_an_interval_over_rounds(tmp_path: Path) -> None:
     """0.2, 0.3 and 0.4 cores: mean 0.3, times or by exp(4.3027·s/√3) of the logs."""
     for number, cores in enumerate((0.2, 0.3, 0.4), start=1):

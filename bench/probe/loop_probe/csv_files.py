@@ -17,6 +17,7 @@ SERVER_COLUMNS = (
     "threads",
     "cpu_s",
     "loop_cpu_s",
+    "children_cpu_s",
     "rss_mb",
     "connections",
     "in_flight",

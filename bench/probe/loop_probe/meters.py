@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from asyncio import AbstractEventLoop
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 PAGE_MB = (os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096) / 1e6
@@ -140,6 +141,26 @@ class Meter:
             if descriptor is not None:
                 os.close(descriptor)
         self._statm = self._schedstat = self._stat = None
+
+
+class ChildrenMeter:
+    """Reads the CPU time of the processes that this one started through ``multiprocessing``: process pools."""
+
+    def __init__(self) -> None:
+        self._used_s: dict[int, float] = {}
+
+    def cpu_s(self) -> float | None:
+        """CPU time of all of them since the first reading, those that have ended included; None if not available."""
+        if not sys.platform.startswith("linux"):
+            return None
+        module = sys.modules.get("multiprocessing.process")
+        for child in tuple(getattr(module, "_children", ())):
+            pid = getattr(getattr(child, "_popen", None), "pid", None)
+            if pid is not None:
+                with suppress(OSError):  # it has ended: its last reading stays
+                    # What clock_getcpuclockid(3) makes of a process id.
+                    self._used_s[pid] = time.clock_gettime((~pid << 3) | 2)
+        return sum(self._used_s.values())
 
 
 class SchedulingDelay:

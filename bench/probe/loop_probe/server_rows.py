@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .csv_files import CsvFile
 from .decisions import OVERDUE_AFTER_S
-from .meters import Meter, ThreadpoolTokens
+from .meters import ChildrenMeter, Meter, ThreadpoolTokens
 from .sampling import Sample, Sampler
 
 
@@ -17,6 +17,7 @@ class ServerRows:
         self._file = file
         self._sampler = sampler
         self._meter = meter
+        self._children = ChildrenMeter()
         self._lag_s = 0.0
         self._lag_max_s = 0.0
 
@@ -37,6 +38,7 @@ class ServerRows:
             *(sample.at_s, lag_s * 1000, max(lag_s, self._lag_max_s) * 1000),
             *(tokens or (None, None, None)),
             *(sample.threads, sample.usage.cpu_s, sample.usage.loop_cpu_s),
+            self._children.cpu_s(),
             self._sampler.releasing_gil(self._meter.rss_mb),
             *((counts.connections, counts.in_flight) if counts is not None else (None, None)),
         )

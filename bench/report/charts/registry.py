@@ -245,7 +245,7 @@ def cpu_cost(tables: ScenarioTables, summary: Summary) -> Figure | None:
         longest = max(longest, number.value, *points, number.ci_high or 0.0, 1e-9)
     axes.set_xlim(0, longest * 1.04)
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.set_xlabel("CPU time for each request answered, in ms: pools and queue workers not counted")
+    axes.set_xlabel("CPU time for each request answered, in ms: pools included, queue workers not")
     axes.grid(axis="x", color=GRID)
     return figure
 

@@ -30,7 +30,7 @@ from bench.results import files
 KEPT = "drawn.json"
 """In charts/: for every scenario its chapter, and what that and its charts were made from."""
 
-PROCESSES_MOST = 4
+MAX_PROCESSES = 4
 """That draw at a time, on as many cores. Each imports pandas and matplotlib: two seconds, and 150 MB."""
 
 
@@ -57,7 +57,7 @@ Job = tuple[Run, ScenarioInfo, Path]
 
 def _in_processes(jobs: list[Job]) -> Iterable[ScenarioReport]:
     """Draw ``jobs``, the longest first, in processes of their own where that is worth it."""
-    processes = min(len(jobs), _cores(), PROCESSES_MOST)
+    processes = min(len(jobs), _cores(), MAX_PROCESSES)
     if processes < 2:
         return [_draw_report(job) for job in jobs]
     context = multiprocessing.get_context("forkserver")

@@ -233,9 +233,9 @@ def loop_title(tables: ScenarioTables, summary: Summary) -> str:
 
 
 def cpu_title(tables: ScenarioTables, summary: Summary) -> str:
-    """For example: A request costs the web process 0.28 ms of CPU with ..., 0.62 ms with ...
+    """For example: A request costs the server 0.28 ms of CPU with ..., 0.62 ms with ...
 
-    Of the web process alone: what a process pool or a queue's worker spends is not in it.
+    Process pools are included. What the worker of a queue spends is not.
     """
     metric = "server_cpu_per_request_ms"
     costs = {v.name: cost for v in tables.variants if (cost := summary.value(v.name, "", metric)) is not None}
@@ -244,10 +244,10 @@ def cpu_title(tables: ScenarioTables, summary: Summary) -> str:
         return "CPU a request"
     low, high = (formatting.duration(costs[variant.name]) for variant in (ranked[0], ranked[-1]))
     if len(ranked) == 1:
-        return f"{_what(ranked[0])}: a request costs the web process {low} of CPU"
+        return f"{_what(ranked[0])}: a request costs the server {low} of CPU"
     if costs[ranked[-1].name] < ALIKE * costs[ranked[0].name]:
-        return f"A request costs the web process the same CPU with all of them: {formatting.span(low, high)}"
-    return f"A request costs the web process {low} of CPU with {_what(ranked[0])}, {high} with {_what(ranked[-1])}"
+        return f"A request costs the server the same CPU with all of them: {formatting.span(low, high)}"
+    return f"A request costs the server {low} of CPU with {_what(ranked[0])}, {high} with {_what(ranked[-1])}"
 
 
 def stalled_share(tables: ScenarioTables, variant: str, kinds: tuple[str, ...] = telemetry.LOOP_KINDS) -> float:

@@ -16,7 +16,7 @@ from bench.results import schema
 SHOWN_S = 60.0
 RECENT_S = 5.0
 """The current blame and what the server is doing are about so long: shorter, and one stall of many users fills it."""
-BLAMED_MOST = 5
+MAX_BLAMED = 5
 
 Row = dict[str, str]
 
@@ -144,7 +144,7 @@ def _blamed(stalls: Iterable[Row]) -> list[dict[str, Any]]:
     for row in stalls:
         where = f"{row['file']}:{row['line']} {row['function']}" if row["file"] else "no code of the app"
         stalled_ms[row["kind"], where, row["callee"]] += float(row["stalled_ms"])
-    worst = sorted(stalled_ms.items(), key=lambda item: -item[1])[:BLAMED_MOST]
+    worst = sorted(stalled_ms.items(), key=lambda item: -item[1])[:MAX_BLAMED]
     return [
         {"kind": kind, "where": where, "callee": callee, "stalled_ms": round(total)}
         for (kind, where, callee), total in worst
