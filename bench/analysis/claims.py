@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.analysis.comparisons import MARGIN, Compared, Comparisons
+from bench.analysis.intervals import odds, share_of_odds
 from bench.analysis.numbers import digits, duration, rate, share
 from bench.analysis.summary import Figure, Summary
 from bench.analysis.tables import ScenarioTables
@@ -141,7 +142,10 @@ def _interval(row: Compared) -> str:
     low, high = (row.tost_low, row.tost_high) if proven else (row.ci_low, row.ci_high)
     if low is None or high is None or row.at_least or row.at_most:
         return f"{row.rounds} rounds"
-    ends = [end * row.number if row.number else end for end in (low, high)]
+    if row.number and row.is_share:
+        ends = [share_of_odds(end * odds(row.number)) for end in (low, high)]
+    else:
+        ends = [end * row.number if row.number else end for end in (low, high)]
     in_words = _unit(row) if row.number else lambda end: digits(end, 3)
     return f"{90 if proven else 95} % interval {in_words(ends[0])} to {in_words(ends[1])}, {row.rounds} rounds"
 
@@ -151,7 +155,7 @@ def _unit(row: Compared) -> Callable[[float], str]:
         return duration
     if row.metric.endswith("_rps"):
         return rate
-    return share if row.metric.endswith("_share") else lambda value: f"{digits(value, 3)}"
+    return share if row.is_share else lambda value: f"{digits(value, 3)}"
 
 
 def _threshold(row: Compared) -> str:

@@ -78,6 +78,16 @@ def log_interval(pooled: float, values: Sequence[float], confidence: float = CON
     return pooled / factor, pooled * factor
 
 
+def odds(share: float) -> float:
+    """What a share between 0 and 1 (exclusive) becomes for logs: share / (1 - share), so that no interval leaves 0 to 1."""
+    return share / (1 - share)
+
+
+def share_of_odds(value: float) -> float:
+    """The share that has these odds."""
+    return value / (1 + value)
+
+
 def t_probability(values: Sequence[float], low: float, high: float) -> float | None:
     """p of Student's t test that the mean of at least two ``values`` lies within [low, high], against both sides.
 

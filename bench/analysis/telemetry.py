@@ -107,7 +107,7 @@ def _rows(path: Path, columns: Sequence[str], worker: int) -> pd.DataFrame:
         whole = text[: text.rfind("\n") + 1]
         table = pd.read_csv(StringIO(whole), dtype=str, keep_default_na=False)
         if list(table.columns) != list(columns) or not isinstance(table.index, pd.RangeIndex):
-            raise ValueError("other columns than schema.py documents")
+            raise ValueError("other columns than docs/file-formats.md documents")
         for column in columns:
             if column not in TEXTS:
                 table[column] = _numbers(table[column])

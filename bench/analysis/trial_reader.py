@@ -161,7 +161,7 @@ def _read_counts(path: Path, origin_s: float) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype={"endpoint": str})
         if list(table.columns) != list(schema.COUNTS_COLUMNS) or not isinstance(table.index, pd.RangeIndex):
-            raise ValueError("other columns than schema.py documents")
+            raise ValueError("other columns than docs/file-formats.md documents")
         numbers = [column for column in schema.COUNTS_COLUMNS if column != "endpoint"]
         if table.isna().to_numpy().any():
             raise ValueError("a row is not whole")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -387,3 +388,32 @@ def test_halves_that_disagree_are_not_steady(tmp_path: Path) -> None:
     rates = {"a": [[100, 100, 50, 50]], "b": [[100, 102, 99, 101]], "few": [[1, 0, 1, 1]]}
     (found,) = rated_run(tmp_path, rates).unsteady
     assert (found.variant, found.round, found.ratio) == ("a", 1, pytest.approx(0.5))
+
+
+# Shares
+
+
+@pytest.mark.parametrize(
+    ("late", "verdict"),
+    [
+        ((60, 59, 60), "confirmed"),
+        ((0, 0, 1), "refuted"),
+        ((60, 0, 60), "inconclusive"),
+        ((40, 20, 35), "inconclusive"),
+    ],
+)
+def test_a_share_is_judged_in_odds_and_its_interval_stays_a_share(
+    tmp_path: Path, late: Sequence[int], verdict: str
+) -> None:
+    """Of 60 probes a round. A round in which none was late counts like any other."""
+    probes = [{2_000_000: n, 1000: 60 - n} for n in late]
+    wanted = claim("latency_above_1s_share", "above", 0.5, endpoint=HEALTH)
+    analysis = rated_run(tmp_path, {"a": steady(9, 9, 9)}, [wanted], health={"a": probes})
+    row = analysis.comparisons.of_claim("said")[0]
+    assert (row.verdict, row.rounds) == (verdict, 3)
+    shares = [min(max(n / 60, 0.5 / 61), 1 - 0.5 / 61) for n in late]
+    log_odds = [math.log(each / (1 - each)) for each in shares]
+    half = stats.t.ppf(0.975, 2) * float(np.std(log_odds, ddof=1)) / math.sqrt(3)
+    assert row.ci_low == pytest.approx(math.exp(np.mean(log_odds) - half))
+    ends = re.findall(r"(\d+(?:\.\d+)?) %", analysis.claims[0].evidence.split("interval")[1].split(",")[0])
+    assert all(0 <= float(end) <= 100 for end in ends)

@@ -202,11 +202,13 @@ def health_title(tables: ScenarioTables, summary: Summary) -> str:
     unanswered = [v for v in tables.variants if v.role == "trap" and _nothing_answered(tables, v)]
     if unanswered:
         return f"Beside {_what(unanswered[0])}, not one health check was answered: {_tried(tables, unanswered[0])}"
+    if late := _late_health_checks(tables, summary):
+        roles = roles_of(tables, summary)
+        medians = [summary.get(fix.name, HEALTH_ENDPOINT, "latency_p50_ms") for fix in roles.fixes]
+        known = [median for median in medians if median is not None]
+        return f"{late}; beside {_the_fixes(roles)} the median is {_range(known)}" if known else late
     words = _compared(tables, summary, HEALTH_ENDPOINT, "latency_p50_ms", "beside")
-    late = _late_health_checks(tables, summary)
-    if not words:
-        return late
-    return f"{late}, half of them than {words}" if late else f"Half of the health checks take longer than {words}"
+    return f"Half of the health checks take longer than {words}" if words else ""
 
 
 def loop_title(tables: ScenarioTables, summary: Summary) -> str:
