@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 OWN = "own"  # the scenario that --app makes
+WITHOUT_SERVERS, WITH_SERVERS = ("tests/unit", "tests/drawing"), ("tests/integration", "tests/system")
 RUN = time.strftime("%Y-%m-%d_%H%M%S")  # one name for all scenarios of one command
 
 # All sessions that measure or draw share one environment; a scenario's own packages are added when it is first measured.
@@ -148,7 +150,12 @@ def calibrate(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Test everything, with real servers and real Locust: -- any options of pytest"""
     install(session, "tests")
-    session.run("python", "-m", "pytest", *session.posargs, **PATIENTLY)
+    if session.posargs:
+        session.run("python", "-m", "pytest", *session.posargs, **PATIENTLY)
+        return
+    # What starts no server runs in parallel. The rest measures, and would disturb itself.
+    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "loadfile", *WITHOUT_SERVERS, **PATIENTLY)
+    session.run("python", "-m", "pytest", *WITH_SERVERS, **PATIENTLY)
 
 
 @nox.session(default=False)
@@ -156,6 +163,24 @@ def unit(session: nox.Session) -> None:
     """Run the tests that need no server: -- any options of pytest"""
     install(session, "tests")
     session.run("python", "-m", "pytest", "-n", "auto", "tests/unit", *session.posargs, **PATIENTLY)
+
+
+@nox.session(default=False, venv_backend="none")
+def package(session: nox.Session) -> None:
+    """Build the wheel, and measure with it from an empty folder, as somebody would who has no checkout."""
+    uv = shutil.which("uv") or find_uv_of_nox()
+    if uv is None:
+        session.error("uv is needed: pip install uv")
+    with tempfile.TemporaryDirectory() as place:
+        session.run(uv, "build", "--quiet", "--wheel", "--out-dir", place, external=True)
+        (wheel,) = Path(place).glob("*.whl")
+        elsewhere = Path(place) / "elsewhere"
+        elsewhere.mkdir()
+        run = [uv, "tool", "run", "--constraints", str(ROOT / "constraints.txt"), "--from", str(wheel), "async-bench"]
+        with session.chdir(elsewhere):
+            session.run(*run, "bench", "blocking", "--profile", "quick", external=True, **PATIENTLY)
+        if [path.name for path in elsewhere.iterdir()] != ["results"]:
+            session.error(f"something else than results/ was written: {sorted(elsewhere.iterdir())}")
 
 
 @nox.session

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from harness import UGLY, bench, lives, reasons, trial, trial_folder
+from measuring import undisturbed
 
 from bench.model import Load, Scenario, ServerGroup, Sidecar, Turn, Variant
 from bench.planning import catalogue
@@ -269,8 +270,10 @@ def with_late_workers(folder: Path, late_s: float) -> Scenario:
 def test_the_load_waits_for_all_workers(tmp_path: Path) -> None:
     scenario = with_late_workers(tmp_path / "made" / "late", late_s=2.0)
     run = tmp_path / "run"
-    (found,) = group.run_group(scenario, short(scenario, "late"), run)
-    assert found.status != "failed", found.reasons
+    found = undisturbed(
+        lambda: group.run_group(scenario, short(scenario, "late"), run)[0], lambda each: each.reasons, "test_group"
+    )
+    assert (found.status, found.reasons) == ("ok", ())
     folder = trial_folder(run, "late", "late")
     begun_s = trial(run, "late", "late")["facts"]["turns"][0]["start_s"]
     firsts = [float(file.read_text().splitlines()[1].split(",")[0]) for file in folder.glob("server-*.csv")]
@@ -330,7 +333,10 @@ def beside(after_s: float, status: int, ready: str) -> Scenario:
 
 def test_a_companion_runs_beside_its_server_in_the_same_environment(tmp_path: Path) -> None:
     scenario = beside(600, 0, "at your service")
-    assert measured(scenario, short(scenario, "fine"), tmp_path)["fine"].status != "failed"
+    found = undisturbed(
+        lambda: measured(scenario, short(scenario, "fine"), tmp_path)["fine"], lambda each: each.reasons, "test_group"
+    )
+    assert (found.status, found.reasons) == ("ok", ())
     assert (trial_folder(tmp_path, "ugly_run", "fine") / "worker.log").read_text().startswith("at your service\n")
 
 
