@@ -5,7 +5,7 @@ By hand, against an app that is already running:
     locust -f locustfiles/get_among_slow.py --host http://127.0.0.1:8000 --path /page --users 33 --spawn-rate 33
 
 One of the users stands for all others: by one schedule, 200 slow requests a second, which take a second each,
-and 10 of a load balancer, which looks at /health. The others loop without think time, or with ``--rate`` all of them
+and 20 of a load balancer, which looks at /health. The others loop without think time, or with ``--rate`` all of them
 are replaced by one schedule of that many arrivals a second.
 """
 
@@ -20,7 +20,7 @@ from locust import events
 from bench.load import HubHttpUser, Request
 
 SLOW_PATH = "/slow"
-SLOW_TO_A_HEALTH_CHECK = 20
+SLOW_TO_A_HEALTH_CHECK = 10
 
 
 @events.init_command_line_parser.add_listener
@@ -31,10 +31,10 @@ def _options(parser: Any, **_: Any) -> None:
 
 
 class Others(HubHttpUser):
-    """A request every 4.8 ms, by an absolute schedule, which waits for no earlier answer."""
+    """A request every 4.5 ms, by an absolute schedule, which waits for no earlier answer."""
 
     fixed_count = 1
-    arrival_rate = 10.0 * (SLOW_TO_A_HEALTH_CHECK + 1)
+    arrival_rate = 20.0 * (SLOW_TO_A_HEALTH_CHECK + 1)
 
 
 class Visitor(HubHttpUser):

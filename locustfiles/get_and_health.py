@@ -1,4 +1,4 @@
-"""Users who request one path in a loop, and a health check that requests /health ten times a second.
+"""Users who request one path in a loop, and a health check that requests /health twenty times a second.
 
 By hand, against an app that is already running:
 
@@ -29,10 +29,10 @@ def _options(parser: Any, **_: Any) -> None:
 
 
 class HealthCheck(HubHttpUser):
-    """Requests /health every 100 ms by an absolute schedule, and waits for no earlier answer."""
+    """Requests /health every 50 ms by an absolute schedule, and waits for no earlier answer."""
 
     fixed_count = 1
-    arrival_rate = 10.0
+    arrival_rate = 20.0
     records_sequence = True
 
 

@@ -27,10 +27,10 @@ def _options(parser: Any, **_: Any) -> None:
 
 
 class HealthCheck(HubHttpUser):
-    """Requests /health every 100 ms by an absolute schedule, and waits for no earlier answer."""
+    """Requests /health every 50 ms by an absolute schedule, and waits for no earlier answer."""
 
     fixed_count = 1
-    arrival_rate = 10.0
+    arrival_rate = 20.0
     records_sequence = True
 
 

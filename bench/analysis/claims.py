@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from bench.analysis.comparisons import MARGIN, Compared, Comparisons
-from bench.analysis.intervals import odds, share_of_odds
+from bench.analysis.intervals import angle, share_of_angle
 from bench.analysis.numbers import digits, duration, rate, share
 from bench.analysis.summary import Figure, Summary
 from bench.analysis.tables import ScenarioTables
@@ -143,7 +144,7 @@ def _interval(row: Compared) -> str:
     if low is None or high is None or row.at_least or row.at_most:
         return f"{row.rounds} rounds"
     if row.number and row.is_share:
-        ends = [share_of_odds(end * odds(row.number)) for end in (low, high)]
+        ends = [share_of_angle(math.log(end) + angle(row.number)) for end in (low, high)]
     else:
         ends = [end * row.number if row.number else end for end in (low, high)]
     in_words = _unit(row) if row.number else lambda end: digits(end, 3)

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bench.analysis.intervals import half_width, holm, mean_interval, odds, t_probability
+from bench.analysis.intervals import angle, half_width, holm, mean_interval, t_probability
 from bench.analysis.numbers import digits
 from bench.analysis.rounds import RotationRates, per_round, rotation_rates
 from bench.analysis.survival import Bounded
@@ -49,7 +49,8 @@ Verdict = Literal["equivalent", "faster", "slower", "confirmed", "refuted", "inc
 class Compared:
     """One comparison. None where there is no such figure.
 
-    ``ratio`` is variant by baseline, or by a number where ``baseline`` is empty; of a share it is the ratio of odds. ``ci_...`` is its 95 % interval,
+    ``ratio`` is variant by baseline, or by a number where ``baseline`` is empty; of a share its logarithm is the
+    difference of the angles (intervals.angle). ``ci_...`` is its 95 % interval,
     ``tost_...`` its 90 % interval. ``at_least`` says that the true ratio is no smaller (unanswered requests of the
     variant), ``at_most`` that it is no larger (of the baseline).
 
@@ -200,11 +201,13 @@ def _compared(tables: ScenarioTables, row: Compared, wanted: Comparison) -> Comp
         if row.baseline
         else {number: Bounded(float(wanted.other), False) for number in one}
     )
-    shared = [n for n in sorted(one.keys() & other.keys()) if one[n].value > 0 and other[n].value > 0]
+    shared = sorted(one.keys() & other.keys())
+    if not row.is_share:
+        shared = [n for n in shared if one[n].value > 0 and other[n].value > 0]
     at_least, at_most = (any(values[n].at_least for n in shared) for values in (one, other))
     row = replace(row, at_least=at_least, at_most=at_most)
-    compared = odds if row.is_share else float
-    logs = {n: math.log(compared(one[n].value) / compared(other[n].value)) for n in shared}
+    scale = angle if row.is_share else math.log
+    logs = {n: scale(one[n].value) - scale(other[n].value) for n in shared}
     row = _measured(tables, row, logs)
     return _with_bounds(row, logs, {n for n in shared if one[n].at_least or other[n].at_least})
 

@@ -78,14 +78,17 @@ def log_interval(pooled: float, values: Sequence[float], confidence: float = CON
     return pooled / factor, pooled * factor
 
 
-def odds(share: float) -> float:
-    """What a share between 0 and 1 (exclusive) becomes for logs: share / (1 - share), so that no interval leaves 0 to 1."""
-    return share / (1 - share)
+def angle(share: float) -> float:
+    """The angle of a share from 0 to 1, in radians: asin √share, whose spread hardly depends on the share.
+
+    Source: Anscombe, "The transformation of Poisson, binomial and negative-binomial data", Biometrika 35 (1948) 246-254.
+    """
+    return math.asin(math.sqrt(share))
 
 
-def share_of_odds(value: float) -> float:
-    """The share that has these odds."""
-    return value / (1 + value)
+def share_of_angle(radians: float) -> float:
+    """The share that has this angle; 0 or 1 beyond the ends."""
+    return math.sin(min(max(radians, 0.0), math.pi / 2)) ** 2
 
 
 def t_probability(values: Sequence[float], low: float, high: float) -> float | None:

@@ -81,12 +81,11 @@ COUNTED: dict[str, Callable[[ScenarioTables, str, str], dict[int, float]]] = {
 
 
 def shares_above_timeout(tables: ScenarioTables, variant: str, endpoint: str) -> dict[int, float]:
-    """Share of requests that took longer than HEALTH_TIMEOUT_S, by round; half a request off 0 and 1, for logs."""
+    """Share of requests that took longer than HEALTH_TIMEOUT_S, by round."""
     shares = {}
     for number in tables.rounds(variant):
         observed = tables.round_latencies(variant, endpoint, number)
         share = share_above(observed, HEALTH_TIMEOUT_S * 1e6)
         if share is not None:
-            half_request = 0.5 / (observed.total + observed.starved + 1)
-            shares[number] = min(max(share, half_request), 1 - half_request)
+            shares[number] = share
     return shares

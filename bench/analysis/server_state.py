@@ -32,7 +32,7 @@ MAX_CORES_OF_INTERPRETER = 1.2
 """Cores that one interpreter can use at most while it runs Python. More: code that gives the lock back, so no GIL."""
 MAX_IDLE_CORES = 0.05
 MAX_IDLE_IN_FLIGHT = 0.2
-"""Ten health checks a second are idleness: 0.03 cores, and never two at once."""
+"""Twenty health checks a second are idleness: 0.04 cores, and never two at once."""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ Floats = NDArray[np.float64]
 
 SAMPLES_BEYOND = 9
 """Observations that must lie beyond a percentile before it is called a number. Fewer, and the percentile is decided by
-a handful of requests: its own 95 % interval would span several percentiles. A convention, not a law: about ten, and two
-seconds of ten health checks each hold 19 or 20."""
+a handful of requests: its own 95 % interval would span several percentiles. A convention, not a law: about ten."""
 
 ROUNDING = 1e-9
 """Slack when a survival probability is compared with 1 - q: both come from products of floating point numbers."""

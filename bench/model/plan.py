@@ -30,7 +30,7 @@ PROFILES = {
     profile.name: profile
     for profile in (Profile("quick", 1, 2.0), Profile("standard", 5, 2.0), Profile("thorough", 12, 6.0, controls=True))
 }
-"""Two seconds bring ten health checks or more: the median of one round and the p90 of five have about ten beyond."""
+"""Two seconds bring 40 health checks: the median of one round and the p90 of five have more than nine beyond."""
 
 
 @dataclass(frozen=True)

@@ -402,7 +402,7 @@ def test_halves_that_disagree_are_not_steady(tmp_path: Path) -> None:
         ((40, 20, 35), "inconclusive"),
     ],
 )
-def test_a_share_is_judged_in_odds_and_its_interval_stays_a_share(
+def test_a_share_is_judged_by_its_angle_and_its_interval_stays_a_share(
     tmp_path: Path, late: Sequence[int], verdict: str
 ) -> None:
     """Of 60 probes a round. A round in which none was late counts like any other."""
@@ -411,9 +411,8 @@ def test_a_share_is_judged_in_odds_and_its_interval_stays_a_share(
     analysis = rated_run(tmp_path, {"a": steady(9, 9, 9)}, [wanted], health={"a": probes})
     row = analysis.comparisons.of_claim("said")[0]
     assert (row.verdict, row.rounds) == (verdict, 3)
-    shares = [min(max(n / 60, 0.5 / 61), 1 - 0.5 / 61) for n in late]
-    log_odds = [math.log(each / (1 - each)) for each in shares]
-    half = stats.t.ppf(0.975, 2) * float(np.std(log_odds, ddof=1)) / math.sqrt(3)
-    assert row.ci_low == pytest.approx(math.exp(np.mean(log_odds) - half))
+    angles = [math.asin(math.sqrt(n / 60)) - math.pi / 4 for n in late]
+    half = stats.t.ppf(0.975, 2) * float(np.std(angles, ddof=1)) / math.sqrt(3)
+    assert row.ci_low == pytest.approx(math.exp(np.mean(angles) - half))
     ends = re.findall(r"(\d+(?:\.\d+)?) %", analysis.claims[0].evidence.split("interval")[1].split(",")[0])
     assert all(0 <= float(end) <= 100 for end in ends)
