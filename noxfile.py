@@ -34,7 +34,7 @@ BIN = ENVIRONMENT / "bin"
 PYTHON = str(BIN / "python")
 
 # nox kills an interrupted command after half a second; ours stops its servers first, which takes up to 5.
-PATIENTLY: dict[str, Any] = {"interrupt_timeout": 15.0, "terminate_timeout": 5.0}
+TIME_TO_STOP: dict[str, Any] = {"interrupt_timeout": 15.0, "terminate_timeout": 5.0}
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -97,11 +97,11 @@ def bench(session: nox.Session, scenario: str) -> None:
     if scenario == OWN:
         add_to_environment(session)
         here = ("--invoked-from", session.invoked_from)
-        session.run(PYTHON, "-m", "bench", "bench", *here, *named, *session.posargs, external=True, **PATIENTLY)
+        session.run(PYTHON, "-m", "bench", "bench", *here, *named, *session.posargs, external=True, **TIME_TO_STOP)
         return
     extra = catalogue.load(scenario, APPS).extra if scenario in catalogue.names(APPS) else ""
     add_to_environment(session, *([extra] if extra else []))
-    session.run(PYTHON, "-m", "bench", "bench", scenario, *named, *session.posargs, external=True, **PATIENTLY)
+    session.run(PYTHON, "-m", "bench", "bench", scenario, *named, *session.posargs, external=True, **TIME_TO_STOP)
 
 
 @nox.session(default=False, venv_backend="none")
@@ -117,7 +117,7 @@ def doctor(session: nox.Session) -> None:
         session.invoked_from,
         *session.posargs,
         external=True,
-        **PATIENTLY,
+        **TIME_TO_STOP,
     )
 
 
@@ -126,7 +126,14 @@ def report(session: nox.Session) -> None:
     """Draw a run again without measuring: -- results/<run> --check"""
     add_to_environment(session)
     session.run(
-        PYTHON, "-m", "bench", "report", "--force", *(session.posargs or ["results/latest"]), external=True, **PATIENTLY
+        PYTHON,
+        "-m",
+        "bench",
+        "report",
+        "--force",
+        *(session.posargs or ["results/latest"]),
+        external=True,
+        **TIME_TO_STOP,
     )
 
 
@@ -136,14 +143,14 @@ def web(session: nox.Session) -> None:
     named = [name for name in catalogue.names() if name in session.posargs]
     extras = {catalogue.load(name).extra for name in named or catalogue.names()}
     add_to_environment(session, *sorted(extras - {""}))
-    session.run(PYTHON, "-m", "bench", "web", *session.posargs, external=True, **PATIENTLY)
+    session.run(PYTHON, "-m", "bench", "web", *session.posargs, external=True, **TIME_TO_STOP)
 
 
 @nox.session(default=False, venv_backend="none")
 def calibrate(session: nox.Session) -> None:
     """Measure the harness itself: -- --part generators|lag|freeze|memory|overhead|noise|probe|verdicts --rounds N"""
     add_to_environment(session)
-    session.run(PYTHON, "-m", "bench", "calibrate", *session.posargs, external=True, **PATIENTLY)
+    session.run(PYTHON, "-m", "bench", "calibrate", *session.posargs, external=True, **TIME_TO_STOP)
 
 
 @nox.session
@@ -151,18 +158,18 @@ def tests(session: nox.Session) -> None:
     """Test everything, with real servers and real Locust: -- any options of pytest"""
     install(session, "tests")
     if session.posargs:
-        session.run("python", "-m", "pytest", *session.posargs, **PATIENTLY)
+        session.run("python", "-m", "pytest", *session.posargs, **TIME_TO_STOP)
         return
     # What starts no server runs in parallel. The rest measures, and would disturb itself.
-    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "loadfile", *WITHOUT_SERVERS, **PATIENTLY)
-    session.run("python", "-m", "pytest", *WITH_SERVERS, **PATIENTLY)
+    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "loadfile", *WITHOUT_SERVERS, **TIME_TO_STOP)
+    session.run("python", "-m", "pytest", *WITH_SERVERS, **TIME_TO_STOP)
 
 
 @nox.session(default=False)
 def unit(session: nox.Session) -> None:
     """Run the tests that need no server: -- any options of pytest"""
     install(session, "tests")
-    session.run("python", "-m", "pytest", "-n", "auto", "tests/unit", *session.posargs, **PATIENTLY)
+    session.run("python", "-m", "pytest", "-n", "auto", "tests/unit", *session.posargs, **TIME_TO_STOP)
 
 
 @nox.session(default=False, venv_backend="none")
@@ -178,7 +185,7 @@ def package(session: nox.Session) -> None:
         elsewhere.mkdir()
         run = [uv, "tool", "run", "--constraints", str(ROOT / "constraints.txt"), "--from", str(wheel), "async-bench"]
         with session.chdir(elsewhere):
-            session.run(*run, "bench", "blocking", "--profile", "quick", external=True, **PATIENTLY)
+            session.run(*run, "bench", "blocking", "--profile", "quick", external=True, **TIME_TO_STOP)
         if [path.name for path in elsewhere.iterdir()] != ["results"]:
             session.error(f"something else than results/ was written: {sorted(elsewhere.iterdir())}")
 

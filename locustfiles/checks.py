@@ -1,4 +1,4 @@
-"""Users who ask what a file says: one walks over all of its requests, or many loop on one of them.
+"""Users who send requests from a file: one goes through all of them in turn, or many repeat one of them.
 
 By hand, against an app that is already running, with {"prober": {...}, "requests": [{"name": "GET /items/{id}",
 "method": "GET", "path": "/items/5", "headers": [["Accept", "*/*"]], "body": ""}]} in checks.json:
@@ -6,8 +6,8 @@ By hand, against an app that is already running, with {"prober": {...}, "request
     locust -f locustfiles/checks.py --host http://127.0.0.1:8000 --checks checks.json --users 2 --spawn-rate 2
     locust -f locustfiles/checks.py --host http://127.0.0.1:8000 --checks checks.json --check 0 --users 33 ...
 
-The first sends the health probe's request a few times after every other one, so that it is known best. Beside the many,
-the health probe is sent by an absolute schedule, 40 times a second, and waits for no earlier answer.
+The one user sends the health probe's request five times after every other one, so that most is known of it. Beside the many,
+the health probe is sent 40 times a second by an absolute schedule, and waits for no earlier answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from locust import events
 from bench.load import HubHttpUser, Request
 
 ANSWERED = frozenset(range(200, 400))
-"""An app's own endpoints may create, redirect or have nothing to say: what was found out beforehand is no error."""
+"""An app's own endpoints may create something, redirect, or have nothing to answer with."""
 
 PROBES_A_SECOND = 40.0
 """Enough for a 90th percentile of three seconds, and a few per cent of what one worker can do."""
@@ -36,17 +36,19 @@ PROBER = "prober"
 @events.init_command_line_parser.add_listener
 def _options(parser: Any, **_: Any) -> None:
     parser.add_argument("--checks", required=True, help="file with the requests, as JSON")
-    parser.add_argument("--check", type=int, default=-1, help="number of the one to loop on; by default one user walks")
+    parser.add_argument(
+        "--check", type=int, default=-1, help="number of the one to loop on; by default one user sends all of them"
+    )
 
 
-class Prober(HubHttpUser):
-    """Looks at the cheapest request; for a walk it is the idle one of two users."""
+class HealthProbe(HubHttpUser):
+    """Sends the health probe's request. Without ``--check`` it is idle, since the other user sends it."""
 
     fixed_count = 1
     expected_statuses = ANSWERED
 
 
-class Visitor(HubHttpUser):
+class LoopingUser(HubHttpUser):
     """Sends a request, waits for the answer, sends the next."""
 
     expected_statuses = ANSWERED
@@ -59,16 +61,16 @@ def _configure(environment: Any, **_: Any) -> None:
     requests = [_request(check) for check in checks["requests"]]
     prober = _request({**checks["prober"], "name": f"{checks['prober']['method']} {PROBER}"})
     if options.check >= 0:
-        Prober.request = prober
-        Prober.arrival_rate = PROBES_A_SECOND
-        Visitor.request = requests[options.check]
+        HealthProbe.request = prober
+        HealthProbe.arrival_rate = PROBES_A_SECOND
+        LoopingUser.request = requests[options.check]
         return
 
-    def walk() -> Iterator[Request]:
+    def all_in_turn() -> Iterator[Request]:
         return cycle([request for each in requests for request in (each, *[prober] * PROBES_BETWEEN)])
 
-    Prober.request = lambda: iter(())
-    Visitor.request = walk
+    HealthProbe.request = lambda: iter(())
+    LoopingUser.request = all_in_turn
 
 
 def _request(check: dict[str, Any]) -> Request:

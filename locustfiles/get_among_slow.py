@@ -37,7 +37,7 @@ class Others(HubHttpUser):
     arrival_rate = 20.0 * (SLOW_TO_A_HEALTH_CHECK + 1)
 
 
-class Visitor(HubHttpUser):
+class LoopingUser(HubHttpUser):
     """Sends a request, waits for the answer, sends the next."""
 
 
@@ -50,5 +50,5 @@ def _configure(environment: Any, **_: Any) -> None:
         return cycle((health, *(slow,) * SLOW_TO_A_HEALTH_CHECK))
 
     Others.request = others
-    Visitor.request = Request(options.path)
-    Visitor.arrival_rate = options.rate or None
+    LoopingUser.request = Request(options.path)
+    LoopingUser.arrival_rate = options.rate or None

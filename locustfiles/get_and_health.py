@@ -36,7 +36,7 @@ class HealthCheck(HubHttpUser):
     records_sequence = True
 
 
-class Visitor(HubHttpUser):
+class LoopingUser(HubHttpUser):
     """Sends a request, waits for the answer, sends the next."""
 
 
@@ -46,7 +46,7 @@ def _configure(environment: Any, **_: Any) -> None:
     low, _, high = options.statuses.partition("-")
     statuses = frozenset(range(int(low), int(high or low) + 1))
     HealthCheck.request = Request(options.health_path, name=options.health_name)
-    HealthCheck.expected_statuses = Visitor.expected_statuses = statuses
+    HealthCheck.expected_statuses = LoopingUser.expected_statuses = statuses
     headers = (("Content-Type", "application/json"),) if options.body else ()
-    Visitor.request = Request(options.path, options.method, headers, options.body.encode())
-    Visitor.arrival_rate = options.rate or None
+    LoopingUser.request = Request(options.path, options.method, headers, options.body.encode())
+    LoopingUser.arrival_rate = options.rate or None

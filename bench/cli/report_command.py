@@ -42,12 +42,12 @@ def report_command(**values: Any) -> None:
     is_run = (run / "run.json").is_file()
     if not is_run and not (run / "calibration.json").is_file():
         raise UsageError(f"{run} is neither a run nor a calibration: it has no run.json and no calibration.json")
-    from bench.report.draw import draw_calibration, is_checkup
+    from bench.report.draw import draw_calibration, is_doctor_run
 
     if not is_run:
         print_line(str(draw_calibration(run)))
         return
-    sys.exit(_report_doctor(run, options.fail_on) if is_checkup(run) else _report(options))
+    sys.exit(_report_doctor(run, options.fail_on) if is_doctor_run(run) else _report(options))
 
 
 def _report(options: ReportOptions) -> int:

@@ -1,7 +1,7 @@
 """The doctor's page, and the files beside it.
 
-drawn = draw_doctor_run(Path("results/clinic"))
-drawn.page       # results/clinic/index.html; doctor.json, junit.xml and summary.md lie beside it
+drawn = draw_doctor_run(Path("results/shop"))
+drawn.page       # results/shop/index.html; doctor.json, junit.xml and summary.md lie beside it
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from bench.report.text.terminal import ScenarioTable
 from bench.results import files
 from bench.results.schema import RunRecord
 
-__all__ = ["Drawn", "draw", "draw_calibration", "is_checkup"]
+__all__ = ["Drawn", "draw", "draw_calibration", "is_doctor_run"]
 
 """The repository, where run.json's file names of variants start."""
 
@@ -81,7 +81,7 @@ def draw(run: Path, *, force: bool = False, root: Path = ROOT) -> Drawn:
     return drawn
 
 
-def is_checkup(run: Path) -> bool:
+def is_doctor_run(run: Path) -> bool:
     """Whether the run is the doctor's, which has a page of its own (bench.report.doctor)."""
     try:
         return files.read_record(run / "run.json", RunRecord).doctor is not None

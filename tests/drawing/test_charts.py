@@ -19,7 +19,7 @@ from bench.analysis.run_reader import read_run, read_scenario
 from bench.analysis.summary import Summary, summarise
 from bench.analysis.tables import ScenarioTables
 from bench.report.charts import canvas, heatmap, registry, timeline
-from bench.report.charts.canvas import ChartDrawing, looks, spread
+from bench.report.charts.canvas import ChartDrawing, spread, variant_styles
 from bench.report.charts.registry import CHARTS, draw
 from bench.report.charts.sweep import sweep
 
@@ -263,7 +263,7 @@ def test_the_sweep_tells_who_gains_from_more_users(tmp_path: Path) -> None:
                 run, "blocking", way.name, 1, load=name, histograms=histograms, counts=counts, turns=turns
             )
         loads.append(analysed(run))
-    with canvas.style():
+    with canvas.chart_style():
         assert sweep(loads[:1]) is None
         figure = sweep(loads)
     assert figure is not None
@@ -275,7 +275,7 @@ def test_the_sweep_tells_who_gains_from_more_users(tmp_path: Path) -> None:
 
 
 def assert_legible(chart: registry.Chart, data: Analysed) -> None:
-    with canvas.style():
+    with canvas.chart_style():
         figure = chart(*data)
         assert figure is not None
         boxes = text_boxes(figure)
@@ -293,12 +293,12 @@ def assert_legible(chart: registry.Chart, data: Analysed) -> None:
         assert wide <= 2 or high <= 2, f"{one!r} overlaps {other!r}"
 
 
-def test_looks_differ_without_colour_and_by_role(blocking: Analysed) -> None:
-    style = looks(blocking[0].scenario.variants)
-    assert style["blocking_call"].colour == "#D55E00"
-    assert style["blocking_call"].hatch
-    assert style["awaited"].colour == "#0072B2"
-    assert len({(look.marker, look.line) for look in style.values()}) == len(style)
+def test_styles_differ_without_colour_and_by_role(blocking: Analysed) -> None:
+    styles = variant_styles(blocking[0].scenario.variants)
+    assert styles["blocking_call"].colour == "#D55E00"
+    assert styles["blocking_call"].hatch
+    assert styles["awaited"].colour == "#0072B2"
+    assert len({(style.marker, style.line) for style in styles.values()}) == len(styles)
 
 
 def test_no_evidence_no_chart(tmp_path: Path) -> None:

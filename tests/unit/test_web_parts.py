@@ -140,7 +140,7 @@ def test_telemetry_puts_workers_together_and_names_the_blamed(tmp_path: Path) ->
         schema.STALLS_COLUMNS,
         [{**blamed, "function": "report", "callee": "time.sleep", "samples": 9}],
     )
-    seen = LiveTelemetry(tmp_path, cores=1).look()
+    seen = LiveTelemetry(tmp_path, cores=1).read()
     series = {name: [value for _, value in points] for name, points in seen["series"].items()}
     assert set(series["lag_ms"]) == {80.0}
     assert set(series["tokens_borrowed"]) == {6.0}

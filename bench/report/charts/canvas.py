@@ -60,7 +60,7 @@ FONTS = "'DejaVu Sans', Verdana, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif
 
 
 @dataclass(frozen=True)
-class Look:
+class VariantStyle:
     """How a variant is drawn, everywhere: colour by role, and what tells it apart without colour."""
 
     colour: str
@@ -79,13 +79,13 @@ class ChartDrawing:
     alt: str
 
 
-def looks(variants: Sequence[VariantInfo]) -> dict[str, Look]:
-    """Each variant's look by its role and its place among those of that role."""
+def variant_styles(variants: Sequence[VariantInfo]) -> dict[str, VariantStyle]:
+    """Each variant's style, by its role and its place among those of that role."""
     shapes = {
         "trap": (TRAPS, "XP*", ("-", "-", "-"), ("///", "\\\\\\", "xxx")),
         "fix": (FIXES, "os^D", ("-", "--", "-.", ":"), ("", "", "", "")),
     }
-    chosen: dict[str, Look] = {}
+    chosen: dict[str, VariantStyle] = {}
     seen: dict[str, int] = {}
     for variant in variants:
         role = variant.role if variant.role in shapes else "baseline"
@@ -93,7 +93,7 @@ def looks(variants: Sequence[VariantInfo]) -> dict[str, Look]:
         place = seen.get(role, 0)
         seen[role] = place + 1
         at = place % len(markers)
-        chosen[variant.name] = Look(
+        chosen[variant.name] = VariantStyle(
             colours[place % len(colours)], markers[at], lines[at % len(lines)], hatches[at % len(hatches)]
         )
     return chosen
@@ -134,7 +134,7 @@ def _pushed_apart(wanted: list[float], gap: float, low: float, high: float) -> l
 
 
 @contextmanager
-def style() -> Iterator[None]:
+def chart_style() -> Iterator[None]:
     """Draw in the style of all charts."""
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes in the PNG and as text in the SVG.

@@ -15,7 +15,7 @@ from bench.analysis.summary import Summary
 from bench.analysis.survival import Floats
 from bench.analysis.tables import ScenarioTables, VariantInfo
 from bench.report.charts import canvas, timeline
-from bench.report.charts.canvas import Look
+from bench.report.charts.canvas import VariantStyle
 from bench.report.charts.timeline import DrawnTurn
 from bench.report.text import formatting
 
@@ -52,10 +52,12 @@ def heatmap(tables: ScenarioTables, summary: Summary) -> Figure | None:
     edges = _bands(np.concatenate([part["value_us"].to_numpy(float) / 1e3 for part in found.values() if len(part)]))
     turns = {v: timeline.turns_of(tables, v, number) for v in shown}
     span_s = 0.0, max(timeline.end_of(each) for each in turns.values())
-    style = canvas.looks(tables.scenario.variants)
+    styles = canvas.variant_styles(tables.scenario.variants)
     for i, variant in enumerate(shown):
         axes = _panel(figure, i // columns, i % columns, columns, top_in)
-        _draw(axes, variant, _shares(found[variant], turns[variant], edges, span_s), edges, span_s, style[variant.name])
+        _draw(
+            axes, variant, _shares(found[variant], turns[variant], edges, span_s), edges, span_s, styles[variant.name]
+        )
         axes.tick_params(labelleft=i % columns == 0, labelbottom=i + columns >= len(shown), labelsize=10.5, length=3)
         if i + columns >= len(shown):
             axes.set_xlabel("seconds under load", fontsize=10.5, labelpad=2)
@@ -103,14 +105,14 @@ def _panel(figure: Figure, row: int, column: int, columns: int, top_in: float) -
 
 
 def _draw(
-    axes: Axes, variant: VariantInfo, shares: Floats, edges: Floats, span_s: tuple[float, float], look: Look
+    axes: Axes, variant: VariantInfo, shares: Floats, edges: Floats, span_s: tuple[float, float], style: VariantStyle
 ) -> None:
     """The panel as a picture in the SVG: thousands of cells would be thousands of elements."""
     room_in = axes.get_position().width * canvas.WIDTH_IN
     axes.set_title(
         canvas.fit(formatting.summary_of(variant), room_in, bold=True), loc="left", fontsize=11, weight="bold", pad=5
     )
-    colours = LinearSegmentedColormap.from_list("role", ["white", look.colour, "black"])
+    colours = LinearSegmentedColormap.from_list("role", ["white", style.colour, "black"])
     picture = colours(np.sqrt(shares[::-1]) * 0.8)
     picture[shares[::-1] == 0] = 1.0
     twin = axes.twinx()

@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from bench.analysis.summary import Summary
 from bench.analysis.tables import ScenarioTables, VariantInfo
 from bench.report.charts import canvas
-from bench.report.charts.canvas import FAINT, GRID, INK, Look
+from bench.report.charts.canvas import FAINT, GRID, INK, VariantStyle
 from bench.report.text import formatting
 
 DONE = "job done"
@@ -47,9 +47,9 @@ def jobs(tables: ScenarioTables, summary: Summary) -> Figure | None:
         sharey=rates,
     )
     times.tick_params(labelleft=False, length=0, axis="y")
-    style = canvas.looks(tables.scenario.variants)
-    _rates(rates, summary, shown, submit, style)
-    _times(times, summary, shown, submit, style)
+    styles = canvas.variant_styles(tables.scenario.variants)
+    _rates(rates, summary, shown, submit, styles)
+    _times(times, summary, shown, submit, styles)
     for row, variant in enumerate(shown):
         canvas.beside(times, row, *_left(tables, summary, variant))
     for axes in (rates, times):
@@ -84,22 +84,26 @@ def _left(tables: ScenarioTables, summary: Summary, variant: VariantInfo) -> tup
     return f"{backlog:.0f} left", "a round" if len(tables.rounds(variant.name)) > 1 else ""
 
 
-def _rates(axes: Axes, summary: Summary, shown: list[VariantInfo], submit: str, style: dict[str, Look]) -> None:
+def _rates(
+    axes: Axes, summary: Summary, shown: list[VariantInfo], submit: str, styles: dict[str, VariantStyle]
+) -> None:
     highest = 0.0
     for row, variant in enumerate(shown):
         accepted, done = (summary.value(variant.name, name, "throughput_rps") or 0.0 for name in (submit, DONE))
-        look = style[variant.name]
+        style = styles[variant.name]
         axes.barh(
-            row, done, height=0.5, color=look.colour, hatch=look.hatch, edgecolor="white", linewidth=0, alpha=0.45
+            row, done, height=0.5, color=style.colour, hatch=style.hatch, edgecolor="white", linewidth=0, alpha=0.45
         )
-        _pair(axes, row, accepted, done, look)
+        _pair(axes, row, accepted, done, style)
         highest = max(highest, accepted, done)
     axes.set_xlim(0, max(highest, 1e-9) * 1.12)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.set_xlabel("jobs per second")
 
 
-def _times(axes: Axes, summary: Summary, shown: list[VariantInfo], submit: str, style: dict[str, Look]) -> None:
+def _times(
+    axes: Axes, summary: Summary, shown: list[VariantInfo], submit: str, styles: dict[str, VariantStyle]
+) -> None:
     found = {v.name: [summary.get(v.name, name, "latency_p50_ms") for name in (submit, DONE)] for v in shown}
     known = [figure.value for pair in found.values() for figure in pair if figure]
     if known:
@@ -109,14 +113,14 @@ def _times(axes: Axes, summary: Summary, shown: list[VariantInfo], submit: str, 
     axes.set_xlabel("median time until then")
     for row, variant in enumerate(shown):
         accepted, done = found[variant.name]
-        look = style[variant.name]
+        style = styles[variant.name]
         if accepted and done:
-            axes.plot([accepted.value, done.value], [row, row], color=look.colour, lw=4, alpha=0.4, zorder=1)
-            _pair(axes, row, accepted.value, done.value, look, at_least=done.at_least)
+            axes.plot([accepted.value, done.value], [row, row], color=style.colour, lw=4, alpha=0.4, zorder=1)
+            _pair(axes, row, accepted.value, done.value, style, at_least=done.at_least)
 
 
-def _pair(axes: Axes, row: int, accepted: float, done: float, look: Look, *, at_least: bool = False) -> None:
-    axes.plot([done], [row], ">" if at_least else "o", ms=10, mfc="white" if at_least else look.colour, mec=look.colour,
+def _pair(axes: Axes, row: int, accepted: float, done: float, style: VariantStyle, *, at_least: bool = False) -> None:
+    axes.plot([done], [row], ">" if at_least else "o", ms=10, mfc="white" if at_least else style.colour, mec=style.colour,
               mew=1.8, zorder=4, clip_on=False)  # fmt: skip
     axes.plot([accepted], [row], "o", ms=10, mfc="none" if accepted == done else "white", mec=INK, mew=1.6, zorder=5)
     axes.axhline(row, color=FAINT, lw=0.3, zorder=0)

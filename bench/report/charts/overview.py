@@ -33,7 +33,7 @@ def overview(chapters: Sequence[ScenarioReport]) -> ChartDrawing | None:
     shown = sorted((one for one in chapters if _best(one)), key=lambda one: (-one.cost, -_factor(one)))
     if not shown:
         return None
-    with canvas.style():
+    with canvas.chart_style():
         return canvas.rendered("overview", "overview", _figure(shown))
 
 

@@ -18,7 +18,7 @@ from bench.analysis.summary import Summary, cpu_per_request_ms, throughputs_rps
 from bench.analysis.survival import SAMPLES_BEYOND, Floats, percentile, survival
 from bench.analysis.tables import HEALTH_ENDPOINT, ScenarioTables, VariantInfo
 from bench.report.charts import canvas
-from bench.report.charts.canvas import FAINT, GRID, INK, ChartDrawing, Look
+from bench.report.charts.canvas import FAINT, GRID, INK, ChartDrawing, VariantStyle
 from bench.report.charts.heatmap import heatmap
 from bench.report.charts.jobs import jobs
 from bench.report.charts.sweep import Loads, sweep
@@ -42,10 +42,10 @@ def throughput(tables: ScenarioTables, summary: Summary) -> Figure | None:
         f"bar: mean · {whisker} · black mark: ceiling",
         right_in=1.95,
     )
-    style = canvas.looks(tables.scenario.variants)
+    styles = canvas.variant_styles(tables.scenario.variants)
     longest = 0.0
     for row, variant in enumerate(shown):
-        longest = max(longest, _throughput_row(axes, row, tables, summary, variant, style[variant.name]))
+        longest = max(longest, _throughput_row(axes, row, tables, summary, variant, styles[variant.name]))
     axes.set_xlim(0, longest * 1.04)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if longest >= 6 else f"{value:g}"))
@@ -55,14 +55,14 @@ def throughput(tables: ScenarioTables, summary: Summary) -> Figure | None:
 
 
 def _throughput_row(
-    axes: Axes, row: int, tables: ScenarioTables, summary: Summary, variant: VariantInfo, look: Look
+    axes: Axes, row: int, tables: ScenarioTables, summary: Summary, variant: VariantInfo, style: VariantStyle
 ) -> float:
     endpoint = tables.scenario.endpoint
     number = summary.get(variant.name, endpoint, "throughput_rps")
     assert number is not None
     ceiling = summary.value(variant.name, endpoint, "ceiling_rps")
     points = list(throughputs_rps(tables, variant.name, endpoint).values())
-    _bar(axes, row, number, points, look)
+    _bar(axes, row, number, points, style)
     note = "no law for a ceiling"
     if ceiling is not None:
         axes.plot([ceiling, ceiling], [row - 0.42, row + 0.42], color=INK, lw=3, solid_capstyle="butt", zorder=6)
@@ -71,9 +71,9 @@ def _throughput_row(
     return max(number.value, *points, ceiling or 0.0, number.ci_high or 0.0, 1e-9)
 
 
-def _bar(axes: Axes, row: int, number: Number, points: Sequence[float], look: Look) -> None:
+def _bar(axes: Axes, row: int, number: Number, points: Sequence[float], style: VariantStyle) -> None:
     """The mean, with its interval where it has one, and each round's own value."""
-    axes.barh(row, number.value, height=0.62, color=look.colour, hatch=look.hatch, edgecolor="white", linewidth=0)
+    axes.barh(row, number.value, height=0.62, color=style.colour, hatch=style.hatch, edgecolor="white", linewidth=0)
     offsets = np.linspace(-0.2, 0.2, len(points)) if len(points) > 1 else [0.0]
     axes.plot(points, row + np.asarray(offsets), "o", ms=4.5, mfc="white", mec=INK, mew=0.9, zorder=7)
     if number.ci_low is not None and number.ci_high is not None:
@@ -94,19 +94,19 @@ def percentiles(tables: ScenarioTables, summary: Summary) -> Figure | None:
     title = sentences.latency_title(tables, summary) or "Latency"
     top_in = canvas.titled(figure, title, f"{kind} by percentile, all rounds together")
     axes = canvas.axes_in(figure, left_in=1.0, right_in=2.45, bottom_in=0.75, top_in=top_in)
-    style = canvas.looks(tables.scenario.variants)
+    styles = canvas.variant_styles(tables.scenario.variants)
     for variant in shown:
         nines, value_ms, _ = curves[variant.name]
-        look = style[variant.name]
-        axes.plot(nines, value_ms, color=look.colour, ls=look.line, lw=2.4, solid_capstyle="round")
+        style = styles[variant.name]
+        axes.plot(nines, value_ms, color=style.colour, ls=style.line, lw=2.4, solid_capstyle="round")
         at = [i for tail in (2, 10, 100, 1000) if (i := int(np.searchsorted(nines, tail))) < len(nines)]
-        axes.plot(nines[at], value_ms[at], ls="", marker=look.marker, ms=7.5, color=look.colour, mec="white", mew=0.7)
+        axes.plot(nines[at], value_ms[at], ls="", marker=style.marker, ms=7.5, color=style.colour, mec="white", mew=0.7)
     _percentile_axis(axes, max(float(curves[v.name][0][-1]) for v in shown))
     canvas.time_axis(axes, "y", np.concatenate([curves[v.name][1] for v in shown]))
     axes.set_ylabel("time to answer")
     axes.set_xlabel("share of the requests answered within that time")
     axes.grid(color=GRID)
-    _curve_labels(axes, tables, summary, shown, curves, style)
+    _curve_labels(axes, tables, summary, shown, curves, styles)
     return figure
 
 
@@ -145,21 +145,21 @@ def _curve_labels(
     summary: Summary,
     shown: Sequence[VariantInfo],
     curves: dict[str, Curve],
-    style: dict[str, Look],
+    styles: dict[str, VariantStyle],
 ) -> None:
     """Names at the right edge, moved apart, each tied to the end of its line."""
     height_in = axes.get_position().height * axes.figure.get_figheight()  # type: ignore[union-attr]
     low, high = (math.log10(edge) for edge in axes.get_ylim())
     ends = [(math.log10(float(curves[v.name][1][-1])) - low) / (high - low) for v in shown]
     for variant, end, place in zip(shown, ends, canvas.spread(ends, 0.52 / height_in, 0.06, 0.95), strict=True):
-        look = style[variant.name]
+        style = styles[variant.name]
         nines, _, unanswered = curves[variant.name]
         start = math.log10(nines[-1]) / math.log10(axes.get_xlim()[1])
         axes.plot(
-            [start, 1.03], [end, place], transform=axes.transAxes, color=look.colour, lw=0.9, ls=":", clip_on=False
+            [start, 1.03], [end, place], transform=axes.transAxes, color=style.colour, lw=0.9, ls=":", clip_on=False
         )
         axes.plot(
-            [1.045], [place], transform=axes.transAxes, marker=look.marker, color=look.colour, ms=8, clip_on=False
+            [1.045], [place], transform=axes.transAxes, marker=style.marker, color=style.colour, ms=8, clip_on=False
         )
         name = canvas.fit(formatting.name_of(variant), 1.85, bold=True)
         axes.text(1.075, place + 0.012, name, transform=axes.transAxes, va="bottom", weight="bold")
@@ -182,7 +182,7 @@ def health(tables: ScenarioTables, summary: Summary) -> Figure | None:
     figure, axes = canvas.rows_chart(
         shown, sentences.health_title(tables, summary) or "The health check", legend, right_in=2.45
     )
-    style = canvas.looks(tables.scenario.variants)
+    styles = canvas.variant_styles(tables.scenario.variants)
     found = {v.name: _health_numbers(summary, v) for v in shown}
     everything = [number.value for numbers in found.values() for number in numbers.values()]
     canvas.time_axis(axes, "x", np.asarray([*everything, HEALTH_TIMEOUT_S * 1e3]))
@@ -191,7 +191,7 @@ def health(tables: ScenarioTables, summary: Summary) -> Figure | None:
     axes.text(limit_ms, 1.0, "1 s time-out ", transform=axes.get_xaxis_transform(), ha="right", va="bottom", color=INK)
     for row, variant in enumerate(shown):
         text = sentences.answered(tables, variant.name, HEALTH_ENDPOINT)
-        _health_row(axes, row, found[variant.name], style[variant.name], text)
+        _health_row(axes, row, found[variant.name], styles[variant.name], text)
     axes.set_xlabel(f"time until {HEALTH_ENDPOINT} is answered (log scale)")
     axes.grid(axis="x", color=GRID)
     return figure
@@ -203,14 +203,14 @@ def _health_numbers(summary: Summary, variant: VariantInfo) -> dict[str, Number]
     return {name: number for name, number in found.items() if number is not None}
 
 
-def _health_row(axes: Axes, row: int, numbers: dict[str, Number], look: Look, silence: str) -> None:
+def _health_row(axes: Axes, row: int, numbers: dict[str, Number], style: VariantStyle, silence: str) -> None:
     markers = {"p50": "o", "p90": "D", "max": "|"}
     values = [number.value for number in numbers.values()]
-    axes.plot([min(values), max(values)], [row, row], color=look.colour, lw=5, alpha=0.45, solid_capstyle="butt")
+    axes.plot([min(values), max(values)], [row, row], color=style.colour, lw=5, alpha=0.45, solid_capstyle="butt")
     for name, number in numbers.items():
         marker = ">" if number.at_least else markers[name]
         open_or_thin = number.at_least or marker == "|"
-        inside, edge = ("white", look.colour) if open_or_thin else (look.colour, "white")
+        inside, edge = ("white", style.colour) if open_or_thin else (style.colour, "white")
         size, width = (18, 2.6) if marker == "|" else (10.5, 2.2 if number.at_least else 1.0)
         axes.plot([number.value], [row], marker=marker, ms=size, mfc=inside, mec=edge, mew=width, zorder=4)
     if silence:
@@ -232,13 +232,13 @@ def cpu_cost(tables: ScenarioTables, summary: Summary) -> Figure | None:
     figure, axes = canvas.rows_chart(
         shown, sentences.cpu_title(tables, summary), f"bar: mean · {whisker} · health checks included", right_in=1.95
     )
-    style = canvas.looks(tables.scenario.variants)
+    styles = canvas.variant_styles(tables.scenario.variants)
     longest = 0.0
     for row, variant in enumerate(shown):
         number = summary.get(variant.name, "", "server_cpu_per_request_ms")
         assert number is not None
         points = list(cpu_per_request_ms(tables, variant.name).values())
-        _bar(axes, row, number, points, style[variant.name])
+        _bar(axes, row, number, points, styles[variant.name])
         cores = summary.value(variant.name, "", "server_cpu_cores")
         note = "" if cores is None else f"{cores:.2f} cores in use"
         canvas.beside(axes, row, f"{formatting.with_half_width(number)} ms", note)
@@ -256,7 +256,7 @@ CHARTS: tuple[Chart, ...] = (throughput, health, jobs, percentiles, cpu_cost, ti
 
 def draw(tables: ScenarioTables, summary: Summary, other_loads: Loads = ()) -> list[ChartDrawing]:
     """Every chart of CHARTS that has data, and the sweep where there are ``other_loads``, as SVG and PNG."""
-    with canvas.style():
+    with canvas.chart_style():
         figures = {chart.__name__: chart(tables, summary) for chart in CHARTS}
         figures["sweep"] = sweep([(tables, summary), *other_loads])
         return [

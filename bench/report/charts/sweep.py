@@ -15,7 +15,7 @@ from bench.analysis.summary import Figure as Number
 from bench.analysis.summary import Summary
 from bench.analysis.tables import ScenarioTables, VariantInfo
 from bench.report.charts import canvas
-from bench.report.charts.canvas import FAINT, GRID, Look
+from bench.report.charts.canvas import FAINT, GRID, VariantStyle
 from bench.report.text import formatting
 
 LEFT_IN, GAP_IN, LABELS_IN, BOTTOM_IN, HEADING_IN = 0.8, 0.7, 2.35, 0.72, 0.32
@@ -53,7 +53,7 @@ def sweep(loads: Loads) -> Figure | None:
     subtitle = "● measured, ▷ at least · dashed: what the law allows at most, or at least"
     top_in = canvas.titled(figure, _title(shown, rates), subtitle) + HEADING_IN
     wide_in = (canvas.WIDTH_IN - LEFT_IN - GAP_IN - LABELS_IN) / 2
-    style = canvas.looks(variants)
+    styles = canvas.variant_styles(variants)
     panels = ((rates, "requests per second", LEFT_IN), (times, "median latency", LEFT_IN + wide_in + GAP_IN))
     for points, heading, left_in in panels:
         axes = canvas.axes_in(
@@ -64,13 +64,13 @@ def sweep(loads: Loads) -> Figure | None:
             top_in=top_in,
         )
         axes.set_title(heading, loc="left", fontsize=11, weight="bold", pad=6)
-        _lines(axes, shown, points, style)
+        _lines(axes, shown, points, styles)
         _users_axis(axes, [tables.scenario.users or 1 for tables, _ in ordered])
     _rate_axis(figure.axes[0], [p for v in shown for p in rates[v.name]])
     known = [point for v in shown for point in times[v.name]]
     if known:
         canvas.time_axis(figure.axes[1], "y", np.asarray([_value for p in known for _value in _values(p)]))
-    _labels(figure, figure.axes[1], shown, times, style)
+    _labels(figure, figure.axes[1], shown, times, styles)
     return figure
 
 
@@ -107,18 +107,20 @@ def _title(shown: Sequence[VariantInfo], rates: dict[str, list[Point]]) -> str:
     )
 
 
-def _lines(axes: Axes, shown: Sequence[VariantInfo], points: dict[str, list[Point]], style: dict[str, Look]) -> None:
+def _lines(
+    axes: Axes, shown: Sequence[VariantInfo], points: dict[str, list[Point]], styles: dict[str, VariantStyle]
+) -> None:
     axes.set_yscale("log")
     axes.grid(color=GRID)
     for variant in shown:
-        look, found = style[variant.name], points[variant.name]
-        axes.plot([p.users for p in found], [p.number.value for p in found], color=look.colour, ls=look.line, lw=2.2)
+        style, found = styles[variant.name], points[variant.name]
+        axes.plot([p.users for p in found], [p.number.value for p in found], color=style.colour, ls=style.line, lw=2.2)
         for point in found:
-            marker, inside = (">", "white") if point.number.at_least else (look.marker, look.colour)
-            axes.plot([point.users], [point.number.value], marker, ms=8, mfc=inside, mec=look.colour, mew=1.4)
+            marker, inside = (">", "white") if point.number.at_least else (style.marker, style.colour)
+            axes.plot([point.users], [point.number.value], marker, ms=8, mfc=inside, mec=style.colour, mew=1.4)
         law = [(p.users, p.bound) for p in found if p.bound]
         if law:
-            axes.plot(*zip(*law, strict=True), color=look.colour, lw=1.2, ls=(0, (2, 2)), alpha=0.8, zorder=1)
+            axes.plot(*zip(*law, strict=True), color=style.colour, lw=1.2, ls=(0, (2, 2)), alpha=0.8, zorder=1)
 
 
 def _users_axis(axes: Axes, users: Sequence[int]) -> None:
@@ -140,7 +142,11 @@ def _rate_axis(axes: Axes, points: Sequence[Point]) -> None:
 
 
 def _labels(
-    figure: Figure, axes: Axes, shown: Sequence[VariantInfo], points: dict[str, list[Point]], style: dict[str, Look]
+    figure: Figure,
+    axes: Axes,
+    shown: Sequence[VariantInfo],
+    points: dict[str, list[Point]],
+    styles: dict[str, VariantStyle],
 ) -> None:
     """Names at the right edge, each tied to the end of its line."""
     height_in = axes.get_position().height * figure.get_figheight()
@@ -148,8 +154,8 @@ def _labels(
     named = [variant for variant in shown if points[variant.name]]
     ends = [(math.log10(points[v.name][-1].number.value) - low) / (high - low) for v in named]
     for variant, end, at in zip(named, ends, canvas.spread(ends, LABEL_GAP_IN / height_in, 0.04, 0.96), strict=True):
-        look = style[variant.name]
-        axes.plot([1.0, 1.05], [end, at], transform=axes.transAxes, color=look.colour, lw=0.9, ls=":", clip_on=False)
+        style = styles[variant.name]
+        axes.plot([1.0, 1.05], [end, at], transform=axes.transAxes, color=style.colour, lw=0.9, ls=":", clip_on=False)
         name = canvas.fit(formatting.summary_of(variant), LABELS_IN - 0.35)
-        axes.plot([1.08], [at], transform=axes.transAxes, marker=look.marker, color=look.colour, ms=7, clip_on=False)
+        axes.plot([1.08], [at], transform=axes.transAxes, marker=style.marker, color=style.colour, ms=7, clip_on=False)
         axes.text(1.13, at, name, transform=axes.transAxes, va="center", color=FAINT)

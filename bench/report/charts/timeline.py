@@ -21,7 +21,7 @@ from bench.analysis.summary import Summary
 from bench.analysis.survival import Floats, latencies, maximum, percentile, survival
 from bench.analysis.tables import HEALTH_ENDPOINT, ScenarioTables, VariantInfo
 from bench.report.charts import canvas
-from bench.report.charts.canvas import FAINT, GRID, INK, SHADE, Look, spread
+from bench.report.charts.canvas import FAINT, GRID, INK, SHADE, VariantStyle, spread
 from bench.report.text import formatting, sentences
 from bench.results.schema import EDGE_S
 
@@ -97,11 +97,11 @@ def timeline(tables: ScenarioTables, summary: Summary) -> Figure | None:
     subtitle = f"round {number} of {rounds(tables)}, time between turns left out · grey: warm-up · {endpoint}"
     top_in = canvas.titled(figure, title, subtitle) - 0.02
     span_s = min(t.turns[0].x_s for t in tracks), max(end_of(t.turns) for t in tracks)
-    style = canvas.looks(tables.scenario.variants)
+    styles = canvas.variant_styles(tables.scenario.variants)
     for i, track in enumerate(tracks):
         last = i + columns >= len(tracks)
         panels = _panels(figure, divmod(i, columns), columns, top_in, block_in, watched)
-        _draw(panels, track, tracks, style[track.variant.name], span_s, (i % columns == 0, last))
+        _draw(panels, track, tracks, styles[track.variant.name], span_s, (i % columns == 0, last))
     return figure
 
 
@@ -264,7 +264,7 @@ def _draw(
     panels: list[Axes],
     track: Track,
     tracks: Sequence[Track],
-    look: Look,
+    style: VariantStyle,
     span_s: tuple[float, float],
     labels: tuple[bool, bool],
 ) -> None:
@@ -278,10 +278,10 @@ def _draw(
     room_in = panels[0].get_position().width * panels[0].figure.get_figwidth() + LABELS_IN  # type: ignore[union-attr]
     what = canvas.fit(formatting.summary_of(track.variant), room_in, bold=True)
     panels[0].set_title(what, loc="left", fontsize=11, weight="bold", pad=5)
-    _draw_latency(panels[0], track, tracks, look)
+    _draw_latency(panels[0], track, tracks, style)
     if len(panels) > 1:
-        _draw_lag(panels[1], track, tracks, look)
-        _draw_threads(panels[2], track, tracks, look)
+        _draw_lag(panels[1], track, tracks, style)
+        _draw_threads(panels[2], track, tracks, style)
     for axes in panels:
         axes.tick_params(labelleft=named, labelbottom=timed and axes is panels[-1], labelsize=SMALL, length=3)
         axes.xaxis.set_major_locator(
@@ -300,10 +300,10 @@ def _shade(axes: Axes, track: Track) -> None:
         axes.axvspan(max(begin_s, turn.x_s), warm_x, color=SHADE, lw=0, zorder=0)
 
 
-def _draw_latency(axes: Axes, track: Track, tracks: Sequence[Track], look: Look) -> None:
+def _draw_latency(axes: Axes, track: Track, tracks: Sequence[Track], style: VariantStyle) -> None:
     every = np.concatenate([line[1] for t in tracks for line in t.latency.values()])
     canvas.time_axis(axes, "y", every[~np.isnan(every)])
-    strokes = {"median": ("-", 2.4, look.colour), "longest": ("-", 1.1, look.colour), "health": (":", 2.0, FAINT)}
+    strokes = {"median": ("-", 2.4, style.colour), "longest": ("-", 1.1, style.colour), "health": (":", 2.0, FAINT)}
     for name, (x, y) in track.latency.items():
         line, width, colour = strokes[name]
         axes.plot(x, y, ls=line, lw=width, color=colour)
@@ -312,7 +312,7 @@ def _draw_latency(axes: Axes, track: Track, tracks: Sequence[Track], look: Look)
     _label(axes, track, ends, {name: name for name in ends})
 
 
-def _draw_lag(axes: Axes, track: Track, tracks: Sequence[Track], look: Look) -> None:
+def _draw_lag(axes: Axes, track: Track, tracks: Sequence[Track], style: VariantStyle) -> None:
     highest = max((float(np.nanmax(t.lag[1])) for t in tracks if t.lag is not None and len(t.lag[1])), default=1.0)
     axes.set_yscale("log")
     axes.set_ylim(LAG_FLOOR_MS, max(10.0, highest) * 1.6)
@@ -325,14 +325,14 @@ def _draw_lag(axes: Axes, track: Track, tracks: Sequence[Track], look: Look) -> 
         _silent(axes, "not watched")
         return
     x, lag_ms = track.lag
-    _area(axes, x, np.full(len(x), LAG_FLOOR_MS), np.maximum(lag_ms, LAG_FLOOR_MS), look)
+    _area(axes, x, np.full(len(x), LAG_FLOOR_MS), np.maximum(lag_ms, LAG_FLOOR_MS), style)
     texts = {"lag": "loop lag"}
     if "lag_max_ms" in track.most:
         texts["most"] = f"≤ {formatting.duration(track.most['lag_max_ms'])}"
     _label(axes, track, {"lag": 0.68, "most": 0.3}, texts)
 
 
-def _draw_threads(axes: Axes, track: Track, tracks: Sequence[Track], look: Look) -> None:
+def _draw_threads(axes: Axes, track: Track, tracks: Sequence[Track], style: VariantStyle) -> None:
     highest = max((float(np.nanmax(t.tokens[1][1])) for t in tracks if t.tokens and len(t.tokens[1][1])), default=0.0)
     total = max(t.total for t in tracks)
     axes.set_ylim(0, 1.1 * max(1.0, highest, total))
@@ -342,7 +342,7 @@ def _draw_threads(axes: Axes, track: Track, tracks: Sequence[Track], look: Look)
         _silent(axes, "no threadpool in use" if track.lag is not None else "not watched")
         return
     (x, borrowed), (_, wanted) = track.tokens
-    _area(axes, x, np.zeros(len(x)), borrowed, look)
+    _area(axes, x, np.zeros(len(x)), borrowed, style)
     axes.fill_between(x, borrowed, wanted, step="pre", facecolor="white", edgecolor=INK, hatch="////", lw=0.4)
     if track.total:
         axes.axhline(track.total, color=INK, lw=1.2, ls=(0, (5, 3)))
@@ -354,9 +354,9 @@ def _draw_threads(axes: Axes, track: Track, tracks: Sequence[Track], look: Look)
     _label(axes, track, {"threads": 0.84, "most": 0.5, "waiting": 0.16}, texts)
 
 
-def _area(axes: Axes, x: Floats, low: Floats, high: Floats, look: Look) -> None:
-    axes.fill_between(x, low, high, step="pre", color=look.colour, alpha=0.35, lw=0)
-    axes.plot(x, high, color=look.colour, lw=1.3, drawstyle="steps-pre")
+def _area(axes: Axes, x: Floats, low: Floats, high: Floats, style: VariantStyle) -> None:
+    axes.fill_between(x, low, high, step="pre", color=style.colour, alpha=0.35, lw=0)
+    axes.plot(x, high, color=style.colour, lw=1.3, drawstyle="steps-pre")
 
 
 def _silent(axes: Axes, why: str) -> None:

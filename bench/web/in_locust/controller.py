@@ -219,7 +219,7 @@ class MeasurementController:
 
     def _follow(self, telemetry: LiveTelemetry) -> None:
         while True:
-            self._telemetry = telemetry.look()
+            self._telemetry = telemetry.read()
             gevent.sleep(TELEMETRY_EVERY_S)
 
 

@@ -73,7 +73,7 @@ class LiveTelemetry:
         self._cores = cores
         self._workers: dict[str, Worker] = {}
 
-    def look(self) -> dict[str, Any]:
+    def read(self) -> dict[str, Any]:
         """Read on and say how things are, as ui.js shows it: series, the blamed, and what the server is doing.
 
         ``series`` is {column: [[seconds ago, value] ...]}, put together second by second: the worst lag of any worker,

@@ -7,6 +7,6 @@ from fastapi import Request, Response
 
 
 async def audit(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    if request.url.path.startswith("/sick/audited"):
-        time.sleep(0.03)  # SIN middleware
+    if request.url.path.startswith("/blocking/audited"):
+        time.sleep(0.03)  # BLOCKS middleware
     return await call_next(request)

@@ -15,11 +15,11 @@ from pydantic import BaseModel
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    time.sleep(1.0)  # SIN start-up
+    time.sleep(1.0)  # BLOCKS start-up
     yield
 
 
-with Path(os.environ["DIARY"]).with_name("interpreters").open("a") as interpreters:
+with Path(os.environ["REQUEST_LOG"]).with_name("interpreters").open("a") as interpreters:
     interpreters.write(f"{sys.executable}\n")
 
 app = FastAPI(lifespan=lifespan, openapi_url="/hidden/api.json")
@@ -28,9 +28,9 @@ app = FastAPI(lifespan=lifespan, openapi_url="/hidden/api.json")
 @app.middleware("http")
 async def write_down(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     if not request.url.path.startswith("/hidden"):
-        time.sleep(0.03)  # SIN middleware
-    with Path(os.environ["DIARY"]).open("a") as diary:
-        diary.write(f"{request.method} {request.url.path} {request.headers.get('x-token')}\n")
+        time.sleep(0.03)  # BLOCKS middleware
+    with Path(os.environ["REQUEST_LOG"]).open("a") as log:
+        log.write(f"{request.method} {request.url.path} {request.headers.get('x-token')}\n")
     return await call_next(request)
 
 

@@ -1,4 +1,4 @@
-"""Six endpoints that block the loop: each line that does so says SIN and its name."""
+"""Six endpoints that block the loop: each line that does so says BLOCKS and a name."""
 
 import os
 import time
@@ -12,7 +12,7 @@ router = APIRouter()
 
 
 async def current_user() -> str:
-    time.sleep(0.03)  # SIN dependency
+    time.sleep(0.03)  # BLOCKS dependency
     return "ann"
 
 
@@ -27,7 +27,7 @@ async def audited() -> str:
 
 
 async def send_mail(to: str) -> None:
-    time.sleep(0.03)  # SIN background
+    time.sleep(0.03)  # BLOCKS background
 
 
 @router.get("/welcome")
@@ -38,21 +38,21 @@ async def welcome(tasks: BackgroundTasks) -> str:
 
 @router.get("/rates")
 async def rates() -> int:
-    answer = requests.get(f"{os.environ['UPSTREAM_URL']}/cover", timeout=10)  # SIN http
+    answer = requests.get(f"{os.environ['UPSTREAM_URL']}/cover", timeout=10)  # BLOCKS http
     return answer.status_code
 
 
 @router.get("/orders")
 async def orders() -> int:
     with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
-        row = connection.execute("SELECT count(*) FROM pg_sleep(0.03)").fetchone()  # SIN database
+        row = connection.execute("SELECT count(*) FROM pg_sleep(0.03)").fetchone()  # BLOCKS database
     return row[0] if row else 0
 
 
 def score(limit: int) -> int:
     total = 0
     for number in range(limit):
-        total += number * number % 7  # SIN cpu
+        total += number * number % 7  # BLOCKS cpu
     return total
 
 
