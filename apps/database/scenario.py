@@ -37,9 +37,10 @@ SCENARIO = Scenario(
         Claim(
             "driver_freezes_the_loop",
             "A synchronous driver inside async def slows every endpoint, and health checks time out.",
+            # At least one in ten takes longer than 1 s, a usual time-out. Beside a healthy server none does.
             (
                 Comparison("throughput_rps", "psycopg_in_async_def", "below", "psycopg_in_def", factor=0.5),
-                Comparison("latency_above_1s_share", "psycopg_in_async_def", "above", 0.5, endpoint="GET /health"),
+                Comparison("latency_above_1s_share", "psycopg_in_async_def", "above", 0.1, endpoint="GET /health"),
             ),
             guide=True,
         ),

@@ -29,7 +29,8 @@ SCENARIO = Scenario(
             "requests.get inside async def delays every request to the server.",
             (
                 Comparison("throughput_rps", "requests_in_async_def", "below", "requests_in_def", factor=0.5),
-                Comparison("latency_above_1s_share", "requests_in_async_def", "above", 0.5, endpoint="GET /health"),
+                # One in ten takes longer than 1 s, a usual time-out. Beside a healthy server none does.
+                Comparison("latency_above_1s_share", "requests_in_async_def", "above", 0.1, endpoint="GET /health"),
             ),
             guide=True,
         ),

@@ -26,7 +26,7 @@ def cost_chart(report: DoctorReport) -> ChartDrawing | None:
     if not shown:
         return None
     shown = sorted(shown, key=_typical_ms, reverse=True)[:MAX_ROWS]
-    with canvas.style():
+    with canvas.chart_style():
         return canvas.rendered("doctor-cost", "doctor-cost", _figure(report, shown))
 
 

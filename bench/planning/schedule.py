@@ -11,6 +11,11 @@ from bench.model import Load, Plan, Round, Scenario, ServerGroup, Turn, Variant
 
 MIN_LATENCIES_MEASURED = 4
 """A trial lasts at least this many predicted latencies. In a shorter one the edges weigh as much as the middle."""
+MAX_EDGE_ERROR = 0.05
+"""Largest standard error of Little's law in a trial of one turn. The edges of the measured part cut the requests of N users
+at random ages, so that the error of n requests is √(N / 3) / n (docs/statistics.md)."""
+CPU_SLACK = 2.5
+"""How much slower than the fast core of an ``UpperBound`` of kind ``cpu`` a machine may be, for its trials to be long enough."""
 LATENCIES_WARMUP = 2
 MIN_WARMUP_S = 1.0
 """Of a variant in a group to itself. In its first second a fresh server imports, starts threads and fills caches."""
@@ -118,7 +123,17 @@ def _turns(scenario: Scenario, variants: list[Variant], load: Load, measure_s: f
 def _single_turn(scenario: Scenario, variant: Variant, load: Load, measure_s: float) -> Turn:
     latency_s = predicted_latency_s(variant, load) or 0.0
     warmup_s = max(MIN_WARMUP_S, scenario.min_warmup_s, LATENCIES_WARMUP * latency_s)
-    return Turn(variant.name, 1, warmup_s, max(measure_s, MIN_LATENCIES_MEASURED * latency_s), latency_s)
+    measured_s = max(measure_s, MIN_LATENCIES_MEASURED * latency_s, _enough_requests_s(variant, load))
+    return Turn(variant.name, 1, warmup_s, measured_s, latency_s)
+
+
+def _enough_requests_s(variant: Variant, load: Load) -> float:
+    """How long looping users need for so many requests that the edges do not matter; 0 where that is not known."""
+    if load.users is None or variant.bound is None:
+        return 0.0
+    slack = CPU_SLACK if variant.bound.kind == "cpu" else 1.0
+    request_s = slack * variant.bound.min_latency_s(load.users) / load.users
+    return math.sqrt(load.users / 3) / MAX_EDGE_ERROR * request_s
 
 
 def _alternating_turns(

@@ -287,7 +287,7 @@ def test_no_label_is_clipped_and_none_overlaps(tmp_path: Path, change: Callable[
     calibration(tmp_path)
     (tmp_path / "calibration.json").unlink()
     change(tmp_path)
-    with canvas.style():
+    with canvas.chart_style():
         figure = PART_CHARTS[part](read_calibration(tmp_path))
         if figure is None:
             assert change is a_single_row_each

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 from typing import Any, cast
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.model import PROFILES, Load, Plan, Scenario, ServerGroup, Sidecar, Turn, UpperBound, Variant
-from bench.model.bounds import awaited, blocked_loop, threadpool
+from bench.model.bounds import awaited, blocked_loop, gil_bound, threadpool
 from bench.planning.schedule import (
     LATENCIES_WARMUP,
     MAX_TURN_S,
@@ -175,6 +176,14 @@ def test_over_many_seeds_slow_and_shared_groups_come_first_equally_often() -> No
 
 def test_slow_variants_are_alone_and_quick_ones_share() -> None:
     assert grouping(FOUR, rounds=3) == {frozenset({"trap"}), frozenset({"awaits", "defs", "pool"})}
+
+
+def test_a_slow_computation_alone_is_measured_for_enough_requests() -> None:
+    """0.1 s of CPU on a fast core, 0.25 s on a slow one: √(4 / 3) / 0.05 = 23 requests take 5.8 s."""
+    variant = Variant("computes", "fix", "?", gil_bound(0.1))
+    plan = make_plan(Scenario("made_up", "?", (variant,), "/"), Load(users=4), 1, 2.0, 1)
+    (turn,) = plan.rounds[0].groups[0].turns
+    assert turn.measure_s == pytest.approx(math.sqrt(4 / 3) / 0.05 * 0.25)
 
 
 def test_a_variant_without_a_bound_is_alone() -> None:

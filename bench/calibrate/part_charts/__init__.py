@@ -32,7 +32,7 @@ PART_CHARTS: dict[str, PartChart] = {
 def draw_part_charts(calibration: Calibration) -> list[ChartDrawing]:
     """Every chart that has data."""
     drawings = []
-    with canvas.style():
+    with canvas.chart_style():
         for part, draw in PART_CHARTS.items():
             figure = draw(calibration)
             if figure is not None:
