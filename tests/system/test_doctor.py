@@ -246,7 +246,7 @@ def test_nothing_unsafe_is_asked_unbidden(logged: LoggedRun) -> None:
 
 
 def test_nothing_is_sent_elsewhere(logged: LoggedRun) -> None:
-    assert logged.doctorors == []
+    assert logged.elsewhere == []
 
 
 def test_the_users_header_goes_with_every_request_and_into_no_file(logged: LoggedRun) -> None:

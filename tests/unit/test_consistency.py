@@ -45,7 +45,9 @@ def test_requests_that_are_missing_or_counted_twice_are_noticed(tmp_path: Path, 
         row["finished"] = str(round(float(row["finished"]) * factor))
     counts.write_text(synthetic.counts_csv(rows))
     trial_json = counts.with_name("trial.json")
-    trial_json.write_text(json.dumps({**json.loads(trial_json.read_text()), "files": {}}))
+    record = json.loads(trial_json.read_text())
+    record["files"]["counts.csv"] = counts.stat().st_size
+    trial_json.write_text(json.dumps(record))
     (changed,) = found(run).values()
     assert changed.ratio == pytest.approx(factor, rel=0.1)
     assert not changed.is_consistent
