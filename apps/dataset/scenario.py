@@ -23,8 +23,7 @@ SCENARIO = Scenario(
         Claim(
             "threads_do_not_help_computing",
             "In the threadpool, a pandas computation uses no more than one core.",
-            # One core, and a tenth for the system calls that run without the GIL. pandas releases the GIL in a few
-            # places, so the truth lies near one core.
+            # One core, and a tenth for the system calls that run without the GIL.
             (Comparison("server_cpu_cores", "pandas_in_def", "below", 1.1),),
             guide=True,
         ),

@@ -20,7 +20,7 @@ from bench.planning.catalogue import ROOT
 from bench.report.charts.overview import overview
 from bench.report.formats.summary_md import summary_md
 from bench.report.pages.index_page import OVERVIEW, headline, page
-from bench.report.pages.report_cache import chart_path, draw_chapters, write_chart
+from bench.report.pages.report_cache import chart_path, draw_reports, write_chart
 from bench.report.pages.scenario_report import ScenarioReport
 from bench.report.text import formatting
 from bench.report.text.terminal import ScenarioTable
@@ -40,26 +40,26 @@ class Drawn:
     """What was drawn."""
 
     page: Path
-    chapters: tuple[ScenarioReport, ...]
+    reports: tuple[ScenarioReport, ...]
 
     @property
     def not_valid(self) -> tuple[str, ...]:
         """A line for each trial that is no evidence."""
-        return tuple(_not_valid(self.chapters))
+        return tuple(_not_valid(self.reports))
 
     @property
     def tables(self) -> tuple[ScenarioTable, ...]:
         """Every scenario's table, for the terminal."""
-        return tuple(chapter.table for chapter in self.chapters)
+        return tuple(report.table for report in self.reports)
 
     @property
     def claims(self) -> tuple[ClaimVerdict, ...]:
         """Every claim with its verdict."""
-        return tuple(claim for chapter in self.chapters for claim in chapter.claims)
+        return tuple(claim for report in self.reports for claim in report.claims)
 
     def of(self, scenario: str) -> Drawn:
         """The same page, about one scenario only."""
-        return replace(self, chapters=tuple(chapter for chapter in self.chapters if chapter.name == scenario))
+        return replace(self, reports=tuple(report for report in self.reports if report.name == scenario))
 
 
 def draw(run: Path, *, force: bool = False, root: Path = ROOT) -> Drawn:
@@ -69,15 +69,15 @@ def draw(run: Path, *, force: bool = False, root: Path = ROOT) -> Drawn:
     BrokenFile when run.json itself cannot be read, OSError when the folder cannot be written.
     """
     read = read_run(run)
-    chapters = draw_chapters(read, root, force=force)
-    files.write_text(run / "summary.csv", to_csv(Summary(chapter.figures) for chapter in chapters))
+    reports = draw_reports(read, root, force=force)
+    files.write_text(run / "summary.csv", to_csv(Summary(report.figures) for report in reports))
     quoted = quote(run.resolve().parent / CALIBRATION, read.machine)
-    charts = {chapter.name: list(_charts(run, chapter)) for chapter in chapters}
-    charts[OVERVIEW] = list(_overview(run, chapters))
-    files.write_text(run / "index.html", page(read, chapters, charts, quoted))
-    drawn = Drawn(run / "index.html", chapters)
+    charts = {report.name: list(_charts(run, report)) for report in reports}
+    charts[OVERVIEW] = list(_overview(run, reports))
+    files.write_text(run / "index.html", page(read, reports, charts, quoted))
+    drawn = Drawn(run / "index.html", reports)
     files.write_text(run / "claims.csv", claims.to_csv(drawn.claims))
-    files.write_text(run / "summary.md", summary_md(read.name, headline(chapters), chapters))
+    files.write_text(run / "summary.md", summary_md(read.name, headline(reports), reports))
     return drawn
 
 
@@ -89,20 +89,20 @@ def is_doctor_run(run: Path) -> bool:
         return False
 
 
-def _not_valid(chapters: Sequence[ScenarioReport]) -> Iterator[str]:
-    for trouble in (trouble for chapter in chapters for trouble in chapter.excluded):
+def _not_valid(reports: Sequence[ScenarioReport]) -> Iterator[str]:
+    for trouble in (trouble for report in reports for trouble in report.excluded):
         reasons = "; ".join(formatting.clean(reason) for reason in trouble.reasons)
         yield f"{formatting.clean(trouble.where)}: {trouble.status}: {reasons}"
 
 
-def _overview(run: Path, chapters: Sequence[ScenarioReport]) -> Iterator[tuple[str, str]]:
+def _overview(run: Path, reports: Sequence[ScenarioReport]) -> Iterator[tuple[str, str]]:
     """The chart over all scenarios, where there are several."""
-    drawing = overview(chapters) if len(chapters) > 1 else None
+    drawing = overview(reports) if len(reports) > 1 else None
     if drawing:
         write_chart(run / "charts" / "overview.svg", drawing)
         yield drawing.svg, drawing.alt
 
 
-def _charts(run: Path, chapter: ScenarioReport) -> Iterator[tuple[str, str]]:
-    for name, alt in chapter.charts.items():
-        yield chart_path(run, chapter.name, name, "svg").read_text(encoding="utf-8"), alt
+def _charts(run: Path, report: ScenarioReport) -> Iterator[tuple[str, str]]:
+    for name, alt in report.charts.items():
+        yield chart_path(run, report.name, name, "svg").read_text(encoding="utf-8"), alt

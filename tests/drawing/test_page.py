@@ -17,7 +17,7 @@ from pages import HOSTILE, Tags, assert_harmless, html_of, without_charts
 from rich.console import Console
 
 from bench.report.draw import draw
-from bench.report.pages.scenario_report import read_kept
+from bench.report.pages.scenario_report import read_cache
 from bench.report.text import formatting
 from bench.report.text.terminal import NARROW, ScenarioTable
 from bench.results import files, layout
@@ -215,7 +215,7 @@ def test_a_broken_fingerprint_file_means_drawing_again(tmp_path: Path) -> None:
     for text in ("{", "[]", '{"blocking": 3}', '{"blocking": {"fingerprint": "x", "charts": 5}}'):
         (tmp_path / "charts" / "drawn.json").write_text(text, encoding="utf-8")
         draw(tmp_path)
-        assert read_kept(tmp_path / "charts" / "drawn.json")["blocking"].chapter.charts
+        assert read_cache(tmp_path / "charts" / "drawn.json")["blocking"].report.charts
 
 
 def test_a_broken_run_is_refused(tmp_path: Path) -> None:

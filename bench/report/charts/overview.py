@@ -28,9 +28,9 @@ WORTH_TELLING = 1.5
 """Times that a scenario's worst is slower than its best, from which on its row says so."""
 
 
-def overview(chapters: Sequence[ScenarioReport]) -> ChartDrawing | None:
+def overview(reports: Sequence[ScenarioReport]) -> ChartDrawing | None:
     """The chart, or None where there is nothing to compare."""
-    shown = sorted((one for one in chapters if _best(one)), key=lambda one: (-one.cost, -_factor(one)))
+    shown = sorted((one for one in reports if _best(one)), key=lambda one: (-one.cost, -_factor(one)))
     if not shown:
         return None
     with canvas.chart_style():

@@ -19,14 +19,14 @@ _MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~$@&])")
 _LINKS = re.compile(r"(?i)(https?|www|mailto)(?=[:.])")
 
 
-def summary_md(run: str, headline: str, chapters: Sequence[ScenarioReport]) -> str:
+def summary_md(run: str, headline: str, reports: Sequence[ScenarioReport]) -> str:
     """The text of summary.md: the finding, the claims, a table a scenario. ``run`` is the run's name."""
     lines = [f"## {escaped(headline)}", "", f"Run {escaped(run)}.", ""]
-    claims = [claim for chapter in chapters for claim in chapter.claims]
+    claims = [claim for report in reports for claim in report.claims]
     if claims:
         lines += [f"**{counted(claims)}**", "", *_claims(claims), ""]
-    for chapter in chapters:
-        lines += [f"### {escaped(chapter.name)}: {escaped(chapter.question)}", "", *_scenario(chapter), ""]
+    for report in reports:
+        lines += [f"### {escaped(report.name)}: {escaped(report.question)}", "", *_scenario(report), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -49,14 +49,14 @@ def _claims(claims: Iterable[ClaimVerdict]) -> Iterator[str]:
         yield f"| {BADGES[claim.verdict]} | {statement} | {escaped(claim.evidence)} |"
 
 
-def _scenario(chapter: ScenarioReport) -> Iterator[str]:
+def _scenario(report: ScenarioReport) -> Iterator[str]:
     yield from _head(("variant", *COLUMNS), "---", right=6)
-    for row in chapter.table.rows:
-        cells = chapter.table.cells(row)
+    for row in report.table.rows:
+        cells = report.table.cells(row)
         yield f"| {escaped(row.summary)} | " + " | ".join(escaped(cells[column].text) for column in COLUMNS) + " |"
-    if chapter.table.notes:
+    if report.table.notes:
         yield ""
-        yield from (f"- {escaped(note)}" for note in chapter.table.notes)
+        yield from (f"- {escaped(note)}" for note in report.table.notes)
 
 
 def _head(columns: Sequence[str], rule: str, right: int = 0) -> Iterator[str]:

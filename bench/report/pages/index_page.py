@@ -1,7 +1,7 @@
 """index.html: one self-contained file that needs nothing else, no network and no script to be read.
 
 Everything that comes from a run (names, questions, log lines) goes through formatting.clean and the template's
-autoescape. Only two things enter as markup: our own charts' SVG, and the chapters' HTML (bench.report.section).
+autoescape. Only two things enter as markup: our own charts' SVG, and the reports' HTML (bench.report.section).
 """
 
 from __future__ import annotations
@@ -33,51 +33,51 @@ Charts = Mapping[str, Sequence[tuple[str, str]]]
 OVERVIEW = ""
 
 
-def page(run: Run, chapters: Sequence[ScenarioReport], charts: Charts, calibration: Sequence[str] = ()) -> str:
+def page(run: Run, reports: Sequence[ScenarioReport], charts: Charts, calibration: Sequence[str] = ()) -> str:
     """The page's HTML, with ``charts`` in it.
 
     ``calibration`` are the sentences that are quoted of the machine's calibration.
     """
-    content = _page(run, chapters, charts, calibration)
+    content = _page(run, reports, charts, calibration)
     return environment().get_template("index.html.j2").render(page=content, dash=formatting.DASH)
 
 
-def _page(run: Run, chapters: Sequence[ScenarioReport], charts: Charts, calibration: Sequence[str]) -> dict[str, Any]:
-    troubles = [trouble for chapter in chapters for trouble in chapter.excluded]
-    left_out = [left for chapter in chapters for left in chapter.incomplete_rounds]
-    finding = headline(chapters)
+def _page(run: Run, reports: Sequence[ScenarioReport], charts: Charts, calibration: Sequence[str]) -> dict[str, Any]:
+    troubles = [trouble for report in reports for trouble in report.excluded]
+    left_out = [left for report in reports for left in report.incomplete_rounds]
+    finding = headline(reports)
     return {
         "title": finding,
         "run": formatting.clean(run.name, 80),
         "created": utc(run.created_unix_s),
         "headline": finding,
-        "notes": _notes(chapters, troubles, left_out),
-        "claims": [group for group in _claims(chapters) if group["claims"]],
-        "counted": counted([claim for chapter in chapters for claim in chapter.claims]),
-        "quiz": list(_quiz(chapters)),
-        "noise": [f"{formatting.clean(c.name, 60)}: {noise_words(c.noise)}." for c in chapters if c.noise],
+        "notes": _notes(reports, troubles, left_out),
+        "claims": [group for group in _claims(reports) if group["claims"]],
+        "counted": counted([claim for report in reports for claim in report.claims]),
+        "quiz": list(_quiz(reports)),
+        "noise": [f"{formatting.clean(c.name, 60)}: {noise_words(c.noise)}." for c in reports if c.noise],
         "overview": [inline(svg, alt) for svg, alt in charts.get(OVERVIEW, ())],
-        "chapters": [_chapter(chapter, charts) for chapter in chapters],
+        "reports": [_section(report, charts) for report in reports],
         "troubles": [_trouble(trouble) for trouble in troubles[:TROUBLES_SHOWN]],
         "troubles_left_off": max(0, len(troubles) - TROUBLES_SHOWN),
         "left_out": [_left_out(left) for left in left_out],
         "calibration": list(calibration),
-        "facts": list(_facts(run, chapters)),
+        "facts": list(_facts(run, reports)),
         "command": formatting.clean(run.command, 2000) or "The run does not say how it was started.",
         "redraw": formatting.clean(f"nox -s report -- results/{shlex.quote(run.name)}", 200),
     }
 
 
-def headline(chapters: Sequence[ScenarioReport]) -> str:
+def headline(reports: Sequence[ScenarioReport]) -> str:
     """The finding of the scenario whose trap costs most."""
-    with_finding = [chapter for chapter in chapters if chapter.headline]
+    with_finding = [report for report in reports if report.headline]
     if not with_finding:
         return "Nothing to report yet: no trial of a complete round gave evidence."
-    return max(with_finding, key=lambda chapter: chapter.cost).headline
+    return max(with_finding, key=lambda report: report.cost).headline
 
 
 def _notes(
-    chapters: Sequence[ScenarioReport], troubles: Sequence[ExcludedTrial], left_out: Sequence[IncompleteRound]
+    reports: Sequence[ScenarioReport], troubles: Sequence[ExcludedTrial], left_out: Sequence[IncompleteRound]
 ) -> list[str]:
     notes = []
     if troubles:
@@ -86,10 +86,10 @@ def _notes(
         notes.append(f"Excluded from every figure, and listed below: {counted}.")
     if left_out:
         notes.append(f"Left out: {len(left_out)} {formatting.plural(len(left_out), 'round')} cut short.")
-    if repeated := sum(chapter.repeated_rounds for chapter in chapters):
+    if repeated := sum(report.repeated_rounds for report in reports):
         rounds = formatting.plural(repeated, "round")
         notes.append(f"Measured again, since a trial was invalid: {repeated} {rounds}.")
-    if any(chapter.single_round for chapter in chapters):
+    if any(report.single_round for report in reports):
         notes.append("One round, no interval: the differences here are not proven to repeat.")
     return notes
 
@@ -98,9 +98,9 @@ RANKS = {"refuted": 0, "confirmed": 1, "inconclusive": 2}
 """Of a verdict in the table: what contradicts comes first, what says nothing last."""
 
 
-def _claims(chapters: Sequence[ScenarioReport]) -> list[dict[str, Any]]:
+def _claims(reports: Sequence[ScenarioReport]) -> list[dict[str, Any]]:
     """The guide's statements, and what else was put to the test."""
-    everything = [claim for chapter in chapters for claim in chapter.claims]
+    everything = [claim for report in reports for claim in report.claims]
     ranked = sorted(everything, key=lambda claim: RANKS[claim.verdict])
     return [
         {"title": title, "claims": [_claim(claim) for claim in ranked if claim.guide is guide]}
@@ -118,21 +118,21 @@ def _claim(claim: ClaimVerdict) -> dict[str, str]:
     }
 
 
-def _quiz(chapters: Sequence[ScenarioReport]) -> Iterable[dict[str, Any]]:
+def _quiz(reports: Sequence[ScenarioReport]) -> Iterable[dict[str, Any]]:
     """Each question that a claim of this run answers, with those claims."""
-    everything = [claim for chapter in chapters for claim in chapter.claims]
+    everything = [claim for report in reports for claim in report.claims]
     for question in dict.fromkeys(claim.question for claim in everything if claim.question):
         claims = [_claim(claim) for claim in everything if claim.question == question]
         yield {"question": formatting.clean(question), "claims": claims}
 
 
-def _chapter(chapter: ScenarioReport, charts: Charts) -> dict[str, Any]:
+def _section(report: ScenarioReport, charts: Charts) -> dict[str, Any]:
     return {
-        "anchor": anchor(chapter.name),
-        "name": formatting.clean(chapter.name, 60),
-        "opening": Markup(chapter.opening),
-        "charts": [inline(svg, alt) for svg, alt in charts[chapter.name]],
-        "closing": Markup(chapter.closing),
+        "anchor": anchor(report.name),
+        "name": formatting.clean(report.name, 60),
+        "opening": Markup(report.opening),
+        "charts": [inline(svg, alt) for svg, alt in charts[report.name]],
+        "closing": Markup(report.closing),
     }
 
 
@@ -160,15 +160,15 @@ def _left_out(left: IncompleteRound) -> str:
     return f"{formatting.clean(left.scenario, 60)}, round {left.round}: {missing} not measured"
 
 
-def _facts(run: Run, chapters: Sequence[ScenarioReport]) -> Iterable[tuple[str, str]]:
+def _facts(run: Run, reports: Sequence[ScenarioReport]) -> Iterable[tuple[str, str]]:
     for key, value in flat("", asdict(run.machine)):
         yield key, value
     for key, value in flat("git", asdict(run.git) if run.git else {}):
         yield key, value
-    versions = {name: version for chapter in chapters for name, version in sorted(chapter.versions.items())}
+    versions = {name: version for report in reports for name, version in sorted(report.versions.items())}
     yield from flat("packages", versions)
-    for chapter in chapters:
-        yield f"seed of {formatting.clean(chapter.name, 60)}", formatting.clean(chapter.seed)
+    for report in reports:
+        yield f"seed of {formatting.clean(report.name, 60)}", formatting.clean(report.seed)
 
 
 def flat(prefix: str, mapping: dict[str, Any]) -> Iterable[tuple[str, str]]:

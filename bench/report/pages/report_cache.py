@@ -24,20 +24,20 @@ from bench.analysis.summary import summarise
 from bench.analysis.tables import Run, ScenarioInfo
 from bench.report.charts import registry
 from bench.report.charts.canvas import ChartDrawing
-from bench.report.pages.scenario_report import CacheEntry, ScenarioReport, read_kept, scenario_report, write_kept
+from bench.report.pages.scenario_report import CacheEntry, ScenarioReport, read_cache, scenario_report, write_cache
 from bench.results import files
 
 KEPT = "drawn.json"
-"""In charts/: for every scenario its chapter, and what that and its charts were made from."""
+"""In charts/: for every scenario its report, and what that and its charts were made from."""
 
 MAX_PROCESSES = 4
 """That draw at a time, on as many cores. Each imports pandas and matplotlib: two seconds, and 150 MB."""
 
 
-def draw_chapters(run: Run, root: Path, *, force: bool = False) -> tuple[ScenarioReport, ...]:
-    """Every scenario's chapter, with its charts in charts/. What has changed, or all with ``force``, is made anew."""
+def draw_reports(run: Run, root: Path, *, force: bool = False) -> tuple[ScenarioReport, ...]:
+    """Every scenario's report, with its charts in charts/. What has changed, or all with ``force``, is made anew."""
     path = run.folder / "charts" / KEPT
-    before = read_kept(path)
+    before = read_cache(path)
     prints = {scenario.name: _fingerprint(run, scenario, root) for scenario in run.scenarios}
     kept = {
         name: before[name]
@@ -48,8 +48,8 @@ def draw_chapters(run: Run, root: Path, *, force: bool = False) -> tuple[Scenari
     made = {one.name: CacheEntry(prints[one.name], one) for one in _in_processes(jobs)}
     after = {name: made.get(name) or kept[name] for name in prints}
     _remove_stale(run.folder, before, after)
-    write_kept(path, after)
-    return tuple(one.chapter for one in after.values())
+    write_cache(path, after)
+    return tuple(one.report for one in after.values())
 
 
 Job = tuple[Run, ScenarioInfo, Path]
@@ -88,7 +88,7 @@ def _end_with_parent() -> None:
 
 
 def _draw_report(job: Job) -> ScenarioReport:
-    """Read, analyse and draw one scenario; its charts are written, its chapter is returned."""
+    """Read, analyse and draw one scenario; its charts are written, its report is returned."""
     run, scenario, root = job
     analysis = analyse(run, scenario)
     other_loads = [(other, summarise(other)) for other in (read_scenario(run, load) for load in scenario.sweep)]
@@ -117,7 +117,7 @@ def chart_path(run: Path, scenario: str, chart: str, suffix: str) -> Path:
 def _still_there(run: Path, kept: CacheEntry, fingerprint: str) -> bool:
     if kept.fingerprint != fingerprint:
         return False
-    report = kept.chapter
+    report = kept.report
     return all(
         chart_path(run, report.name, name, suffix).is_file() for name in report.charts for suffix in ("svg", "png")
     )
@@ -126,14 +126,14 @@ def _still_there(run: Path, kept: CacheEntry, fingerprint: str) -> bool:
 def _remove_stale(run: Path, before: dict[str, CacheEntry], after: dict[str, CacheEntry]) -> None:
     """Charts that were drawn once and have no data now."""
     for name, kept in before.items():
-        drawn = after[name].chapter.charts if name in after else {}
-        for chart in kept.chapter.charts.keys() - drawn.keys():
+        drawn = after[name].report.charts if name in after else {}
+        for chart in kept.report.charts.keys() - drawn.keys():
             for suffix in ("svg", "png"):
                 chart_path(run, name, chart, suffix).unlink(missing_ok=True)
 
 
 def _fingerprint(run: Run, scenario: ScenarioInfo, root: Path) -> str:
-    """A digest of everything that a chapter depends on: its files, what it declares, and this code."""
+    """A digest of everything that a report depends on: its files, what it declares, and this code."""
     digest = hashlib.sha256(_code_digest().encode())
     digest.update(json.dumps([str(root), asdict(scenario.record)], sort_keys=True).encode())
     for path in (path for load in (scenario, *scenario.sweep) for path in trial_files(run, load)):

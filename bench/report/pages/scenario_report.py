@@ -1,6 +1,6 @@
 """One scenario, analysed and put into words: what the page, the terminal and the overview need, as plain data.
 
-A chapter keeps no tables of measurements, so it crosses from one process to another and into a file at little cost:
+A report keeps no tables of measurements, so it crosses from one process to another and into a file at little cost:
 what has not changed since the last drawing is read back instead of analysed again.
 """
 
@@ -130,17 +130,17 @@ def _dots(tables: ScenarioTables, summary: Summary) -> tuple[OverviewPoint, ...]
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """A chapter with the fingerprint of what it was made from."""
+    """A report with the fingerprint of what it was made from."""
 
     fingerprint: str
-    chapter: ScenarioReport
+    report: ScenarioReport
 
 
 _KEPT = TypeAdapter(CacheEntry)
 
 
-def read_kept(path: Path) -> dict[str, CacheEntry]:
-    """What was drawn before; a file or an entry that is not as ``write_kept`` writes it counts as nothing drawn."""
+def read_cache(path: Path) -> dict[str, CacheEntry]:
+    """What was drawn before; a file or an entry that is not as ``write_cache`` writes it counts as nothing drawn."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -149,7 +149,7 @@ def read_kept(path: Path) -> dict[str, CacheEntry]:
     for name, entry in content.items() if isinstance(content, dict) else ():
         one = _valid(entry)
         # Names from a file become paths: only names.
-        if one and one.chapter.name == name and "/" not in name and all(c.isidentifier() for c in one.chapter.charts):
+        if one and one.report.name == name and "/" not in name and all(c.isidentifier() for c in one.report.charts):
             kept[name] = one
     return kept
 
@@ -161,6 +161,6 @@ def _valid(entry: Any) -> CacheEntry | None:
         return None
 
 
-def write_kept(path: Path, kept: dict[str, CacheEntry]) -> None:
+def write_cache(path: Path, kept: dict[str, CacheEntry]) -> None:
     """Write what was drawn, one entry a scenario."""
     files.write_text(path, json.dumps({name: asdict(one) for name, one in kept.items()}) + "\n")
