@@ -82,7 +82,7 @@ def draw(run: Path, *, force: bool = False, root: Path = ROOT) -> Drawn:
 
 
 def is_doctor_run(run: Path) -> bool:
-    """Whether the run is the doctor's, which has a page of its own (bench.report.doctor)."""
+    """Whether the run is the doctor's, which has a page of its own (bench/doctor/findings_page.py)."""
     try:
         return files.read_record(run / "run.json", RunRecord).doctor is not None
     except files.BrokenFile:

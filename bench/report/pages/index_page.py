@@ -1,7 +1,7 @@
 """index.html: one self-contained file that needs nothing else, no network and no script to be read.
 
 Everything that comes from a run (names, questions, log lines) goes through formatting.clean and the template's
-autoescape. Only two things enter as markup: our own charts' SVG, and the reports' HTML (bench.report.section).
+autoescape. Only two things enter as markup: our own charts' SVG, and the reports' HTML (bench/report/pages/section.py).
 """
 
 from __future__ import annotations
