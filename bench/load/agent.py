@@ -89,7 +89,7 @@ class Agent:
         self._report(interval)
 
     def _send_cpu(self, target: str, sample: CpuSample) -> None:
-        self._report(GeneratorCpu(target, sample.cpu_cores, sample.waiting_share))
+        self._report(GeneratorCpu(target, sample.cpu_cores, sample.waiting_share, sample.stopped_s))
 
     def _finish(self) -> None:
         self._session.finish()

@@ -93,7 +93,8 @@ class Coordinator:
                     self._recorder.add_interval(report)
             case GeneratorCpu():
                 if self._recorder is not None:
-                    self._recorder.add_cpu(report.target, CpuSample(report.cpu_cores, report.waiting_share))
+                    sample = CpuSample(report.cpu_cores, report.waiting_share, report.stopped_s)
+                    self._recorder.add_cpu(report.target, sample)
             case AllSent():
                 self._sent[agent] = report.intervals
         self._reported.set()

@@ -123,6 +123,7 @@ class GeneratorCpu:
     target: str
     cpu_cores: float
     waiting_share: float | None
+    stopped_s: float
 
 
 @dataclass(frozen=True)

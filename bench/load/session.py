@@ -217,8 +217,10 @@ class LoadSession:
                 sampled_s = now_s
 
     def _sample_cpu(self) -> None:
-        sample = self._monitor.sample()
-        if sample is not None and self._target is not None and self.on_cpu is not None:
+        if self._target is None:
+            return
+        sample = self._monitor.sample(self._target.name)
+        if sample is not None and self.on_cpu is not None:
             self.on_cpu(self._target.name, sample)
 
     def _fold_intervals(self) -> None:

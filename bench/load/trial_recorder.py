@@ -159,4 +159,5 @@ class TrialRecorder:
             generator_cpu_cores_max=max((sample.cpu_cores for sample in samples), default=None),
             generator_cpu_cores_mean=sum(s.cpu_cores for s in samples) / len(samples) if samples else None,
             generator_waiting_share_mean=sum(waits) / len(waits) if waits else None,
+            generator_stopped_s_max=max((sample.stopped_s for sample in samples), default=None),
         )

@@ -54,7 +54,7 @@ Version of all files: **{version}**. Another version is not read. JSON Schemas o
         counts.csv          requests counted, by interval and endpoint
         server-<pid>.csv    samples of the probe, one file for each worker process
         stalls-<pid>.csv    stalls and the lines that they are charged to, one file for each worker process
-        server.log          output of the server
+        server.log          output of the server, without secret values; at most its last megabyte
     results/<run>/<scenario>/logs/                          Locust's output, by group
     results/<run>/summary.csv, claims.csv                   figures and verdicts
     results/<run>/summary.md, charts/, index.html           drawn from the files above

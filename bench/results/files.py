@@ -14,6 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 from bench.results.layout import PROBE_FILES, TRIAL_FILES
 from bench.results.schema import SCHEMA
 
+MAX_ERROR_CHARS = 200
+
 
 class BrokenFile(Exception):
     """A results file that is cut short, changed or of another schema. The message names the file."""
@@ -62,6 +64,8 @@ def read_record(path: Path, record_type: type[Record]) -> Record:
     content = read_json(path)
     try:
         return adapter_of(record_type).validate_json(json.dumps(content), strict=True)
+    except RecursionError:
+        raise BrokenFile(f"{path}: nested too deeply") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -83,6 +87,8 @@ def read_json(path: Path) -> dict[str, Any]:
         raise BrokenFile(f"{path}: cannot be read ({error})") from None
     except json.JSONDecodeError as error:
         raise BrokenFile(f"{path}: not whole JSON ({error.msg}, line {error.lineno})") from None
+    except (ValueError, RecursionError) as error:  # a number with too many digits, or nesting without end
+        raise BrokenFile(f"{path}: not usable JSON ({str(error)[:MAX_ERROR_CHARS]})") from None
     if not isinstance(content, dict):
         raise BrokenFile(f"{path}: not a JSON object")
     if content.get("schema") != SCHEMA:

@@ -335,6 +335,8 @@ class TrialFacts:
     generator_cpu_cores_mean: float | None = None
     generator_waiting_share_mean: float | None = None
     """Share of the time that the generator could run but had no core."""
+    generator_stopped_s_max: float | None = None
+    """Longest time that a generator process did not run at all although it was due, or that the machine was suspended."""
 
 
 @dataclass(frozen=True)

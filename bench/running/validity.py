@@ -16,6 +16,8 @@ MAX_GENERATOR_CORES = 0.8
 """Above this share of a core the generator queues its own work, and its delays count as the server's."""
 MAX_GENERATOR_WAITING_SHARE = 0.1
 """Share of the time, on average, that the generator could run but had no core: another program used it."""
+MAX_STOPPED_S = 1.0
+"""Longest time that the generator may not run at all. No operating system delays a process for so long by itself."""
 MIN_MEASURED_SHARE = 0.95
 """Of the planned time. Less means that turns were cut short."""
 MAX_BOUND_RATIO = 1.05
@@ -43,6 +45,8 @@ class Evidence:
     """More endpoints that the same users request."""
     has_think_time: bool = False
     """Whether the users may pause between their requests."""
+    held: str = ""
+    """What held the event loop, in words, where the probe saw that."""
 
     @property
     def main(self) -> EndpointFacts | None:
@@ -86,7 +90,8 @@ def was_answered(evidence: Evidence) -> str | None:
     """Was anything answered at all?"""
     if evidence.main is not None and evidence.main.finished:
         return None
-    return f"no request to {evidence.endpoint} was answered while it was measured"
+    reason = f"no request to {evidence.endpoint} was answered while it was measured"
+    return f"{reason}: {evidence.held}" if evidence.held else reason
 
 
 def generator_had_cpu_left(evidence: Evidence) -> str | None:
@@ -105,6 +110,14 @@ def generator_had_its_core(evidence: Evidence) -> str | None:
     if share is None or share <= MAX_GENERATOR_WAITING_SHARE:
         return None
     return f"the generator waited for a core {share:.0%} of the time, more than {MAX_GENERATOR_WAITING_SHARE:.0%}"
+
+
+def generator_was_not_stopped(evidence: Evidence) -> str | None:
+    """Did the generator run all the time?"""
+    stopped_s = evidence.facts.generator_stopped_s_max
+    if stopped_s is None or stopped_s <= MAX_STOPPED_S:
+        return None
+    return f"the generator stood still for {stopped_s:.1f} s: the machine was suspended, or this process was stopped"
 
 
 def below_bound(evidence: Evidence) -> str | None:
@@ -174,6 +187,7 @@ CHECKS: tuple[Check, ...] = (
     measured_long_enough,
     generator_had_cpu_left,
     generator_had_its_core,
+    generator_was_not_stopped,
     below_bound,
     obeys_littles_law,
     arrivals_were_sent,

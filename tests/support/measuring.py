@@ -15,7 +15,12 @@ from typing import TypeVar
 MAX_MEASUREMENTS = 4
 """A machine that disturbs four measurements in a row is too busy to test on: then the test fails."""
 
-DISTURBED = ("the generator waited for a core", "the generator used", "the generator sent late")
+DISTURBED = (
+    "the generator waited for a core",
+    "the generator used",
+    "the generator sent late",
+    "the generator stood still",
+)
 """Reasons of invalid trials that say something about the machine, and nothing about the app or the harness."""
 
 disturbed: Counter[str] = Counter()
