@@ -11,11 +11,11 @@ from pathlib import Path
 from bench.calibrate import null_server
 from bench.planning import catalogue
 from bench.results.schema import TrialRecord
+from bench.running import environment
 from bench.running.cores import Cores, cores_for
 from bench.running.ports import free_port
 from bench.running.processes import Process, Program, start_program
 from bench.running.readiness import wait_until_ready
-from bench.running.serving import clean_environment
 
 USERS = 32
 READY_WITHIN_S = 10.0
@@ -53,7 +53,7 @@ class CalibrationSetup:
         cores = self.cores
         pinned = (cores.generator if generator else cores.server) if cores else None
         log = self.logs / f"{name}.log"
-        return start_program(Program(argv, name, log, clean_environment(), catalogue.ROOT, pinned, pass_fds))
+        return start_program(Program(argv, name, log, environment.of_catalogue(), catalogue.ROOT, pinned, pass_fds))
 
     def shuffled(self, names: Iterable[str], number: int) -> list[str]:
         """The names in a random order, which the seed and ``number`` decide."""

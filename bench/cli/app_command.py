@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
-from bench.cli.measuring import Length, make_folder, make_invocation, make_plan_of, measure_plan
+from bench.cli.measuring import Length, alone_on_machine, make_invocation, make_plan_of, measure_plan
 from bench.cli.option_types import (
     INVOKED_FROM,
     MAX_USERS,
     PLACE,
     POSITIVE,
     RESULTS,
+    WAIT,
     command_words,
     recorded_command,
     run_name,
@@ -47,6 +48,7 @@ class AppOptions:
     seed: int | None = None
     run: str | None = None
     check: bool = False
+    wait: bool = False
     invoked_from: Path = Path()
     results: Path = Path("results")
 
@@ -79,13 +81,13 @@ class AppOptions:
 @click.option("--seed", type=click.IntRange(min=0), help="Random seed for the order. Always recorded.")
 @click.option("--run", metavar="NAME", help="Name of the run's folder. The same name resumes the run.")
 @click.option("--check", is_flag=True, help="Exit with status 1 if one serves fewer requests than the first.")
+@WAIT
 @INVOKED_FROM
 @RESULTS
 def app_command(**values: Any) -> None:
     """Measure an endpoint of your own apps, or of one app at several git revisions, against each other."""
     from bench.cli import app_options
     from bench.compare import app_scenario
-    from bench.running.campaign import measurement_lock
 
     options = AppOptions(**values)
     base = options.invoked_from.absolute()
@@ -102,10 +104,9 @@ def app_command(**values: Any) -> None:
         app_options.locustfile(options.locustfile, base),
     )
     folder = options.results.absolute() / run_name(options.run)
-    make_folder(folder.parent)
-    with app_scenario.apps_to_compare(apps, options.revisions) as named:
-        with measurement_lock(folder.parent):
-            scenario = app_scenario.app_scenario(named, endpoint)
+    alone = alone_on_machine(f"bench --app {' '.join(options.apps)}", folder, options.wait)
+    with alone, app_scenario.apps_to_compare(apps, options.revisions) as named:
+        scenario = app_scenario.app_scenario(named, endpoint)
         length = Length(options.profile, options.rounds, options.measure_s, options.seed)
         plan = make_plan_of(scenario, scenario.default_load, length, folder)
         sys.exit(measure_plan(plan, folder, make_invocation(options.profile, options.command), options.check))

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from bench.doctor.openapi import Selection
 from bench.model import AppSource
@@ -74,8 +75,11 @@ def variables(env_file: Path | None, base: Path) -> dict[str, str]:
     """What an env file sets, as python-dotenv reads it."""
     if env_file is None:
         return {}
-    text = StringIO(_read(env_file, base, "--env-file"))
-    return {key: value or "" for key, value in dotenv_values(stream=text).items()}
+    text = _read(env_file, base, "--env-file")
+    for binding in parse_stream(StringIO(text)):
+        if binding.error:
+            raise UsageError(f"--env-file: line {binding.original.line} of {env_file} is not NAME=value")
+    return {key: value or "" for key, value in dotenv_values(stream=StringIO(text)).items()}
 
 
 def options(uvicorn: Sequence[str]) -> tuple[str, ...]:
@@ -126,7 +130,7 @@ def _params(path: Path | None, base: Path) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(_read(path, base, "--params"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"--params: {path} is not JSON ({error})") from None
     if not isinstance(content, dict):
         raise UsageError(f'--params: {path} must hold an object, as in {{"item_id": 5}}')

@@ -12,17 +12,19 @@ from typing import Any
 
 import click
 
-from bench.cli.measuring import Length, console, make_invocation, make_plan_of, measure_plan
+from bench.cli.measuring import Length, alone_on_machine, console, make_invocation, make_plan_of, measure_plan
 from bench.cli.option_types import (
     MAX_USERS,
     PLACE,
     POSITIVE,
     RESULTS,
     SWEEP,
+    WAIT,
     command_words,
     recorded_command,
     run_name,
 )
+from bench.cli.own_services import own_service_urls, own_services, with_own_services
 from bench.model import PROFILES, Load, Scenario
 from bench.model.errors import UsageError
 from bench.planning import catalogue
@@ -43,6 +45,9 @@ class BenchOptions:
     seed: int | None = None
     run: str | None = None
     check: bool = False
+    database_url: str | None = None
+    redis_url: str | None = None
+    wait: bool = False
     apps: Path = catalogue.APPS
     results: Path = Path("results")
 
@@ -70,6 +75,8 @@ class BenchOptions:
 @click.option("--seed", type=click.IntRange(min=0), help="Random seed for order and arrivals. Always recorded.")
 @click.option("--run", metavar="NAME", help="Name of the run's folder. The same name resumes the run.")
 @click.option("--check", is_flag=True, help="Exit with status 1 if a claim is refuted.")
+@own_services
+@WAIT
 @click.option("--apps", type=PLACE, default=catalogue.APPS, help="Folder with your own scenarios, like apps/.")
 @RESULTS
 def bench_command(**values: Any) -> None:
@@ -86,6 +93,8 @@ def bench_command(**values: Any) -> None:
     scenarios = [catalogue.load(name, apps) for name in names]  # a wrong name is refused before anything starts
     catalogue.check_variants(options.variants, apps)
     folder = options.results.absolute() / run_name(options.run)
+    urls = own_service_urls(options.database_url, options.redis_url)
+    scenarios = [with_own_services(scenario, urls) for scenario in scenarios]
     sys.exit(max((_measured(scenario, options, folder) for scenario in scenarios), default=0))
 
 
@@ -108,7 +117,8 @@ def _measured(whole: Scenario, options: BenchOptions, folder: Path) -> int:
     length = Length(options.profile, options.rounds, options.measure_s, options.seed, sweep)
     plan = make_plan_of(scenario, load, length, folder)
     invocation = make_invocation(options.profile, replace(options, sweep=sweep).command)
-    return measure_plan(plan, folder, invocation, options.check)
+    with alone_on_machine(f"bench {scenario.name}", folder, options.wait):
+        return measure_plan(plan, folder, invocation, options.check)
 
 
 def _load(scenario: Scenario, options: BenchOptions) -> Load:

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from bench.calibrate.rows import PARTS
-from bench.cli.measuring import NOT_ALL_WELL, draw_run, make_folder, print_line
-from bench.cli.option_types import RESULTS
+from bench.cli.measuring import NOT_ALL_WELL, alone_on_machine, draw_run, make_folder, print_line
+from bench.cli.option_types import RESULTS, WAIT
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class CalibrateOptions:
     parts: tuple[str, ...] = ()
     rounds: int | None = None
     seed: int = 1
+    wait: bool = False
     results: Path = Path("results")
 
 
@@ -28,16 +29,15 @@ class CalibrateOptions:
 @click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Only this part; repeatable.")
 @click.option("--rounds", type=click.IntRange(1, 1000), help="Number of rounds [default: each part's own]")
 @click.option("--seed", type=click.IntRange(min=0), default=1, help="Random seed for the orders.")
+@WAIT
 @RESULTS
 def calibrate_command(**values: Any) -> None:
     """Measure the harness itself on this machine, into results/calibration/."""
     from bench.calibrate.calibration_run import calibrate
-    from bench.running.campaign import measurement_lock
 
     options = CalibrateOptions(**values)
     folder = options.results.absolute() / "calibration"
-    make_folder(folder.parent)
-    with measurement_lock(folder.parent):
+    with alone_on_machine("calibrate", folder, options.wait):
         make_folder(folder)
         failed = calibrate(folder, options.parts or PARTS, options.rounds, options.seed, print_line)
     sys.exit(draw_run(folder) or (NOT_ALL_WELL if failed else 0))

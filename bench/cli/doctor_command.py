@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.measuring import NOT_ALL_WELL, console, draw_run, make_folder
+from bench.cli.measuring import NOT_ALL_WELL, alone_on_machine, console, draw_run, make_folder
 from bench.cli.option_types import (
     CATEGORY_NAMES,
     INVOKED_FROM,
@@ -17,6 +17,7 @@ from bench.cli.option_types import (
     PLACE,
     POSITIVE,
     RESULTS,
+    WAIT,
     command_words,
     recorded_command,
     run_name,
@@ -53,6 +54,7 @@ class DoctorOptions:
     fail_on: tuple[str, ...] = ()
     seed: int = 1
     run: str | None = None
+    wait: bool = False
     invoked_from: Path = Path()
     results: Path = Path("results")
 
@@ -84,6 +86,7 @@ class DoctorOptions:
 @click.option("--fail-on", type=CATEGORY_NAMES, default=(), help="Exit with status 1 if one of these is found.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, help="Random seed for the load.")
 @click.option("--run", metavar="NAME", help="Name of the run's folder.")
+@WAIT
 @INVOKED_FROM
 @RESULTS
 def doctor_command(**values: Any) -> None:
@@ -134,11 +137,9 @@ def _app(options: DoctorOptions, base: Path) -> AppSource:
 def _scan(request: ScanRequest, folder: Path, options: DoctorOptions) -> int:
     from bench.doctor.scan import ScanRun, discover, scan
     from bench.doctor.scan_progress import ScanProgress
-    from bench.running.campaign import measurement_lock
     from bench.running.fingerprint import fingerprint, git_state
 
-    make_folder(folder.parent)
-    with measurement_lock(folder.parent):
+    with alone_on_machine(f"doctor {' '.join(options.words) or options.url}", folder, options.wait):
         discovery = discover(request)
         make_folder(folder)
         layout.point_latest(folder.parent, folder)

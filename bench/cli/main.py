@@ -1,11 +1,13 @@
 """The program ``async-bench``, which is also ``python -m bench``.
 
-Exit statuses: 0 success; 1 something could not be measured or is not valid, or a check failed; 2 bad input, and nothing
-was started; 130 interrupted.
+Exit statuses: 0 success; 1 something could not be measured, written or is not valid, or a check failed; 2 bad input, and
+nothing was started; 130 interrupted.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from typing import NoReturn
 
@@ -19,6 +21,9 @@ from bench.cli.report_command import report_command
 from bench.cli.verify_command import verify_command
 from bench.cli.web_command import web_command
 from bench.model.errors import UsageError
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
+"""What a disk answers that is full, broken, or not to be written to."""
 
 
 class Commands(click.Group):
@@ -61,6 +66,10 @@ for each in (bench_command, doctor_command, web_command, report_command, verify_
 
 def main() -> NoReturn:
     """Run a command. Every error that a user can make is one line on stderr and status 2."""
+    if "NOX_CURRENT_SESSION" in os.environ:  # a nox that is killed does not stop what it has started
+        from bench.running.processes import end_with_parent
+
+        end_with_parent()
     try:
         program(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -70,6 +79,13 @@ def main() -> NoReturn:
         message = error.format_message() if isinstance(error, click.ClickException) else str(error)
         print(f"error: {' '.join(message.split())}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        where = f" {error.filename}:" if error.filename else ""
+        kept = "finished rounds are kept, and the same command with --run resumes"
+        print(f"error: the results cannot be written:{where} {error.strerror}; {kept}", file=sys.stderr)
+        sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
         print("interrupted: finished rounds are kept; the same command with --run resumes", file=sys.stderr)
         sys.exit(130)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,34 +57,32 @@ def make_plan_of(scenario: Scenario, load: Load, length: Length, folder: Path) -
 
 def measure_plan(plan: Plan, folder: Path, invocation: Invocation, check: bool) -> int:
     """Measure what the run in ``folder`` lacks of the plan, and draw it. Returns the exit status."""
-    from bench.running.campaign import RoundHooks, measurement_lock, run_campaign, variants_without_evidence
+    from bench.running.campaign import RoundHooks, run_campaign, variants_without_evidence
     from bench.running.cores import cores_for
     from bench.running.group import run_group
     from bench.running.progress import CampaignProgress
     from bench.running.run_record import open_run
     from bench.running.services import Services
 
-    make_folder(folder.parent)
-    with measurement_lock(folder.parent):
-        make_folder(folder)
-        open_run(folder, plan, invocation)
-        layout.point_latest(folder.parent, folder)
-        scenario, cores = plan.scenario, cores_for(plan.scenario.parallel)
-        logs = layout.logs_folder(folder, scenario.name)
-        services = Services(scenario.services, logs, cores.server if cores else None)
+    make_folder(folder)
+    open_run(folder, plan, invocation)
+    layout.point_latest(folder.parent, folder)
+    scenario, cores = plan.scenario, cores_for(plan.scenario.parallel)
+    logs = layout.logs_folder(folder, scenario.name)
+    services = Services(scenario.services, logs, cores.server if cores else None, dict(scenario.own_services))
 
-        def measure(group: ServerGroup, on_phase: OnPhase) -> list[TrialRecord]:
-            return run_group(scenario, group, folder, on_phase, services)
+    def measure(group: ServerGroup, on_phase: OnPhase) -> list[TrialRecord]:
+        return run_group(scenario, group, folder, on_phase, services)
 
-        def after_round(_: Round) -> None:
-            """A run that takes long has a page soon."""
-            page = folder / "index.html"
-            if len(plan.rounds) > 1 and not page.is_file():
-                draw_run(folder, quiet=True)
-                console.print(f"first figures, one round: {page}", soft_wrap=True, highlight=False)
+    def after_round(_: Round) -> None:
+        """A run that takes long has a page soon."""
+        page = folder / "index.html"
+        if len(plan.rounds) > 1 and not page.is_file():
+            draw_run(folder, quiet=True)
+            console.print(f"first figures, one round: {page}", soft_wrap=True, highlight=False)
 
-        with services, CampaignProgress(console, scenario.name) as progress:
-            run_campaign(plan, folder, measure, progress, RoundHooks(services.reset, after_round))
+    with services, CampaignProgress(console, scenario.name) as progress:
+        run_campaign(plan, folder, measure, progress, RoundHooks(services.reset, after_round))
     lacking = variants_without_evidence(folder, plan)
     if lacking:
         console.print(
@@ -91,10 +90,25 @@ def measure_plan(plan: Plan, folder: Path, invocation: Invocation, check: bool) 
             f"again with --run {folder.name}: it measures what is missing. Or give more --rounds.",
             soft_wrap=True,
         )
+    page = folder / "index.html"
+    before = page.stat().st_mtime_ns if page.is_file() else 0
     drawn = draw_run(folder, "--scenario", scenario.name, *(["--check"] if check else []))
-    if drawn == NOT_ALL_WELL and not check:
+    if drawn == NOT_ALL_WELL and not check and page.is_file() and page.stat().st_mtime_ns != before:
         drawn = 0  # the report is about earlier rounds, too; this command's own trials decide its status
     return NOT_ALL_WELL if lacking else drawn
+
+
+@contextmanager
+def alone_on_machine(command: str, folder: Path, wait: bool) -> Iterator[None]:
+    """Hold the machine for a measurement into ``folder``, and remove what killed ones have left. UsageError while
+    another one holds it."""
+    from bench.running.measurement_lock import hold_machine
+    from bench.running.temporary import remove_left_behind
+
+    make_folder(folder.parent)
+    with hold_machine(f"{command} into {folder}", wait, print_line):
+        remove_left_behind()
+        yield
 
 
 def draw_run(folder: Path, *options: str, quiet: bool = False) -> int:

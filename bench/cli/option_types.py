@@ -81,10 +81,14 @@ RESULTS = click.option(
 )
 INVOKED_FROM = click.option("--invoked-from", type=PLACE, default=Path(), hidden=True)
 
-NOT_RECORDED = frozenset({"run", "results", "invoked_from", "check", "fail_on"})
-"""Where the results go and what is checked, as opposed to what is measured."""
-SECRET_VALUES = frozenset({"headers"})
-"""Only the name of such an option's value is written: the user has to fill in the value."""
+WAIT = click.option("--wait", is_flag=True, help="Wait for another measurement on this machine to end.")
+
+NOT_RECORDED = frozenset({"run", "results", "invoked_from", "check", "fail_on", "wait"})
+"""Where the results go, when it begins and what is checked, as opposed to what is measured."""
+NAMED_VALUES = frozenset({"headers"})
+"""Of such an option's value only the name is written: the user has to fill in the rest."""
+SECRET_VALUES = frozenset({"database_url", "redis_url"})
+"""Nothing of such an option's value is written."""
 
 
 def run_name(name: str | None) -> str:
@@ -125,8 +129,10 @@ def _option_words(parameter: click.Parameter, name: str, value: object) -> Itera
         return
     for each in value if parameter.multiple and isinstance(value, tuple) else (value,):
         text = ",".join(map(str, each)) if isinstance(each, tuple) else str(each)
-        if name in SECRET_VALUES:
+        if name in NAMED_VALUES:
             text = f"{text.partition(':')[0]}: …"
+        if name in SECRET_VALUES:
+            text = "…"
         yield f"{option}={text}" if text.startswith("-") else option
         if not text.startswith("-"):
             yield text

@@ -11,6 +11,7 @@ import click
 
 from bench.cli.measuring import make_folder, make_invocation, print_line
 from bench.cli.option_types import PLACE, RESULTS, command_words, recorded_command, run_name
+from bench.cli.own_services import own_service_urls, own_services
 from bench.planning import catalogue
 
 
@@ -22,6 +23,8 @@ class WebOptions:
     web_host: str = "127.0.0.1"
     web_port: int = 8089
     processes: int = 1
+    database_url: str | None = None
+    redis_url: str | None = None
     apps: Path = catalogue.APPS
     results: Path = Path("results")
 
@@ -35,6 +38,7 @@ class WebOptions:
 @click.option("--web-host", default="127.0.0.1", help="Address to listen on; beyond loopback a login is needed.")
 @click.option("--web-port", type=click.IntRange(1, 65_535), default=8089, help="Port, or the next free one.")
 @click.option("--processes", type=click.IntRange(1, 64), default=1, help="Number of Locust processes.")
+@own_services
 @click.option("--apps", type=PLACE, default=catalogue.APPS, hidden=True)
 @RESULTS
 def web_command(**values: Any) -> None:
@@ -48,7 +52,10 @@ def web_command(**values: Any) -> None:
     options = WebOptions(**values)
     results = options.results.absolute()
     apps = options.apps.absolute()
-    settings = WebSettings(options.web_host, options.web_port, options.processes, apps, results, options.scenarios)
+    urls = own_service_urls(options.database_url, options.redis_url)
+    settings = WebSettings(
+        options.web_host, options.web_port, options.processes, apps, results, options.scenarios, urls
+    )
     make_folder(results)
     command = options.command()
     sys.exit(serve(settings, results / run_name(None), make_invocation(PROFILE, lambda *_: command), print_line))

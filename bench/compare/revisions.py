@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,11 +16,13 @@ from pathlib import Path
 
 from bench.model import AppSource
 from bench.model.errors import UsageError
+from bench.running.temporary import OwnedFolder
 
 GIT_TIMEOUT_S = 120.0
 """A checkout of a large repository takes seconds; a cold network disk takes longer."""
 COMMIT_CHARACTERS = 7
 """Characters of a commit that tell two revisions with the same folder name apart."""
+MAX_NAME_CHARS = 60
 
 
 @contextmanager
@@ -30,10 +31,10 @@ def apps_at(app: AppSource, revisions: Sequence[str]) -> Iterator[dict[str, AppS
     folder = Path(app.folder).resolve()
     top = Path(_git(folder, "rev-parse", "--show-toplevel")).resolve()
     commits = {revision: _commit(folder, revision) for revision in revisions}
-    with tempfile.TemporaryDirectory(prefix="async-bench-") as temporary:
+    with OwnedFolder("revisions") as temporary:
         apps: dict[str, AppSource] = {}
         for name, (revision, commit) in zip(_names(commits), commits.items(), strict=True):
-            copy = Path(temporary) / name
+            copy = temporary.path / name
             _check_out(top, commit, copy)
             copied = copy / folder.relative_to(top)
             if not copied.is_dir():
@@ -44,7 +45,9 @@ def apps_at(app: AppSource, revisions: Sequence[str]) -> Iterator[dict[str, AppS
 
 def _names(commits: Mapping[str, str]) -> list[str]:
     """A folder name for each revision; the commit is added where two would have the same name."""
-    names = [re.sub(r"[^A-Za-z0-9._-]+", "-", revision).strip("-.") or "revision" for revision in commits]
+    names = [
+        re.sub(r"[^A-Za-z0-9._-]+", "-", revision)[:MAX_NAME_CHARS].strip("-.") or "revision" for revision in commits
+    ]
     return [
         f"{name}-{commit[:COMMIT_CHARACTERS]}" if names.count(name) > 1 or name == "revision" else name
         for name, commit in zip(names, commits.values(), strict=True)
@@ -58,10 +61,10 @@ def _check_out(top: Path, commit: str, copy: Path) -> None:
 
 
 def _commit(folder: Path, revision: str) -> str:
-    if revision.startswith("-"):
-        raise UsageError(f"--rev: {revision!r} is not a revision")
     try:
-        return _git(folder, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+        # First the object, since ":/text" takes all that follows as text; then its commit, if it is a tag.
+        found = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", revision)
+        return _git(folder, "rev-parse", "--verify", "--quiet", f"{found}^{{commit}}")
     except UsageError:
         raise UsageError(f"--rev: {revision!r} is not a revision of the repository of {folder}") from None
 

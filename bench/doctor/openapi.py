@@ -27,6 +27,11 @@ MAX_REFERENCES = 20
 """References that lead to references. The limit ends a loop in a document."""
 MAX_SCHEMA_DEPTH = 8
 """Nested schemas that are followed. The limit ends a schema that contains itself."""
+MAX_STEPS = 20_000
+"""Parts of a document that are looked at for one request. A schema whose parts each refer to it several times would
+otherwise take forever, at any depth."""
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A token (RFC 9110, section 5.6.2)."""
 JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json\b")
 
 MISSING = object()
@@ -44,6 +49,11 @@ class Selection:
     """``{"item_id": 5}`` for every operation, ``{"GET /items/{item_id}": {"item_id": 5}}`` for one; there ``body``."""
     headers: tuple[tuple[str, str], ...] = ()
     """Sent with every request."""
+
+    def secret_values(self) -> Iterator[str]:
+        """Values of headers and parameters, which no result may hold."""
+        yield from (value for _, value in self.headers)
+        yield from _texts(self.params)
 
 
 @dataclass(frozen=True)
@@ -101,9 +111,11 @@ class _Reader:
     def __init__(self, document: Mapping[str, Any], selection: Selection) -> None:
         self._document = document
         self._selection = selection
+        self._steps = 0
 
     def operations(self) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
         for path, shared in self._document.get("paths", {}).items():
+            self._steps = 0
             item = self._resolved(shared)
             for method in METHODS:
                 operation = item.get(method.lower())
@@ -113,6 +125,13 @@ class _Reader:
 
     def request(self, name: str, method: str, path: str, operation: dict[str, Any]) -> SampleRequest:
         """The operation's request. MissingValue when it needs a value that is not known."""
+        self._steps = 0
+        try:
+            return self._request(name, method, path, operation)
+        except UnicodeEncodeError:
+            raise MissingValue("its values in the document are no valid Unicode: give them with --params") from None
+
+    def _request(self, name: str, method: str, path: str, operation: dict[str, Any]) -> SampleRequest:
         if not path.startswith("/"):
             raise MissingValue("its path does not start with '/', so it may lead to another server")
         for_operation = self._selection.params.get(name)
@@ -128,6 +147,8 @@ class _Reader:
         cookies = [f"{key}={_text(value)}" for (where, key), value in values.items() if where == "cookie"]
         headers += [("Cookie", "; ".join(cookies))] if cookies else []
         for key, text in headers:
+            if not HEADER_NAME.fullmatch(key):
+                raise MissingValue("the document names a header with characters that a header's name cannot have")
             if not text.isascii() or not text.isprintable():
                 raise MissingValue(
                     f"the header {key} would have characters that a header cannot have: give its value with --params"
@@ -157,14 +178,15 @@ class _Reader:
         return values
 
     def _body(self, operation: dict[str, Any], given: Mapping[str, Any]) -> str:
-        body = self._resolved(operation.get("requestBody", {}))
+        body = self._resolved(operation.get("requestBody"))
         if "body" in given:
             return json.dumps(given["body"])
         if not body.get("required"):
             return ""
-        content = next((media for kind, media in body.get("content", {}).items() if JSON_TYPE.match(kind)), None)
+        kinds = _mapping(body.get("content"))
+        content = next((media for kind, media in kinds.items() if JSON_TYPE.match(kind)), None)
         if content is None:
-            raise MissingValue(f"needs a body of {', '.join(body.get('content', {})) or 'unknown type'}, not JSON")
+            raise MissingValue(f"needs a body of {', '.join(kinds) or 'unknown type'}, not JSON")
         value = self._document_value(self._resolved(content))
         if value is MISSING:
             raise MissingValue(
@@ -176,7 +198,7 @@ class _Reader:
         """The value that a parameter or media type, or else its schema, has in the document; MISSING when there is none."""
         if "example" in holder:
             return holder["example"]
-        for example in (holder.get("examples") or {}).values() if isinstance(holder.get("examples"), dict) else ():
+        for example in _mapping(holder.get("examples")).values():
             if "value" in (resolved := self._resolved(example)):
                 return resolved["value"]
         return self._schema_value(holder.get("schema", {}))
@@ -213,7 +235,7 @@ class _Reader:
     def _object_value(self, schema: dict[str, Any], depth: int) -> Any:
         made = {}
         for key in _listed(schema.get("required")):
-            value = self._schema_value(schema["properties"].get(key, {}), depth + 1)
+            value = self._schema_value(_mapping(schema["properties"]).get(str(key)), depth + 1)
             if value is MISSING:
                 return MISSING
             made[key] = value
@@ -221,6 +243,9 @@ class _Reader:
 
     def _resolved(self, value: Any) -> dict[str, Any]:
         """The target of a reference within the document; empty when there is none."""
+        self._steps += 1
+        if self._steps > MAX_STEPS:
+            raise MissingValue("its schema is too large to be filled in: give the values with --params")
         for _ in range(MAX_REFERENCES):
             if not isinstance(value, dict):
                 return {}
@@ -259,8 +284,25 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """An object of the document; empty where there is none, or something else."""
+    return value if isinstance(value, dict) else {}
+
+
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every value in a JSON document, as text."""
+    if isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+    else:
+        yield _text(value)
 
 
 def _items(value: Any) -> Iterator[str]:

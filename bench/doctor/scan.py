@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -24,6 +23,7 @@ from bench.doctor.scenarios import (
     health_request,
     loaded_measure_s,
     loaded_scenarios,
+    path_template,
 )
 from bench.model import AppSource, Plan, ServerGroup, Status
 from bench.model.errors import UsageError
@@ -45,6 +45,7 @@ from bench.running.campaign import CampaignObserver, run_campaign
 from bench.running.group import OnPhase, run_group
 from bench.running.preflight import AppFacts, RunningApp, inspect_app, started_app
 from bench.running.run_record import declare_scenario
+from bench.running.temporary import OwnedFolder
 
 MIN_EXCERPT_MS = 100.0
 """A line that held the server for less, over all trials, is not shown."""
@@ -155,8 +156,8 @@ def scan(
     observe: Callable[[Sequence[Plan]], CampaignObserver],
 ) -> bool:
     """Measure every endpoint. Whether all of them could be measured."""
-    with tempfile.TemporaryDirectory(prefix="async-bench-") as temporary:  # requests may hold secrets: no results
-        requests_file = Path(temporary) / "requests.json"
+    with OwnedFolder("scan") as temporary:  # requests may hold secrets, so they are no results
+        requests_file = temporary.path / "requests.json"
         files.write_json(requests_file, _requests(discovery))
         plans = _plans(request, discovery, run.seed, requests_file)
         record = _record(request, discovery, run, plans)
@@ -186,6 +187,7 @@ def _plans(request: ScanRequest, discovery: Discovery, seed: int, requests_file:
         request.users,
         str(requests_file),
         tuple(request.environment.items()),
+        tuple(request.selection.secret_values()),
     )
     alone = alone_scenario(target)
     plans = [make_plan(alone, alone.default_load, 1, alone_measure_s(target), seed)]
@@ -240,7 +242,7 @@ def _doctor_record(request: ScanRequest, discovery: Discovery, loaded: Sequence[
         users=request.users,
         health_probe=discovery.health.name,
         endpoints=tuple(
-            EndpointRecord(plan.scenario.name, each.name, each.request.path, each.alone_s)
+            EndpointRecord(plan.scenario.name, each.name, path_template(each), each.alone_s)
             for plan, each in zip(loaded, discovery.answered, strict=True)
         ),
         skipped=tuple(SkippedRecord(each.name, each.reason) for each in discovery.skipped),

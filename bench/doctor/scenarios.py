@@ -48,15 +48,17 @@ class DoctorTarget:
     requests_file: str
     """Where the locustfile reads the requests. It may hold secrets, so it is no result."""
     environment: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[str, ...] = ()
+    """Values of headers and parameters. No result may hold them."""
 
 
 def health_request(answered: Sequence[AnsweredRequest], path: str | None) -> AnsweredRequest:
     """The request that stands for all others: the user's ``path``, or else the fastest GET. UsageError for none."""
     candidates = [each for each in answered if each.request.method == "GET"]
     if path is not None:
-        candidates = [each for each in candidates if each.request.path == path]
+        candidates = [each for each in candidates if path in (each.request.path, path_template(each))]
     if not candidates:
-        known = ", ".join(each.request.path for each in answered if each.request.method == "GET")
+        known = ", ".join(path_template(each) for each in answered if each.request.method == "GET")
         raise UsageError(f"--prober: no endpoint answers GET{f' {path}' if path else ''}; these do: {known or 'none'}")
     return min(candidates, key=lambda each: each.alone_s)
 
@@ -68,14 +70,20 @@ def alone_scenario(target: DoctorTarget) -> Scenario:
         ALONE,
         "How long does each endpoint take without other requests?",
         (_variant(target),),
-        first.path,
+        path_template(target.answered[0]),
         users=1,
         locustfile=LOCUSTFILE,
         endpoint=HEALTH_PROBE,
         secondary_endpoints=tuple(each.request.name for each in target.answered),
         health_path=first.path,
         locust_args=("--checks", target.requests_file),
+        secrets=target.secrets,
     )
+
+
+def path_template(answered: AnsweredRequest) -> str:
+    """The path as the app's document has it, for records: values of parameters may be secret."""
+    return answered.name.partition(" ")[2]
 
 
 def alone_measure_s(target: DoctorTarget) -> float:
@@ -92,7 +100,7 @@ def loaded_scenarios(target: DoctorTarget) -> tuple[Scenario, ...]:
             alone,
             name=f"{number + 1:02d}-{folder_name(each.request.name)}",
             question=f"What does {each.request.name} cost its callers and all other requests?",
-            path=each.request.path,
+            path=path_template(each),
             method=each.request.method,
             users=target.users,
             endpoint=each.request.name,

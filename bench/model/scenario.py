@@ -42,6 +42,8 @@ class Scenario:
     """Arrivals a second by an arrival schedule, in place of looping users."""
     services: tuple[str, ...] = ()
     """Modules of bench/running/services/ whose servers it needs."""
+    own_services: tuple[tuple[str, str], ...] = ()
+    """Service and URL of the user's own servers that take the place of new ones."""
     extra: str = ""
     """The extra of async-bench (an optional dependency in pyproject.toml) with the packages that its variants need."""
     min_warmup_s: float = 0.0
@@ -52,6 +54,8 @@ class Scenario:
     parallel: bool = False
     """Whether it is about parallelism: on two cores the servers then get both, the generator's included."""
     claims: tuple[Claim, ...] = ()
+    secrets: tuple[str, ...] = ()
+    """Values that the user gave for the requests. No result may hold them."""
     folder: str = ""
     """The folder with its variants' files. The catalogue fills it in."""
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from bench.model import Plan, Round, ServerGroup
-from bench.model.errors import UsageError
 from bench.results import files, layout
 from bench.results.schema import TrialRecord
 from bench.running.group import OnPhase, Phase
@@ -157,14 +155,3 @@ def _invalid_attempts(run: Path, plan: Plan, each: Round) -> int:
 def _remove(run: Path, plan: Plan, each: Round) -> None:
     for folder in _folders(run, plan, each):
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def measurement_lock(results: Path) -> Iterator[None]:
-    """Hold the results folder for measuring. UsageError where another harness measures: each would disturb the other."""
-    with (results / ".measuring").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(f"another measurement into {results} is running; two at once disturb each other") from None
-        yield

@@ -10,7 +10,6 @@ The stages and their results:
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -25,7 +24,9 @@ from bench.running.cores import cores_for
 from bench.running.group_servers import GroupServer, GroupSetup, all_ended, not_started, pin, start_group, with_failures
 from bench.running.locust_process import LoadGenerator, locustfile_options, start_locust
 from bench.running.processes import StartError, stop_all
+from bench.running.redaction import Redactor, secret_values
 from bench.running.services import Services
+from bench.running.temporary import OwnedFolder
 from bench.running.trial_record import GroupResult, LoadResult, write_trial
 
 POLL_S = 0.05
@@ -53,13 +54,27 @@ def run_group(
     """
     services = services or Services((), run)
     folders = {name: _fresh_folder(run, group, name) for name in group.variants}
-    locust_log = layout.logs_folder(run, scenario.name) / f"{group.name}.locust.log"
-    with tempfile.TemporaryDirectory(prefix="async-bench-", ignore_cleanup_errors=True) as temporary:
+    redact = Redactor(secret_values(scenario))
+    with OwnedFolder("group") as temporary:
         # A program that is killed cannot tidy up: it takes this folder for the machine's temporary one.
-        environment = {**services.environment, "TMPDIR": temporary}
-        setup = GroupSetup(scenario, group, folders, environment, locust_log, cores_for(scenario.parallel))
-        result = _measure(setup, services, generator, on_phase)
-    return [write_trial(result, server) for server in result.servers]
+        environment = {**services.environment, "TMPDIR": str(temporary.folder("tmp"))}
+        setup = GroupSetup(
+            scenario, group, folders, environment, temporary.folder("logs"), cores_for(scenario.parallel)
+        )
+        try:
+            result = _measure(setup, services, generator, on_phase)
+        finally:
+            _publish_logs(setup, run, redact)
+        return [write_trial(result, server, redact) for server in result.servers]
+
+
+def _publish_logs(setup: GroupSetup, run: Path, redact: Redactor) -> None:
+    """Put the logs into the results, without secrets."""
+    for variant, folder in setup.folders.items():
+        for log in (setup.logs / variant).glob("*.log"):
+            redact.publish(log, folder / log.name)
+    published = layout.logs_folder(run, setup.scenario.name) / f"{setup.group.name}.locust.log"
+    redact.publish(setup.locust_log, published)
 
 
 def _fresh_folder(run: Path, group: ServerGroup, variant: str) -> Path:

@@ -31,12 +31,19 @@ class GroupServer:
     variant: Variant
     folder: Path
     """The trial's folder."""
+    logs: Path
+    """Where its programs write their logs."""
     started: StartedServer | None = None
     sidecars: tuple[Process, ...] = ()
     failure: str | None = None
     """Why the trial failed."""
-    log: Path = Path()
-    """The log that tells more about it."""
+    failure_log: Path | None = None
+    """The log that tells more about the failure. None: the server's."""
+
+    @property
+    def log(self) -> Path:
+        """The log that tells more about the trial."""
+        return self.failure_log or server_log(self.logs)
 
     @property
     def process(self) -> Process | None:
@@ -54,7 +61,7 @@ class GroupServer:
         """The same with a failure; the first one counts."""
         if self.failure is not None:
             return self
-        return replace(self, failure=reason, log=log or self.log)
+        return replace(self, failure=reason, failure_log=log)
 
 
 @dataclass(frozen=True)
@@ -67,9 +74,15 @@ class GroupSetup:
     """The trial's folder of each variant, in the group's order."""
     environment: Mapping[str, str]
     """Variables with the addresses of the services and the temporary folder."""
-    locust_log: Path
+    logs: Path
+    """Where all programs write their logs until the group has ended. Then they are published without secrets."""
     cores: Cores | None
     """The cores of the servers and of the generator. None where processes are not pinned."""
+
+    @property
+    def locust_log(self) -> Path:
+        """Log of the load generator."""
+        return self.logs / "locust.log"
 
     @property
     def server_cores(self) -> tuple[int, ...] | None:
@@ -85,8 +98,7 @@ class GroupSetup:
 def not_started(setup: GroupSetup) -> tuple[GroupServer, ...]:
     """The group's servers before anything has started."""
     return tuple(
-        GroupServer(setup.scenario.variant(name), folder, log=server_log(folder))
-        for name, folder in setup.folders.items()
+        GroupServer(setup.scenario.variant(name), folder, setup.logs / name) for name, folder in setup.folders.items()
     )
 
 
@@ -144,7 +156,7 @@ def _start(
     if missing is not None and not (variant.app and variant.app.url):
         return server.failed(missing.reason, missing.log)
     try:
-        started = start_server(resolve(setup.scenario, variant.name), server.folder, setup.environment)
+        started = start_server(resolve(setup.scenario, variant.name), server.folder, server.logs, setup.environment)
     except StartError as error:
         return server.failed(str(error))
     if started.process is not None:
@@ -156,9 +168,9 @@ def _start_sidecars(setup: GroupSetup, server: GroupServer, processes: list[Proc
     if server.started is None or server.process is None:
         return server
     for sidecar in server.variant.sidecars:
-        app, folder = server.started.app, server.folder
+        app = server.started.app
         try:
-            process = start_sidecar(app, sidecar, folder, setup.environment, setup.server_cores)
+            process = start_sidecar(app, sidecar, server.logs, setup.environment, setup.server_cores)
         except StartError as error:
             return server.failed(str(error))
         processes.append(process)

@@ -17,9 +17,9 @@ from typing import Protocol
 from bench.model import HEALTH_PATH, Load, Scenario, ServerGroup
 from bench.planning.catalogue import ROOT
 from bench.results.control_messages import LoadFailed, RunTurns, TurnsDone
+from bench.running import environment
 from bench.running.control_channel import ControlChannel
 from bench.running.processes import Process, Program, exit_text, start_program
-from bench.running.serving import clean_environment
 
 MAX_BEYOND_LOAD_S = 20.0
 """Time for starting, waiting for the last answers and writing. A Locust that takes longer hangs."""
@@ -89,7 +89,7 @@ def start_locust(
             locust_command(scenario, group.load, host, channel.fd),
             name="locust",
             log=log,
-            env=clean_environment(),
+            env=environment.of_own_app() if scenario.has_think_time else environment.of_catalogue(),
             cwd=ROOT,
             cores=cores,
             pass_fds=(channel.fd,),

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,9 +30,12 @@ from bench.model.requests import AnsweredRequest, SampleRequest, SkippedOperatio
 from bench.results.files import adapter_of
 from bench.results.schema import FunctionRecord, StartUpStallRecord
 from bench.running.cores import cores_for
+from bench.running.environment import of_own_app
 from bench.running.log_tail import tail
 from bench.running.processes import StartError, start
-from bench.running.serving import clean_environment, resolve, start_server, wait_until_served
+from bench.running.redaction import Redactor, of_environment
+from bench.running.serving import resolve, start_server, wait_until_served
+from bench.running.temporary import OwnedFolder
 
 INSPECT_SCRIPT = Path(__file__).resolve().with_name("inspect_script.py")
 INSPECT_WITHIN_S = 120.0
@@ -97,7 +100,7 @@ class RunningApp:
             raise UsageError(f"the app's OpenAPI document at {path} cannot be read: {_one_line(error)}") from None
         try:
             document = answer.json() if answer.status_code == httpx.codes.OK else None
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
             raise UsageError(
@@ -172,13 +175,14 @@ def inspect_app(app: AppSource, environment: Mapping[str, str]) -> AppFacts:
     """
     if app.url:
         return AppFacts()
-    with tempfile.TemporaryDirectory(prefix="async-bench-") as temporary:
-        out, log = Path(temporary) / "facts.json", Path(temporary) / "log"
+    redact = Redactor((*environment.values(), *of_environment(os.environ)))
+    with OwnedFolder("inspection") as temporary:
+        out, log = temporary.path / "facts.json", temporary.path / "log"
         command = [app.python or sys.executable, str(INSPECT_SCRIPT), app.target, "--app-dir", app.folder]
         command += ["--out", str(out), *(["--factory"] if app.factory else [])]
         try:
             with start(
-                command, name="inspection", log=log, env={**clean_environment(), **environment}, cwd=Path(app.folder)
+                command, name="inspection", log=log, env={**of_own_app(), **environment}, cwd=Path(app.folder)
             ) as process:
                 if process.wait(INSPECT_WITHIN_S) is None:
                     raise UsageError(f"{app.target} cannot be imported within {INSPECT_WITHIN_S:g} s")
@@ -187,9 +191,9 @@ def inspect_app(app: AppSource, environment: Mapping[str, str]) -> AppFacts:
         try:
             facts = adapter_of(AppFacts).validate_python(json.loads(out.read_text(encoding="utf-8")))
         except (OSError, ValueError):
-            raise UsageError(f"{app.target} cannot be imported: {_last_exception(log)}") from None
+            raise UsageError(f"{app.target} cannot be imported: {redact(_last_exception(log))}") from None
     if facts.error:
-        raise UsageError(facts.error)
+        raise UsageError(redact(facts.error))
     return facts
 
 
@@ -205,25 +209,31 @@ def started_app(
     variant = Variant("app", "baseline", app.target, app=app, uvicorn_options=tuple(options))
     served = resolve(Scenario("preflight", "", (variant,), path), variant.name)
     cores = cores_for(parallel=False)
-    with tempfile.TemporaryDirectory(prefix="async-bench-") as temporary:
-        folder = Path(temporary)
+    redact = Redactor((*environment.values(), *of_environment(os.environ)))
+    with OwnedFolder("preflight") as temporary:
+        folder = temporary.path
         start_s = time.perf_counter()
         try:
-            server = start_server(served, folder, environment, cores.server if cores else None)
+            server = start_server(served, folder, folder, environment, cores.server if cores else None)
         except StartError as error:
             raise UsageError(str(error)) from None
         assert server.process is not None
         with server.process:
             if reason := wait_until_served([server], path).get(served.name):
-                raise UsageError(f"{app.target} {reason}: {_last_exception(server.log)}")
+                raise UsageError(f"{app.target} {reason}: {redact(_last_exception(server.log))}")
             with client(server.url) as http:
                 ready_at_s = time.perf_counter()
                 yield RunningApp(http, folder, ready_at_s - start_s, ready_at_s)
 
 
 def client(url: str) -> httpx.Client:
-    """A client that reaches one server and no other: no proxy, no redirect."""
-    return httpx.Client(base_url=url, timeout=ANSWER_WITHIN_S, trust_env=False, follow_redirects=False)
+    """A client that reaches one server and no other: no proxy, no redirect.
+
+    Each request has a connection of its own. After an error a server closes the one that it came on, and the next request
+    on it would be reset, through no fault of its endpoint.
+    """
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.Client(base_url=url, timeout=ANSWER_WITHIN_S, trust_env=False, follow_redirects=False, limits=limits)
 
 
 def _last_exception(log: Path) -> str:

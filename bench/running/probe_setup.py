@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,10 @@ FACTORY_ARGS = ("--factory", "loop_probe:app")
 MAX_SILENCE_S = 2.0
 """How much older than the end of the last turn the probe's last row may be. C code that holds the interpreter lock
 (0.5 s seen) keeps the probe from writing, for longer on a machine that swaps. A probe that failed writes no more."""
+
+
+MIN_HELD_SHARE = 0.5
+"""Of the measured time, for a line to be named as what kept a server from answering."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,29 @@ def missing_telemetry(folder: Path, turns: Sequence[TurnRecord], workers: int) -
     if covering >= workers:
         return None
     return f"telemetry missing: the samples of {covering} of {workers} worker(s) cover the turns"
+
+
+def what_held_the_loop(folder: Path, turns: Sequence[TurnRecord]) -> str:
+    """The line that held the event loop for most of the measured turns, in words; empty when no line did.
+
+    For a trial in which nothing was answered. Of several workers it is the one that was held longest.
+    """
+    measured = [(turn.warm_until_s, turn.end_s) for turn in turns if turn.pass_number > 0]
+    measured_s = sum(end_s - begin_s for begin_s, end_s in measured)
+    held_s: dict[tuple[str, str, str, str], float] = defaultdict(float)
+    for file in folder.glob("stalls-*.csv"):
+        with file.open(encoding="utf-8", newline="") as lines:
+            for row in csv.DictReader(lines):
+                at_s, stalled_s = float(row["at_s"]), float(row["stalled_ms"] or 0) / 1000
+                if row["kind"] == "loop" and row["line"] and any(start <= at_s <= end for start, end in measured):
+                    held_s[file.name, f"{row['file']}:{row['line']}", row["function"], row["callee"] or ""] += stalled_s
+    if not held_s:
+        return ""
+    (_, line, function, callee), longest_s = max(held_s.items(), key=lambda item: item[1])
+    if longest_s < MIN_HELD_SHARE * measured_s:
+        return ""
+    call = f" in {callee}" if callee else ""
+    return f"{line} ({function}{call}) held the event loop for {longest_s:.1f} of {measured_s:.1f} s"
 
 
 def _covers(times_s: list[float], measured: list[tuple[float, float]]) -> bool:

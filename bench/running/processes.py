@@ -286,6 +286,12 @@ def run_in_foreground(argv: Sequence[str], cwd: Path, quiet: bool = False) -> in
     ).returncode
 
 
+def end_with_parent() -> None:
+    """Have this process get SIGTERM when the program that started it ends, by whatever cause. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def exit_text(status: int) -> str:
     """An exit status in words: ``exited with status 1``, ``was killed by SIGSEGV``."""
     if status >= 0:

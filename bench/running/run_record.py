@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from bench.model import Load, Plan, Scenario, Variant
 from bench.model.errors import UsageError
@@ -123,6 +124,7 @@ def _conditions(scenario: Scenario, apps: Mapping[str, ServedApp]) -> dict[str, 
         "statuses": scenario.statuses,
         "locustfile": [path.read_text(encoding="utf-8") if path.is_file() else str(path) for path in files_of_load],
         "locustfile options": scenario.locust_args,
+        **{f"own server for {name}": _address(url) for name, url in scenario.own_services},
     }
     for name, app in apps.items():
         conditions |= {
@@ -132,6 +134,12 @@ def _conditions(scenario: Scenario, apps: Mapping[str, ServedApp]) -> dict[str, 
             f"sidecars of {name}": app.sidecars,
         }
     return {name: hashlib.sha256(repr(value).encode()).hexdigest()[:16] for name, value in conditions.items()}
+
+
+def _address(url: str) -> str:
+    """Where a service is, without its name and password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port}{parts.path}"
 
 
 def load_record(load: Load) -> LoadRecord:

@@ -9,7 +9,6 @@ A resolved app holds everything that a server needs. Nothing is looked up again 
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from bench.model import AppSource, Scenario, Sidecar, UsageError, Variant
 from bench.planning.catalogue import ROOT
-from bench.running import probe_setup
+from bench.running import environment, probe_setup
 from bench.running.ports import free_port
 from bench.running.processes import Process, exit_text, start
 from bench.running.readiness import wait_until_ready
@@ -31,9 +30,6 @@ SIDECAR_DEADLINE_S = 15.0
 """The same for a sidecar: Celery takes 3 s."""
 POLL_S = 0.05
 """How often workers and sidecars are checked."""
-
-CHANGES_A_SERVER = ("LOCUST_", "UVICORN_", "LOOP_PROBE_")
-"""Prefixes of environment variables that would change a server or the load unnoticed."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +63,8 @@ class ServedApp:
     watch_start_up: bool = False
     url: str = ""
     """Address of a server that runs already; it is neither started nor stopped."""
+    own: bool = True
+    """Whether it is a user's own app, which gets the user's environment, as opposed to one of the catalogue."""
     ready_deadline_s: float = APP_READY_DEADLINE_S
     """How long its server may take to answer."""
 
@@ -82,9 +80,13 @@ class ServedApp:
             *self.uvicorn_options,
         ]
 
+    def environment_with(self, more: Mapping[str, str]) -> dict[str, str]:
+        """What its programs get: the variables that they need, ``more``, and the variant's own."""
+        return {**(environment.of_own_app() if self.own else environment.of_catalogue()), **more, **self.environment}
+
     def server_environment(self, folder: Path, more: Mapping[str, str]) -> dict[str, str]:
         """The environment of its server: ``more`` and the variant's own variables. The probe writes into ``folder``."""
-        base = {**clean_environment(), **more, **self.environment}
+        base = self.environment_with(more)
         if not self.probed:
             return base
         watched = probe_setup.WatchedApp(self.target, self.code_folders, self.factory, self.watch_start_up)
@@ -100,12 +102,6 @@ def resolve(scenario: Scenario, name: str) -> ServedApp:
 def resolve_all(scenario: Scenario) -> dict[str, ServedApp]:
     """All variants of the scenario, resolved, by name. UsageError when a file cannot be read."""
     return {variant.name: resolve(scenario, variant.name) for variant in scenario.variants}
-
-
-def clean_environment() -> dict[str, str]:
-    """This process's environment without variables that would change a server or the load unnoticed."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(CHANGES_A_SERVER) and k != "WEB_CONCURRENCY"}
-    return {**kept, "PYTHONUNBUFFERED": "1"}
 
 
 def _of_catalogue(scenario: Scenario, variant: Variant) -> ServedApp:
@@ -131,6 +127,7 @@ def _of_catalogue(scenario: Scenario, variant: Variant) -> ServedApp:
         source=source,
         code_folders=(app_dir,),
         probed=variant.probed,
+        own=False,
         ready_deadline_s=READY_DEADLINE_S,
     )
 
@@ -177,14 +174,16 @@ class StartedServer:
     app: ServedApp
     port: int
     folder: Path
-    """Where the probe writes, and the logs are."""
+    """Where the probe writes."""
+    logs: Path
+    """Where its log is, and those of its sidecars."""
     process: Process | None
     """None for a server that ran already."""
 
     @property
     def log(self) -> Path:
         """The server's log."""
-        return server_log(self.folder)
+        return server_log(self.logs)
 
     @property
     def url(self) -> str:
@@ -192,39 +191,42 @@ class StartedServer:
         return self.app.url or f"http://127.0.0.1:{self.port}"
 
 
-def server_log(folder: Path) -> Path:
-    """The log of the server whose probe writes into ``folder``."""
-    return folder / "server.log"
+def server_log(logs: Path) -> Path:
+    """The log of the server whose logs are in ``logs``."""
+    return logs / "server.log"
 
 
 def start_server(
-    app: ServedApp, folder: Path, environment: Mapping[str, str], cores: tuple[int, ...] | None = None
+    app: ServedApp, folder: Path, logs: Path, more: Mapping[str, str], cores: tuple[int, ...] | None = None
 ) -> StartedServer:
-    """Start the app's server on a free port, with more variables in ``environment``. StartError gives the reason."""
+    """Start the app's server on a free port, with more environment variables in ``more``. StartError gives the reason.
+
+    The probe writes into ``folder``, which is a result; the log goes to ``logs``, since an app may print secrets.
+    """
     port = free_port()
     if app.url:
-        return StartedServer(app, port, folder, None)
+        return StartedServer(app, port, folder, logs, None)
     process = start(
         app.command(port),
         name=app.name,
-        log=server_log(folder),
-        env=app.server_environment(folder, environment),
+        log=server_log(logs),
+        env=app.server_environment(folder, more),
         cwd=app.cwd,
         cores=cores,
     )
-    return StartedServer(app, port, folder, process)
+    return StartedServer(app, port, folder, logs, process)
 
 
 def start_sidecar(
-    app: ServedApp, sidecar: Sidecar, folder: Path, environment: Mapping[str, str], cores: tuple[int, ...] | None
+    app: ServedApp, sidecar: Sidecar, logs: Path, more: Mapping[str, str], cores: tuple[int, ...] | None
 ) -> Process:
-    """Start one sidecar of the app. StartError gives the reason."""
+    """Start one sidecar of the app, with more environment variables in ``more``. StartError gives the reason."""
     program, *arguments = sidecar.command
     return start(
         [app.python if program == "python" else program, *arguments],
         name=sidecar.name,
-        log=folder / f"{sidecar.name}.log",
-        env={**clean_environment(), **environment, **app.environment},
+        log=logs / f"{sidecar.name}.log",
+        env=app.environment_with(more),
         cwd=app.cwd,
         cores=cores,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.model import Status
@@ -22,6 +22,7 @@ from bench.results.schema import (
 from bench.running import probe_setup
 from bench.running.group_servers import GroupServer, GroupSetup
 from bench.running.log_tail import tail
+from bench.running.redaction import Redactor
 from bench.running.validity import Evidence, judge
 
 
@@ -47,8 +48,8 @@ class GroupResult:
     timings: TimingsRecord
 
 
-def write_trial(result: GroupResult, server: GroupServer) -> TrialRecord:
-    """Judge the trial of one server, and write its record."""
+def write_trial(result: GroupResult, server: GroupServer, redact: Redactor) -> TrialRecord:
+    """Judge the trial of one server, and write its record without secrets."""
     name, group = server.variant.name, result.setup.group
     facts = result.load.facts.get(name)
     status, reasons = _verdict(result, server, facts)
@@ -64,19 +65,28 @@ def write_trial(result: GroupResult, server: GroupServer) -> TrialRecord:
         position=group.variants.index(name) + 1,
         attempt=group.attempt,
         status=status,
-        reasons=reasons,
-        log_tail=tail(log) if status != "ok" else "",
+        reasons=tuple(map(redact, reasons)),
+        log_tail=redact(tail(log)) if status != "ok" else "",
         clock=ClockRecord(time.perf_counter(), time.time()),
         timings=result.timings,
         pids=PidsRecord(server.process.pid if server.process else None, result.load.pid),
         cores=CoresRecord(cores.server, cores.generator) if cores else CoresRecord(),
         port=server.started.port if server.started else None,
         services=result.service_versions,
-        facts=facts,
+        facts=_redacted(facts, redact) if facts else None,
         files=files.file_sizes(server.folder),
     )
     files.write_record(server.folder / "trial.json", trial)
     return trial
+
+
+def _redacted(facts: TrialFacts, redact: Redactor) -> TrialFacts:
+    """The facts with redacted messages of errors: some contain what was sent."""
+    endpoints = {
+        name: replace(endpoint, errors=tuple(map(redact, endpoint.errors)))
+        for name, endpoint in facts.endpoints.items()
+    }
+    return replace(facts, endpoints=endpoints)
 
 
 def _verdict(result: GroupResult, server: GroupServer, facts: TrialFacts | None) -> tuple[Status, tuple[str, ...]]:
@@ -95,6 +105,7 @@ def _verdict(result: GroupResult, server: GroupServer, facts: TrialFacts | None)
         sum(turn.measure_s for turn in setup.group.turns if turn.variant == variant.name),
         setup.scenario.secondary_endpoints,
         setup.scenario.has_think_time,
+        probe_setup.what_held_the_loop(server.folder, facts.turns) if variant.probed else "",
     )
     reasons = judge(evidence)
     if variant.probed:

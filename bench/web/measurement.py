@@ -7,6 +7,7 @@ import queue
 import shutil
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.model import Load, Scenario, ServerGroup
@@ -25,10 +26,10 @@ from bench.results.control_messages import (
     TurnsDone,
 )
 from bench.results.schema import TrialRecord
-from bench.running.campaign import measurement_lock
 from bench.running.control_channel import ControlChannel
 from bench.running.cores import cores_for
 from bench.running.group import Phase, run_group
+from bench.running.measurement_lock import hold_machine
 from bench.running.processes import Process
 from bench.running.services import Services
 from bench.web.run_registry import RunRegistry, RunSlot, single_turn_group
@@ -103,11 +104,14 @@ class InteractiveGenerator:
 class MeasurementRunner:
     """Carries out one measurement after the other, and records them."""
 
-    def __init__(self, results: Path, apps: Path, registry: RunRegistry, seed: int) -> None:
+    def __init__(
+        self, results: Path, apps: Path, registry: RunRegistry, seed: int, own_services: Mapping[str, str]
+    ) -> None:
         self._results = results
         self._apps = apps
         self._registry = registry
         self._seed = seed
+        self._own_services = own_services
 
     def measure(
         self, request: MeasurementRequested, generator: InteractiveGenerator, channel: ControlChannel
@@ -120,8 +124,8 @@ class MeasurementRunner:
         slot = self._registry.slot(name, load, variant)
         group = single_turn_group(scenario, load, slot, MIN_MEASURED_S, self._seed)
         try:
-            with measurement_lock(self._results):
-                trial = _measured(scenario, group, slot, generator, channel)
+            with hold_machine(f"web, {request.choice}, into {slot.run}"):
+                trial = self._measured(scenario, group, slot, generator, channel)
         except UsageError as error:
             channel.send(TrialNotRecorded(str(error)))
             return None
@@ -134,24 +138,28 @@ class MeasurementRunner:
         channel.send(TrialRecorded(_measured_trial(trial, slot)))
         return slot.run
 
+    def _measured(
+        self,
+        scenario: Scenario,
+        group: ServerGroup,
+        slot: RunSlot,
+        generator: InteractiveGenerator,
+        channel: ControlChannel,
+    ) -> TrialRecord | None:
+        """The trial; None when the measurement was cancelled before anything was measured."""
+        cores = cores_for(scenario.parallel)
 
-def _measured(
-    scenario: Scenario, group: ServerGroup, slot: RunSlot, generator: InteractiveGenerator, channel: ControlChannel
-) -> TrialRecord | None:
-    """The trial; None when the measurement was cancelled before anything was measured."""
-    cores = cores_for(scenario.parallel)
+        def on_phase(phase: Phase) -> None:
+            if phase == "stopping":
+                channel.send(ServerStopping())
 
-    def on_phase(phase: Phase) -> None:
-        if phase == "stopping":
-            channel.send(ServerStopping())
-
-    logs = layout.logs_folder(slot.run, scenario.name)
-    with Services(scenario.services, logs, cores.server if cores else None) as services:
-        services.reset()
-        if generator.cancelled.is_set():
-            return None
-        (trial,) = run_group(scenario, group, slot.run, on_phase, services, generator)
-    return None if generator.cancelled.is_set() else trial
+        logs = layout.logs_folder(slot.run, scenario.name)
+        with Services(scenario.services, logs, cores.server if cores else None, self._own_services) as services:
+            services.reset()
+            if generator.cancelled.is_set():
+                return None
+            (trial,) = run_group(scenario, group, slot.run, on_phase, services, generator)
+        return None if generator.cancelled.is_set() else trial
 
 
 def _measured_trial(trial: TrialRecord, slot: RunSlot) -> MeasuredTrial:

@@ -26,6 +26,7 @@ from bench.model import Scenario
 from bench.model.errors import UsageError
 from bench.planning import catalogue
 from bench.results.control_messages import Configure, LoadFailed, MeasurementCancelled, MeasurementRequested, TurnsDone
+from bench.running import environment
 from bench.running.control_channel import ControlChannel
 from bench.running.cores import cores_for
 from bench.running.log_tail import tail
@@ -33,7 +34,7 @@ from bench.running.ports import free_port
 from bench.running.processes import Process, Program, StartError, exit_text, start_program
 from bench.running.readiness import wait_until_ready
 from bench.running.run_record import Invocation
-from bench.running.serving import clean_environment
+from bench.running.temporary import remove_left_behind
 from bench.web.background_report import BackgroundReport
 from bench.web.measurement import MIN_MEASURED_S, InteractiveGenerator, MeasurementRunner
 from bench.web.run_registry import RunRegistry
@@ -64,6 +65,8 @@ class WebSettings:
     results: Path
     scenarios: tuple[str, ...] = ()
     """Only these; empty: all."""
+    own_services: tuple[tuple[str, str], ...] = ()
+    """Service and URL of the user's own servers."""
 
 
 def serve(settings: WebSettings, folder: Path, invocation: Invocation, print_line: Callable[[str], None]) -> int:
@@ -76,7 +79,8 @@ def serve(settings: WebSettings, folder: Path, invocation: Invocation, print_lin
     port = _port(settings.host, settings.port)
     seed = secrets.randbelow(1_000_000)
     registry = RunRegistry(folder, seed, MIN_MEASURED_S, invocation)
-    runner = MeasurementRunner(settings.results, settings.apps, registry, seed)
+    runner = MeasurementRunner(settings.results, settings.apps, registry, seed, dict(settings.own_services))
+    remove_left_behind()
     log = folder / "locust.log"
     try:
         with (
@@ -230,7 +234,7 @@ def _start_locust(settings: WebSettings, port: int, log: Path, control_fd: int, 
     ]
     generator_cores = cores.generator if cores else None
     return start_program(
-        Program(argv, "locust", log, clean_environment(), catalogue.ROOT, generator_cores, (control_fd,))
+        Program(argv, "locust", log, environment.of_catalogue(), catalogue.ROOT, generator_cores, (control_fd,))
     )
 
 

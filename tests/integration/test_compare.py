@@ -13,6 +13,8 @@ import pytest
 from harness import Bench, bench, reasons, trial
 from measuring import undisturbed
 
+from bench.compare.revisions import apps_at
+from bench.model import AppSource
 from bench.running.ports import free_port
 from bench.running.processes import Process, start
 from bench.running.readiness import wait_until_ready
@@ -125,6 +127,34 @@ def test_what_cannot_be_compared_ends_as_one_line(
     assert (started.popen.returncode, out, err.count("\n")) == (2, "", 1), err
     assert [word for word in says if word not in err] == [], err
     assert git(repository, "worktree", "list").count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "revision", ["before", "main~1", ":/before", "annotated", "feature/a-b", "HEAD^{/bef}", "@{0}", "main@{0}"]
+)
+def test_the_users_repository_is_only_read(repository: Path, revision: str) -> None:
+    """No hook runs, and no file of it changes, whatever the revision is called."""
+    git(repository, "tag", "-f", "-a", "annotated", "-m", "a tag", "before")
+    git(repository, "branch", "-f", "feature/a-b", "before")
+    hooks = repository / ".git" / "hooks"
+    hooks.mkdir(exist_ok=True)
+    for name in ("post-checkout", "reference-transaction", "post-index-change", "pre-auto-gc", "fsmonitor-watchman"):
+        (hooks / name).write_text(f"#!/bin/sh\ntouch {repository}/hook-ran-{name}\n")
+        (hooks / name).chmod(0o755)
+    before = contents(repository)
+    app = AppSource("shop:app", str(repository / "backend"))
+    with apps_at(app, (revision,)) as apps:
+        (found,) = apps.values()
+        assert "report" in (Path(found.folder) / "shop.py").read_text()
+        assert not Path(found.folder).is_relative_to(repository)
+        assert contents(repository) == before
+    assert contents(repository) == before
+    assert not Path(found.folder).exists()
+
+
+def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Time of the last change and content of every file."""
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
 
 
 # A server that runs already

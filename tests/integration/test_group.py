@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -108,6 +109,10 @@ Running = tuple[Path, subprocess.CompletedProcess[str]]
         ("answers_500", "invalid", "requests to GET /report failed (status x ", "ZeroDivisionError"),
         ("hangs_up", "invalid", "requests to GET /report failed (closed x ", "Uvicorn running"),
         ("never_answers", "invalid", "no request to GET /report was answered", "Uvicorn running"),
+        ("answers_without_end", "invalid", "no request to GET /report was answered", "Uvicorn running"),
+        ("answers_garbage", "invalid", "requests to GET /report failed (malformed x ", "Uvicorn running"),
+        ("freezes", "invalid", "no request to GET /report was answered", "this one never returns"),
+        ("out_of_memory", "invalid", "requests to GET /report failed (", "MemoryError"),
     ],
 )
 def test_an_app_that_misbehaves_is_no_evidence(
@@ -126,6 +131,19 @@ def test_every_request_to_a_server_that_answers_500_is_counted(running: Running)
     assert report["failed"] > 10
     assert report["causes"] == {"status": report["failed"]}
     assert report["statuses"] == {"500": report["failed"]}
+
+
+def test_what_freezes_a_server_is_named(running: Running) -> None:
+    """The server answers nobody, not even the health checks. The line is in the record and on the page."""
+    (first, *_) = trial(running[0], "ugly_run", "freezes")["reasons"]
+    found = re.search(
+        r": ugly/ugly_run/freezes\.py:(\d+) \(wait in time\.sleep\) held the event loop for (.*) of (.*) s", first
+    )
+    assert found, first
+    line = (UGLY / "ugly_run" / "freezes.py").read_text().splitlines()[int(found[1]) - 1]
+    assert line.strip() == "time.sleep(3600)"
+    assert float(found[2]) > 0.8 * float(found[3])
+    assert "held the event loop" in (running[0] / "index.html").read_text()
 
 
 def test_requests_that_are_never_answered_are_unfinished(running: Running) -> None:
@@ -149,7 +167,7 @@ def test_the_command_says_so_and_ends_with_status_1(running: Running) -> None:
     _, done = running
     assert done.returncode == 1, done.stderr
     said = {line.split()[3]: line for line in done.stdout.splitlines() if line.startswith("ugly_run round 1/1 ")}
-    assert sorted(said) == ["answers_500", "dies", "fine", "hangs_up", "killed", "never_answers"]
+    assert sorted(said) == sorted(variant.name for variant in catalogue.load("ugly_run", UGLY).variants)
     assert "failed" in said["dies"]
     assert "status 7" in said["dies"]
     assert "invalid" in said["answers_500"]
@@ -298,7 +316,9 @@ def test_what_programs_leave_in_the_temporary_folder_is_removed(
     scenario = with_late_workers(tmp_path / "made" / "late", late_s=0)
     folder = tmp_path / "run"
     seen: set[str] = set()
-    group.run_group(scenario, short(scenario, "late"), folder, lambda _: seen.update(p.name for p in place.glob("*/*")))
+    group.run_group(
+        scenario, short(scenario, "late"), folder, lambda _: seen.update(p.name for p in place.glob("*/tmp/*"))
+    )
     assert seen == {"first"}
     assert list(place.iterdir()) == []
 

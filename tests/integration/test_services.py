@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -53,9 +57,10 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 @pytest.fixture(autouse=True)
-def no_external_servers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DATABASE_URL", raising=False)
-    monkeypatch.delenv("REDIS_URL", raising=False)
+def servers_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual variables of the user's shell, which lead nowhere here. Whoever follows them fails."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:9/0")
 
 
 @pytest.fixture
@@ -94,6 +99,33 @@ def test_services_start_with_the_first_reset_and_leave_nothing(tmp_path: Path) -
         assert len(running) > 8
     assert not any(lives(process) for process in running)
     assert not any(folder.exists() for folder in made)
+
+
+def test_nobody_else_can_use_the_servers(tmp_path: Path) -> None:
+    """Without the password no connection gets anything, and the password stands where only the server's user can read."""
+    with Services(("postgres", "valkey"), tmp_path) as services:
+        services.reset()
+        assert services.failure() is None
+        addresses = {name: urlsplit(services.environment[name]) for name in ("DATABASE_URL", "REDIS_URL")}
+        database, store = addresses["DATABASE_URL"], addresses["REDIS_URL"]
+        for password in ("", ":wrong"):
+            with pytest.raises(psycopg.OperationalError, match="password"):
+                query(f"postgresql://postgres{password}@127.0.0.1:{database.port}/postgres", "SELECT 1")
+            with (
+                pytest.raises(redis.RedisError, match=r"(?i)auth|password"),
+                redis.Redis.from_url(f"redis://{password}@127.0.0.1:{store.port}/0") as client,
+            ):
+                client.ping()
+        passwords = [address.password for address in addresses.values()]
+        assert len(set(passwords)) == 2
+        for process in below(services):
+            with suppress(psutil.NoSuchProcess):
+                seen = " ".join(process.cmdline()) + " ".join(process.environ().values())
+                if process.name() in ("postgres", "valkey-server"):
+                    assert not [word for word in passwords if word and word in seen]
+        for folder in folders():
+            assert stat.S_IMODE((folder / "server").stat().st_mode) == 0o700
+            assert stat.S_IMODE((folder / "server" / "private").stat().st_mode) == 0o600
 
 
 def test_postgres_is_put_back_to_the_same_rows(tmp_path: Path) -> None:
@@ -199,41 +231,75 @@ async def _ask_at_once(port: int, connections: int, times: int) -> tuple[int, in
 # External servers
 
 
-def test_in_an_external_database_only_one_schema_comes_and_goes(
-    tmp_path: Path, one_postgres: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_in_an_external_database_only_one_schema_comes_and_goes(tmp_path: Path, one_postgres: str) -> None:
     query(one_postgres, "CREATE TABLE books (id integer); INSERT INTO books VALUES (1), (2)")
-    schemas = "SELECT count(*) FROM pg_namespace WHERE nspname = 'async_bench'"
-    monkeypatch.setenv("DATABASE_URL", one_postgres)
-    with Services(("postgres",), tmp_path / "ours") as services:
+    query(one_postgres, "CREATE SCHEMA async_bench; CREATE TABLE async_bench.precious ()")
+    schemas = r"SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'async\_bench\_%'"
+    with Services(("postgres",), tmp_path / "ours", external={"postgres": one_postgres}) as services:
         services.reset()
         assert services.failure() is None
         assert below(services) == set()
         assert query(services.environment["DATABASE_URL"], "SELECT count(*) FROM books") == [(postgres.BOOKS,)]
         assert query(one_postgres, schemas) == [(1,)]
+        services.reset()
+        assert query(one_postgres, schemas) == [(1,)]
     assert query(one_postgres, schemas) == [(0,)]
     assert query(one_postgres, "SELECT count(*) FROM books") == [(2,)]
+    assert query(one_postgres, "SELECT count(*) FROM async_bench.precious") == [(0,)]
 
 
-def test_in_an_external_valkey_only_an_empty_database_is_used(
-    tmp_path: Path, one_valkey: str, monkeypatch: pytest.MonkeyPatch
+def test_a_schema_that_exists_is_never_touched(
+    tmp_path: Path, one_postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REDIS_URL", one_valkey)
+    monkeypatch.setattr(postgres.secrets, "token_hex", lambda _: "taken")
+    query(one_postgres, "CREATE SCHEMA async_bench_taken; CREATE TABLE async_bench_taken.precious ()")
+    with Services(("postgres",), tmp_path / "ours", external={"postgres": one_postgres}) as services:
+        services.reset()
+        failure = services.failure()
+        assert failure is not None
+        assert "already exists" in failure.reason
+    assert query(one_postgres, "SELECT count(*) FROM async_bench_taken.precious") == [(0,)]
+
+
+def test_in_an_external_valkey_only_an_empty_database_is_used(tmp_path: Path, one_valkey: str) -> None:
     base = one_valkey.rpartition("/")[0]
+    external = {"valkey": base}
     with redis.Redis.from_url(f"{base}/0") as first, redis.Redis.from_url(f"{base}/15") as last:
         first.set("precious", 1)
-        with Services(("valkey",), tmp_path / "ours") as services:
+        with Services(("valkey",), tmp_path / "ours", external=external) as services:
             services.reset()
             assert services.environment["REDIS_URL"].endswith("/15")
-            assert last.dbsize() == valkey.BOOKS
+            assert last.dbsize() == valkey.BOOKS + 1  # and the mark
+            services.reset()
+            assert last.dbsize() == valkey.BOOKS + 1
         assert (first.get("precious"), last.dbsize()) == (b"1", 0)
+        with Services(("valkey",), tmp_path / "ours", external={"valkey": f"{base}/3"}) as services:
+            services.reset()
+            assert services.environment["REDIS_URL"].endswith("/3")
         last.set("precious", 2)
-        with Services(("valkey",), tmp_path / "ours") as services:
+        with Services(("valkey",), tmp_path / "ours", external=external) as services:
             services.reset()
             failure = services.failure()
             assert failure is not None
             assert "is not empty" in failure.reason
         assert last.get("precious") == b"2"
+
+
+def test_a_database_that_somebody_else_began_to_use_is_not_emptied(
+    tmp_path: Path, one_valkey: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Services(("valkey",), tmp_path / "ours", external={"valkey": one_valkey}) as services:
+        services.reset()
+        with redis.Redis.from_url(one_valkey) as client:
+            client.set(valkey.MARK, "another harness")
+            client.set("precious", 1)
+            services.reset()
+            failure = services.failure()
+            assert failure is not None
+            assert "is used by somebody else" in failure.reason
+    assert "is used by somebody else" in capsys.readouterr().err
+    with redis.Redis.from_url(one_valkey) as client:
+        assert client.get("precious") == b"1"
 
 
 # What goes wrong
@@ -285,28 +351,29 @@ def test_a_service_that_does_not_start_is_a_failure_with_its_log(
 
 
 def test_an_external_server_that_went_away_is_reported(
-    tmp_path: Path, one_valkey: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, one_valkey: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("REDIS_URL", one_valkey)
-    with Services(("valkey",), tmp_path / "ours") as services:
+    with Services(("valkey",), tmp_path / "ours", external={"valkey": one_valkey}) as services:
         services.reset()
         with redis.Redis.from_url(one_valkey) as client:
             client.shutdown(nosave=True, now=True)
     assert "the service valkey could not be emptied" in capsys.readouterr().err
 
 
-def test_without_the_service_every_trial_fails_and_the_next_scenario_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_service_every_trial_fails_and_the_next_scenario_goes_on(tmp_path: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("DATABASE_URL", f"postgresql://nobody@127.0.0.1:{closed.getsockname()[1]}/none")
-        ran = bench("bench", "database", "--profile", "quick", "--run", "r", "--results", tmp_path)
+        url = f"postgresql://nobody:s3cret-word@127.0.0.1:{closed.getsockname()[1]}/none"
+        options = ("--profile", "quick", "--run", "r", "--results", tmp_path)
+        ran = bench("bench", "database", "--database-url", url, *options)
     assert ran.returncode == 1, ran.stderr
     for name in ("asyncpg_pool", "psycopg_in_async_def"):
         found = trial(tmp_path / "r", "database", name)
         assert found["status"] == "failed"
         assert "the service postgres could not be prepared" in found["reasons"][0]
+    written = "".join(path.read_text(errors="replace") for path in (tmp_path / "r").rglob("*") if path.is_file())
+    assert "s3cret-word" not in written
+    assert "--database-url …" in json.loads((tmp_path / "r" / "run.json").read_text())["command"].replace("'", "")
     numbers = itertools.count()
 
     def measure() -> dict[str, Any]:

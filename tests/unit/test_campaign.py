@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib import metadata
@@ -12,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import ROOT, UGLY
+from harness import UGLY
 from records import trial_record
 from rich.console import Console
 
@@ -26,7 +24,6 @@ from bench.running import run_record
 from bench.running.campaign import (
     Outcome,
     RoundHooks,
-    measurement_lock,
     round_is_valid,
     run_campaign,
     variants_without_evidence,
@@ -491,45 +488,6 @@ def test_run_json_is_as_documented(tmp_path: Path) -> None:
     assert trap["source"] == (UGLY / "ugly_run" / "fine.py").read_text()
     assert (trap["bound"]["max_rps"], trap["bound"]["min_latency_s"]) == (pytest.approx(20), pytest.approx(1.6))
     assert fix["bound"]["places"] is None  # no limit; infinity is not JSON
-
-
-# One at a time
-
-HOLD = """
-import sys, pathlib
-from bench.running.campaign import measurement_lock
-with measurement_lock(pathlib.Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_of_two_harnesses_the_second_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
-    first = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-        text=True,
-    )
-    with first:
-        try:
-            assert first.stdout is not None
-            assert first.stdout.readline() == "held\n"
-            with pytest.raises(UsageError, match="is running") as refused, measurement_lock(tmp_path):
-                pass
-            assert str(tmp_path) in str(refused.value)
-        finally:
-            first.kill()  # not even a killed one leaves a lock behind
-    with measurement_lock(tmp_path):
-        pass
-
-
-def test_the_folder_is_free_again_after_a_crash(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), measurement_lock(tmp_path):
-        raise RuntimeError
-    with measurement_lock(tmp_path):
-        pass
 
 
 def test_the_progress_shows_a_repeated_round(tmp_path: Path) -> None:

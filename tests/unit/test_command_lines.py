@@ -86,8 +86,10 @@ def test_a_command_line_parses_to_the_options_that_it_was_made_of(
     command: click.Command, options: type[Any], data: st.DataObject
 ) -> None:
     made = data.draw(options_of(command, options))
-    if isinstance(made, DoctorOptions):  # the values of headers are left out on purpose
+    if isinstance(made, DoctorOptions):  # secret values are left out on purpose
         made = replace(made, headers=())
+    if isinstance(made, BenchOptions | WebOptions):
+        made = replace(made, database_url=None, redis_url=None)
     words = command_words(command, made, left_out=frozenset())
     assert parsed(command, options, shlex.split(shlex.join(words))) == made
 

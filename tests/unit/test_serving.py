@@ -11,8 +11,8 @@ from harness import ROOT, UGLY
 
 from bench.model import AppSource, Scenario, UsageError, Variant
 from bench.planning import catalogue
-from bench.running import probe_setup
-from bench.running.serving import APP_READY_DEADLINE_S, READY_DEADLINE_S, ServedApp, clean_environment, resolve
+from bench.running import environment, probe_setup
+from bench.running.serving import APP_READY_DEADLINE_S, READY_DEADLINE_S, ServedApp, resolve
 
 
 def awaited(variant: Variant | None = None) -> ServedApp:
@@ -113,10 +113,20 @@ def test_workers_and_options_are_the_variants_own() -> None:
 
 
 def test_variables_that_change_a_server_or_the_load_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("UVICORN_WORKERS", "LOCUST_USERS", "LOOP_PROBE_APP", "WEB_CONCURRENCY", "KEPT"):
+    ours = ("UVICORN_WORKERS", "LOCUST_USERS", "LOOP_PROBE_APP", "WEB_CONCURRENCY", "BENCH_WEB_PASSWORD", "NOX_X")
+    for name in (*ours, "KEPT"):
         monkeypatch.setenv(name, "4")
-    kept = clean_environment()
-    assert [
-        name for name in ("UVICORN_WORKERS", "LOCUST_USERS", "LOOP_PROBE_APP", "WEB_CONCURRENCY") if name in kept
-    ] == []
+    kept = environment.of_own_app()
+    assert [name for name in ours if name in kept] == []
     assert (kept["KEPT"], kept["PYTHONUNBUFFERED"]) == ("4", "1")
+
+
+def test_an_app_of_the_catalogue_gets_only_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "UVLOOP_X", "MALLOC_ARENA_MAX"):
+        monkeypatch.setenv(name, "of the user")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    passed = awaited().server_environment(tmp_path, {})
+    assert [name for name, value in passed.items() if value == "of the user"] == []
+    assert passed["LC_ALL"] == "C.UTF-8"
+    of_own = own(AppSource("shop:app", str(tmp_path))).server_environment(tmp_path, {})
+    assert of_own["DATABASE_URL"] == "of the user"

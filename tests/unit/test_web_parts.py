@@ -5,18 +5,23 @@ from __future__ import annotations
 import csv
 import time
 from pathlib import Path
+from typing import Any
 
 import load_world  # noqa: F401  # lets Locust be imported without patching this process
 import pytest
+from flask import Request
 from harness import UGLY
 from records import trial_record
+from werkzeug.test import EnvironBuilder
 
 from bench.analysis.run_reader import read_run
 from bench.model import Load, Status
 from bench.planning import catalogue
 from bench.results import schema
+from bench.results.control_messages import Configure
 from bench.results.schema import MachineRecord
 from bench.running.run_record import Invocation
+from bench.web.in_locust import access, controller
 from bench.web.in_locust.form import MAX_DURATION_S, BadForm, MeasurementForm, read
 from bench.web.in_locust.live_telemetry import LiveTelemetry, Tail
 from bench.web.run_registry import RunRegistry, RunSlot, single_turn_group
@@ -111,6 +116,82 @@ def test_a_form_is_read() -> None:
 def test_a_form_that_is_not_allowed_is_refused(changed: dict[str, str]) -> None:
     with pytest.raises(BadForm, match=r"not|no variant"):
         read(form(**changed), CHOICES, 1000)
+
+
+def request(path: str = "/", method: str = "GET", **headers: str) -> Request:
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    made = EnvironBuilder(path, "http://127.0.0.1:8089", method=method, headers=list(sent.items()))
+    return Request(made.get_environ())
+
+
+def configuration(login: str = "", host: str = "127.0.0.1") -> Configure:
+    return Configure({}, (), 1, "", host, login, login)
+
+
+FOLLOWED = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request(),
+        request("/swarm", "POST"),
+        request("/swarm", "POST", Origin="http://127.0.0.1:8089", Sec_Fetch_Site="same-origin"),
+        request("/stop", "POST", Sec_Fetch_Site="none"),
+        request("/", **FOLLOWED),
+        request("/login", **FOLLOWED),
+        request(Host="localhost:8089"),
+        request(Host="[::1]:8089"),
+    ],
+)
+def test_this_machine_and_pages_of_this_address_are_let_in(asked: Request) -> None:
+    assert access.refusal(asked, configuration()) is None
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request("/swarm", "POST", **FOLLOWED),
+        request("/stats/requests", **FOLLOWED),
+        request("/", **{**FOLLOWED, "Sec_Fetch_Dest": "iframe"}),
+        request("/", Origin="http://127.0.0.1:8090"),
+        request("/", Origin="http://127.0.0.1:8089.example.org"),
+        request("/", Host="127.0.0.1.example.org"),
+        request("/", Host=""),
+    ],
+)
+def test_other_sites_are_not(asked: Request) -> None:
+    assert access.refusal(asked, configuration()) is not None
+
+
+def test_behind_a_login_any_name_of_the_machine_will_do() -> None:
+    asked = request(Host="bench.internal:8089")
+    assert access.refusal(asked, configuration()) is not None
+    assert access.refusal(asked, configuration(host="bench.internal")) is None
+    assert access.refusal(asked, configuration(login="ada")) is None
+    assert access.refusal(request(Host="bench.internal", Origin="http://x"), configuration(login="ada")) is not None
+
+
+class Silent:
+    """A harness that answers nothing, and the parts of Locust that a start needs. This is about order."""
+
+    phase, measured_s = "", 0.0
+
+    def send(self, message: object) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def test_a_measurement_that_does_not_end_is_said_and_nothing_new_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controller, "MAX_END_S", 0.01)
+    silent: Any = Silent()
+    measuring = controller.MeasurementController(None, silent, silent, silent)
+    measuring.start(read(form(), CHOICES, 1000))
+    for end in (measuring.stop, lambda: measuring.start(read(form(user_count="5"), CHOICES, 1000))):
+        with pytest.raises(controller.NotEnded, match="blocking/awaited has not ended within"):
+            end()
+        assert "has not ended" in measuring.state["problem"]
+        assert measuring.state["choice"] == "blocking/awaited"
 
 
 def test_a_growing_file_gives_each_row_once_and_whole(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@
         if services.failure() is None:
             start(command, env={**os.environ, **services.environment})
 
-Each name is a module of this package with a function ``service(logs, cores)``. A service that fails is no error of the
+Each name is a module of this package with a function ``service(logs, cores, external_url)``. A service that fails is no error of the
 harness: ``failure`` gives the reason, the trials that needed the service *fail*, and the next ``reset`` tries again.
 """
 
@@ -70,9 +70,18 @@ class ServiceFailure:
 class Services:
     """The services of one scenario. They start at the first ``reset``, so a run that is complete starts none."""
 
-    def __init__(self, names: tuple[str, ...], logs: Path, cores: tuple[int, ...] | None = None) -> None:
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        logs: Path,
+        cores: tuple[int, ...] | None = None,
+        external: Mapping[str, str] | None = None,
+    ) -> None:
+        """``external`` has the URLs of the user's own servers, by the service's name."""
+        urls = external or {}
         self._services: dict[str, Service] = {
-            name: importlib.import_module(f"{__name__}.{name}").service(logs, cores) for name in names
+            name: importlib.import_module(f"{__name__}.{name}").service(logs, cores, urls.get(name, ""))
+            for name in names
         }
         self._started: dict[str, StartedService] = {}
         self._versions: dict[str, str] = {}

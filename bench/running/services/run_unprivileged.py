@@ -1,16 +1,19 @@
 """Runs a server in a temporary folder, as an unprivileged user if this is root, and then removes the folder.
 
-    python -I -S -E bench/running/services/run_unprivileged.py <folder> <packages> <copied> <program> [argument ...] [-- <program> ...]
+    python -I -S -E bench/running/services/run_unprivileged.py <place> <packages> <copied> <program> [argument ...] [-- <program> ...]
 
-``folder`` must not exist; it is created here and is the working folder of the programs. They run one after the other,
+``place`` is a folder that was made for this. In it the folder ``server`` is created, for the programs' user alone, and
+is their working folder. The content of
+the environment variable PRIVATE_FILE is written to the file ``private`` in it, and the variable is removed: a password
+must stand neither in a command line nor in an environment that others can read. The programs run one after the other,
 and the last one is the server. ``copied`` lists folders in ``packages``, separated by ``:``, that are first copied into
-``folder`` under the same names. It may be empty.
+``server`` under the same names. It may be empty.
 
 The harness starts this script through its supervisor, which takes down this process and all of its descendants. On the
 supervisor's first signals the server shuts down. This process handles them without ending, waits for the server, and
-removes the folder, also when the harness was killed. If *this* process is killed (the supervisor's last step, when a
-shutdown takes more than 0.8 s), the harness removes the folder. If both are killed, it stays in the machine's temporary
-folder, under a name that begins with ``async-bench-``.
+removes ``place``, also when the harness was killed. If *this* process is killed (the supervisor's last step, when a
+shutdown takes more than 0.8 s), the harness removes it. If both are killed, the next start of the harness
+removes it (bench/running/temporary.py).
 
 Why another user: PostgreSQL refuses to run as root, and containers often run as root. Then the programs run as
 ``nobody``, which owns only this folder. ``nobody`` may not be able to read the interpreter's packages in a home folder,
@@ -25,6 +28,9 @@ import shutil
 import signal
 import subprocess
 import sys
+
+SERVER = "server"
+PRIVATE, PRIVATE_VARIABLE = "private", "PRIVATE_FILE"
 
 UNPRIVILEGED_USER = "nobody"
 """The user needs a name, since initdb looks it up. Every Linux and macOS has this one."""
@@ -52,10 +58,13 @@ def commands(arguments: list[str]) -> list[list[str]]:
     return found
 
 
-def run(folder: str, packages: str, copied: list[str], programs: list[list[str]]) -> int:
+def run(place: str, packages: str, copied: list[str], private: str, programs: list[list[str]]) -> int:
     """Run the programs until one fails or the server ends. Returns its exit status as a shell does."""
-    os.mkdir(folder, 0o700)
+    folder = os.path.join(place, SERVER)
     try:
+        os.mkdir(folder, 0o700)
+        with open(os.open(os.path.join(folder, PRIVATE), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(private)
         for name in copied:
             shutil.copytree(os.path.join(packages, name), os.path.join(folder, name), symlinks=True)
         user = unprivileged(folder)
@@ -67,7 +76,7 @@ def run(folder: str, packages: str, copied: list[str], programs: list[list[str]]
                 break
         return status if status >= 0 else 128 - status
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 if __name__ == "__main__":
@@ -75,4 +84,5 @@ if __name__ == "__main__":
         # A handler, not SIG_IGN, which the programs would inherit.
         signal.signal(number, lambda *_: None)
         place, source, listed, *words = sys.argv[1:]
-    sys.exit(run(place, source, list(filter(None, listed.split(":"))), commands(words)))
+    content = os.environ.pop(PRIVATE_VARIABLE, "")
+    sys.exit(run(place, source, list(filter(None, listed.split(":"))), content, commands(words)))

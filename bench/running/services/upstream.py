@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from bench.running.environment import of_catalogue
 from bench.running.ports import free_port
 from bench.running.processes import Process, start
 from bench.running.services import StartedService
@@ -31,7 +32,7 @@ class Upstream:
         """Start it on a loopback port."""
         port = free_port()
         command = [sys.executable, str(SERVER), str(port), str(self._delay_s)]
-        self._process = start(command, name="upstream", log=self.log, cores=self._cores)
+        self._process = start(command, name="upstream", log=self.log, env=of_catalogue(), cores=self._cores)
         wait_listening(self._process, port)
         # Clients that use a proxy must not use it for the loopback interface.
         proxies = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
@@ -48,6 +49,6 @@ class Upstream:
             self._process = None
 
 
-def service(logs: Path, cores: tuple[int, ...] | None) -> Upstream:
-    """Make the service."""
+def service(logs: Path, cores: tuple[int, ...] | None, external_url: str = "") -> Upstream:
+    """Make the service. There is no external one."""
     return Upstream(logs, cores)

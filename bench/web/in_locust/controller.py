@@ -57,6 +57,10 @@ TELEMETRY_EVERY_S = 1.0
 STARTING, LOADING, STOPPING, IDLE = "starting", "loading", "stopping", ""
 
 
+class NotEnded(Exception):
+    """The measurement under way could not be ended; the message is for the page."""
+
+
 class MeasurementController:
     """Starts and stops measurements for the routes, and keeps ``state`` for the page.
 
@@ -89,7 +93,10 @@ class MeasurementController:
     # What the routes call
 
     def start(self, form: MeasurementForm) -> None:
-        """Measure. The measurement under way ends first. The same form again, while it still starts, changes nothing."""
+        """Measure. The measurement under way ends first. The same form again, while it still starts, changes nothing.
+
+        NotEnded when the one under way does not end: then nothing new is started.
+        """
         if self._phase == STARTING and form == self._form:
             return
         with self._lock:
@@ -102,7 +109,7 @@ class MeasurementController:
             self._harness.send(MeasurementRequested(form.choice, form.users, form.rate_rps))
 
     def stop(self) -> None:
-        """End the measurement under way. Returns when nothing of it is left."""
+        """End the measurement under way. Returns when nothing of it is left. NotEnded when it does not end."""
         with self._lock:
             self._end()
 
@@ -124,12 +131,16 @@ class MeasurementController:
             "phase": self._coordinator.phase if self._phase == LOADING else self._phase,
             "measured_s": self._coordinator.measured_s,
             "duration_s": form.duration_s if form else 0.0,
-            "choice": form.choice if form else "",
+            "choice": self._choice,
             "problem": self._problem,
             "telemetry": self._telemetry,
             "runs": [self._row(trial) for trial in self._trials.values()],
             "pages": self._pages,
         }
+
+    @property
+    def _choice(self) -> str:
+        return self._form.choice if self._form else ""
 
     def _row(self, trial: MeasuredTrial) -> dict[str, Any]:
         figures = self._figures.get(trial.id)
@@ -140,7 +151,9 @@ class MeasurementController:
             self._harness.send(MeasurementCancelled())
         self._coordinator.stop()
         if not self._idle.wait(MAX_END_S):
-            logger.error("The measurement has not ended within %g s", MAX_END_S)
+            self._problem = f"{self._choice} has not ended within {MAX_END_S:g} s: end the command with Ctrl-C"
+            logger.error(self._problem)
+            raise NotEnded(self._problem)
 
     # What the harness sends
 

@@ -6,7 +6,6 @@ import hmac
 import secrets
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import gevent
 from flask import Blueprint, Response, abort, jsonify, redirect, request, send_from_directory, session, url_for
@@ -14,13 +13,12 @@ from flask_login import UserMixin, login_user
 from gevent.lock import BoundedSemaphore
 
 from bench.results.control_messages import Configure
-from bench.web.in_locust import form
-from bench.web.in_locust.controller import MeasurementController
+from bench.web.in_locust import access, form
+from bench.web.in_locust.controller import MeasurementController, NotEnded
 
 HERE = Path(__file__).parent
 TABS = ({"key": "event-loop", "title": "Event loop"}, {"key": "runs", "title": "Runs"})
 SCRIPT = b'<script type="module" src="./bench/ui.js"></script>'
-LOCAL = ("localhost", "127.0.0.1", "::1")
 WRONG_LOGIN_S = 1.0
 """How long a wrong password takes. Only one is checked at a time, so guessing is no faster than that."""
 
@@ -40,6 +38,7 @@ def add(web_ui: Any, controller: MeasurementController, configuration: Configure
     app.view_functions["locust.stop"] = guarded(lambda: _stop(controller))
     app.before_request(lambda: _refused(configuration))
     app.after_request(lambda response: _extended(response, controller))
+    app.wsgi_app = access.without_cors(app.wsgi_app)
     if configuration.login_name:
         _add_login(web_ui, configuration)
 
@@ -49,12 +48,18 @@ def _start(controller: MeasurementController, configuration: Configure) -> Respo
         measurement = form.read(request.form, configuration.choices, configuration.max_users)
     except form.BadForm as error:
         return jsonify({"success": False, "message": str(error), "host": ""})
-    controller.start(measurement)
+    try:
+        controller.start(measurement)
+    except NotEnded as error:
+        return jsonify({"success": False, "message": str(error), "host": ""})
     return jsonify({"success": True, "message": f"starting {measurement.choice}", "host": measurement.choice})
 
 
 def _stop(controller: MeasurementController) -> Response:
-    controller.stop()
+    try:
+        controller.stop()
+    except NotEnded as error:
+        return jsonify({"success": False, "message": str(error)})
     return jsonify({"success": True, "message": "Test stopped"})
 
 
@@ -65,17 +70,8 @@ def _report(controller: MeasurementController, results: str, run: str) -> Respon
 
 
 def _refused(configuration: Configure) -> Response | None:
-    """Refuse requests of other sites' pages, since Locust itself accepts every origin.
-
-    Without a login, the Host header must name this machine. With DNS rebinding, another site's name leads here, and its
-    page would count as ours.
-    """
-    if not configuration.login_name and urlsplit(f"//{request.host}").hostname not in {*LOCAL, configuration.host}:
-        return Response("open this page by the address that was printed", 403)
-    origin = request.headers.get("Origin")
-    if request.method == "POST" and origin is not None and origin.partition("//")[2] != request.host:
-        return Response("only this page may do that", 403)
-    return None
+    reason = access.refusal(request, configuration)
+    return Response(reason, 403) if reason else None
 
 
 def _extended(response: Response, controller: MeasurementController) -> Response:

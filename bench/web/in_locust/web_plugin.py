@@ -16,7 +16,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from bench.load.harness_channel import HarnessChannel
 from bench.load.plugin import FAILED_STATUS
 from bench.results.control_messages import Configure
-from bench.web.in_locust import routes
+from bench.web.in_locust import access, routes
 from bench.web.in_locust.controller import MeasurementController
 from bench.web.in_locust.interactive_coordinator import InteractiveCoordinator
 from bench.web.in_locust.locustfiles import LoadedLocustfiles
@@ -40,6 +40,7 @@ def _connect(arguments: list[str]) -> tuple[HarnessChannel, Configure]:
 
 
 harness, configuration = _connect(sys.argv[1:])
+access.protect_workers()
 locustfiles = LoadedLocustfiles(configuration.locustfiles)
 
 

@@ -19,6 +19,10 @@ SCENARIO = Scenario(
             ("answers_500", "raises on every request"),
             ("hangs_up", "closes the connection without an answer"),
             ("never_answers", "leaves every request waiting"),
+            ("answers_without_end", "sends a byte every 0.1 s, for ever"),
+            ("answers_garbage", "answers with bytes that are not HTTP"),
+            ("freezes", "blocks its event loop for good at the first request"),
+            ("out_of_memory", "needs more memory than it may have"),
         )
     ),
 )
