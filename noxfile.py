@@ -172,6 +172,20 @@ def unit(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-n", "auto", "tests/unit", *session.posargs, **TIME_TO_STOP)
 
 
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Read 100,000 damaged inputs, in ten minutes or less: -- --inputs N --seconds N --seed N"""
+    install(session, "tests")
+    session.run("python", "tests/fuzz/fuzz_readers.py", *session.posargs, **TIME_TO_STOP)
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Measure for an hour and check that no process grows: -- --seconds N --web"""
+    install(session, "tests")
+    session.run("python", "tests/soak/soak.py", *session.posargs, **TIME_TO_STOP)
+
+
 @nox.session(default=False, venv_backend="none")
 def package(session: nox.Session) -> None:
     """Build the wheel, and measure with it from an empty folder, as somebody would who has no checkout."""

@@ -96,10 +96,10 @@ def test_a_run_whose_record_is_cut_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_a_second_harness_is_refused(tmp_path: Path) -> None:
     program = (
-        "import sys, pathlib; from bench.running.campaign import measurement_lock\n"
-        "with measurement_lock(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+        "import sys; from bench.running.measurement_lock import hold_machine\n"
+        "with hold_machine('the first one'): print('held', flush=True); sys.stdin.read()"
     )
-    arguments = [sys.executable, "-c", program, str(tmp_path)]
+    arguments = [sys.executable, "-c", program]
     with subprocess.Popen(arguments, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
         try:
             assert first.stdout is not None
@@ -107,8 +107,8 @@ def test_a_second_harness_is_refused(tmp_path: Path) -> None:
             refused = line(bench("bench", "blocking", "--results", tmp_path, "--run", "second"))
         finally:
             first.kill()
-    assert "is running" in refused
-    assert str(tmp_path) in refused
+    assert f"another measurement is running on this machine (the first one, process {first.pid}, since " in refused
+    assert "--wait" in refused
     assert not (tmp_path / "second").exists()
 
 

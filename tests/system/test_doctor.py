@@ -308,7 +308,7 @@ BROKEN = {
     "lacks.py": "import no_such_package\n",
     "leaves.py": "import sys\nsys.exit('not today')\n",
     "dies.py": "import os\nos._exit(9)\n",
-    "text": "not JSON\n",
+    "text": "\nnot JSON\n",
     "list.json": "[]\n",
 }
 
@@ -353,6 +353,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("empty:app --params text", ["--params", "not JSON"]),
         ("empty:app --params list.json", ["--params", "an object"]),
         ("empty:app --env-file nowhere", ["--env-file", "nowhere"]),
+        ("empty:app --env-file text", ["--env-file", "line 2 of text", "NAME=value"]),
         ("empty:app --fail-on slow", ["'slow'", "loop-blocked", "threadpool-exhausted"]),
         ("empty:app --users 0", ["--users", "1<=x"]),
         ("empty:app -- --port 80", ["--port"]),

@@ -301,7 +301,7 @@ def measured_rows(run: Path) -> bool:
 
 
 MOMENTS: dict[str, Callable[[Path], bool]] = {
-    "starting": lambda run: (first_round(run) / "server.log").is_file(),
+    "starting": lambda run: first_round(run).is_dir(),
     "warming up": lambda run: (first_round(run) / "counts.csv").is_file(),
     "measuring": measured_rows,
     "between groups": lambda run: (first_round(run) / "trial.json").is_file(),
@@ -451,14 +451,19 @@ NOX = shutil.which("nox", path=str(Path(sys.base_prefix) / "bin")) or shutil.whi
 
 
 @pytest.mark.skipif(NOX is None, reason="nox is not installed")
-def test_ctrl_c_reaches_through_nox(tmp_path: Path) -> None:
-    """nox kills an interrupted command after half a second unless it is told to be patient."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_what_ends_nox_ends_the_measurement(tmp_path: Path, number: signal.Signals) -> None:
+    """nox kills an interrupted command after half a second unless it is told to be patient, and a killed nox leaves its
+    commands running."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # no environment of nox's own: ours
     session = ("--force-venv-backend", "none", "--no-install", "-s", "bench(blocking)", "--")
     options = (*ONE, "--users", USERS, "--measure-s", 1.5, "--results", tmp_path, "--run", "r")
     with Bench(argv=[str(word) for word in (NOX, *session, *options)], env={"PATH": path}) as nox:
         nox.wait_for(lambda: len(nox.descendants()) > 2 and MOMENTS["measuring"](tmp_path / "r"), "measuring")
-        nox.signal_group(signal.SIGINT)
+        if number == signal.SIGINT:
+            nox.signal_group(number)
+        else:
+            nox.popen.send_signal(number)
         until(lambda: nox.popen.poll() is not None and not nox.left(), "all gone", within_s=10)
         said = "".join(nox.popen.communicate())
     assert nox.popen.returncode != 0

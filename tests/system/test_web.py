@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from measuring import undisturbed
 from bench.results import files
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+UNBUFFERED = {**os.environ, "PYTHONUNBUFFERED": "1"}
 LOGIN = {"BENCH_WEB_USER": "ada", "BENCH_WEB_PASSWORD": "notes on the engine"}
 
 
@@ -139,10 +142,74 @@ def test_what_is_not_allowed_is_refused_in_the_form(ugly: WebUi, form: dict[str,
     assert not ugly.servers()
 
 
-def test_a_page_of_somebody_else_cannot_start_anything(ugly: WebUi) -> None:
-    answer = ugly.http.post("/swarm", data={"variant": "ugly_run/fine"}, headers={"Origin": "http://example.org"})
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize(
+    "path", ["/", "/swarm", "/stop", "/stats/requests", "/bench/state", "/bench/ui.js", "/nowhere"]
+)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://example.org"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"},
+        {"Host": "rebound.example.org"},
+    ],
+    ids=["origin", "no origin", "cross-site", "same-site", "rebound"],
+)
+def test_a_page_of_another_site_gets_nothing(ugly: WebUi, method: str, path: str, headers: dict[str, str]) -> None:
+    form = {"variant": "ugly_run/fine"} if method == "POST" else None
+    answer = ugly.http.request(method, path, data=form, headers=headers)
     assert answer.status_code == 403
-    assert ugly.http.get("/bench/state", headers={"Host": "rebound.example.org"}).status_code == 403
+    assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+    assert ugly.state["phase"] == ""
+
+
+def test_no_answer_opens_the_ui_to_other_sites(ugly: WebUi) -> None:
+    for path in ("/", "/stats/requests", "/bench/state", "/nowhere"):
+        answer = ugly.http.get(path)
+        assert answer.status_code in (200, 404)
+        assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+
+
+ATTACK = """<body><script>
+const target = "%s";
+const form = new URLSearchParams({variant: "ugly_run/fine", user_count: 4, spawn_rate: 100, run_time: "5"});
+const tried = [
+  fetch(target + "/swarm", {method: "POST", body: form, mode: "no-cors"}).then(() => "sent", () => "refused"),
+  fetch(target + "/swarm", {method: "POST", body: form}).then(() => "read", () => "refused"),
+  fetch(target + "/bench/state").then(() => "read", () => "refused"),
+  new Promise(done => { const i = new Image(); i.onload = i.onerror = () => done("asked"); i.src = target + "/stop"; }),
+];
+Promise.all(tried).then(said => { document.title = said.join(" "); });
+</script></body>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine (Debian: apt-get install chromium)")
+def test_another_sites_page_in_a_browser_can_neither_start_nor_read(ugly: WebUi, tmp_path: Path) -> None:
+    """A page of another origin, and one whose name leads here only since its DNS entry has changed (rebinding)."""
+    before = ugly.state["runs"]
+    port = ugly.url.rpartition(":")[2]
+    (tmp_path / "index.html").write_text(ATTACK % ugly.url)
+    serve = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", str(tmp_path), "0"]
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=UNBUFFERED) as site:
+        try:
+            assert site.stdout is not None
+            found = re.search(r"port (\d+)", site.stdout.readline())
+            assert found
+            with _browser("--host-resolver-rules=MAP evil.example 127.0.0.1") as browser:
+                page = browser.new_page()
+                for name in ("evil.example", "127.0.0.1"):
+                    page.goto(f"http://{name}:{found[1]}/")
+                    page.wait_for_function("document.title != ''")
+                    assert page.title().split()[1:] == ["refused", "refused", "asked"]
+                rebound = page.goto(f"http://evil.example:{port}/")
+                assert rebound is not None
+                assert rebound.status == 403
+        finally:
+            site.kill()
+    assert ugly.state["phase"] == ""
+    assert ugly.state["runs"] == before
 
 
 def test_a_variant_that_does_not_come_up_says_why(ugly: WebUi) -> None:
@@ -213,6 +280,8 @@ def test_ctrl_c_under_load_leaves_nobody_and_no_half_trial(tmp_path: Path) -> No
         row = ui.measure("ugly_run/fine", run_time="2")
         assert (row["status"], row["reasons"]) == ("ok", [])
         assert row["endpoints"]["GET /report"]["throughput_rps"] > 20
+        assert len(ui.http.get("/stats/requests").json()["workers"]) == 2
+        _knock_on_masters_port(ui)
         assert len(ui.http.get("/stats/requests").json()["workers"]) == 2
         ui.start("ugly_run/fine", run_time="60")
         ui.wait("measuring")
@@ -321,12 +390,39 @@ def test_in_a_browser(tmp_path: Path) -> None:
         ui.end()
 
 
+def _knock_on_masters_port(ui: WebUi) -> None:
+    """Another process of this machine tries to become a worker of Locust's master, and to end it."""
+    (port,) = {
+        words[words.index("--master-bind-port") + 1]
+        for words in map(_words, ui.harness.descendants())
+        if "--master-bind-port" in words
+    }
+    knock = [sys.executable, "-c", KNOCK, port]
+    done = subprocess.run(knock, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["not", "connected"]), done.stderr
+
+
+KNOCK = """
+import sys, zmq
+from locust.rpc.protocol import Message
+socket = zmq.Context().socket(zmq.DEALER)
+socket.setsockopt(zmq.IDENTITY, b"stranger")
+socket.setsockopt(zmq.LINGER, 0)
+monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+socket.connect(f"tcp://127.0.0.1:{sys.argv[1]}")
+for kind in ("client_ready", "quit", "client_stopped"):
+    socket.send(Message(kind, {"version": "2", "state": "ready"}, "stranger").serialize(), zmq.NOBLOCK)
+print("connected" if monitor.poll(3000) else "not connected")
+"""
+"""It sends what a worker sends. Without the master's key the handshake never succeeds, so nothing arrives."""
+
+
 @contextmanager
-def _browser() -> Iterator[Any]:
+def _browser(*arguments: str) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *arguments])
         yield browser
         browser.close()
 
