@@ -305,10 +305,10 @@ def test_turns_are_no_longer_than_the_measured_time_needs(plan: Plan) -> None:
 @pytest.mark.parametrize(
     ("service_s", "load", "turn"),
     [
-        (0.0001, USERS_32, (0.02, 0.05, 40)),  # 3.2 ms: a turn of ten latencies would have next to no middle
-        (0.0003, USERS_32, (0.02, 2 / 21, 21)),  # 9.6 ms: ten latencies
-        (0.001, USERS_32, (0.064, 2 / 7, 7)),
-        (0.0016, USERS_32, (0.1, 0.5, 4)),  # 51 ms
+        (0.00004, USERS_32, (0.02, 0.05, 40)),  # 1.3 ms: a turn of ten latencies would have next to no middle
+        (0.0001, USERS_32, (0.02, 0.08, 25)),  # 3.2 ms, 8 on a slow machine: ten of those
+        (0.0003, USERS_32, (0.048, 2 / 9, 9)),  # 9.6 ms, 24 on a slow machine
+        (0.001, USERS_32, (0.1, 2 / 3, 3)),
         (0.004, USERS_32, (0.128, 2 / 3, 3)),  # 128 ms: as many latencies as fit into the longest turn
         (0.001, Load(rate_rps=100), (0.02, 0.2, 10)),  # 20 arrivals
         (0.001, Load(rate_rps=1), (0.02, 2 / 3, 3)),
