@@ -78,7 +78,8 @@ def variables(env_file: Path | None, base: Path) -> dict[str, str]:
     text = _read(env_file, base, "--env-file")
     for binding in parse_stream(StringIO(text)):
         if binding.error:
-            raise UsageError(f"--env-file: line {binding.original.line} of {env_file} is not NAME=value")
+            blank = len(binding.original.string) - len(binding.original.string.lstrip("\n"))  # lines before it
+            raise UsageError(f"--env-file: line {binding.original.line + blank} of {env_file} is not NAME=value")
     return {key: value or "" for key, value in dotenv_values(stream=StringIO(text)).items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import resource
 import signal
@@ -32,9 +33,12 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         assert list(Path(folder).iterdir()) == []
 
 
-def has_load(run: Path, scenario: str, variant: str) -> bool:
-    """Whether the load generator has written its first interval."""
-    return any(len(path.read_text().splitlines()) > 1 for path in run.glob(f"{scenario}/{variant}/*/1/counts.csv"))
+def is_measured(run: Path, scenario: str, variant: str) -> bool:
+    """Whether the load generator has written an interval of the measured part."""
+    for path in run.glob(f"{scenario}/{variant}/*/1/counts.csv"):
+        with path.open(newline="") as file:
+            return any(row["measured"] == "1" for row in csv.DictReader(file))
+    return False
 
 
 def words(process: psutil.Process) -> str:
@@ -55,7 +59,7 @@ def loaded(results: Path, scenario: str, variant: str, *options: object) -> Iter
     """A measurement under load. Nothing of it is left at the end."""
     arguments = ("bench", scenario, "--variant", variant, "--rounds", 1, "--measure-s", 20, *options)
     with Bench(*arguments, "--run", "r", "--results", results) as harness:
-        harness.wait_for(lambda: has_load(results / "r", scenario, variant), "load")
+        harness.wait_for(lambda: is_measured(results / "r", scenario, variant), "load")
         harness.descendants()
         yield harness
         if harness.popen.poll() is None:  # drawing would take seconds, and is not what is tried here
@@ -67,6 +71,11 @@ def loaded(results: Path, scenario: str, variant: str, *options: object) -> Iter
 
 def ended(results: Path, scenario: str, variant: str) -> dict[str, Any]:
     return trial(results / "r", scenario, variant)
+
+
+def was_repeated(record: dict[str, Any]) -> bool:
+    """Whether the round was invalid before, and so was measured again before the harness was interrupted."""
+    return bool(record["attempt"] > 1)
 
 
 def test_a_server_that_is_killed(tmp_path: Path) -> None:
@@ -84,8 +93,7 @@ def test_a_servers_worker_that_is_killed(tmp_path: Path) -> None:
         _, *workers = find(harness, "multiprocessing")
         workers[-1].kill()
     record = ended(tmp_path, "workers", "trap_2_workers")
-    assert record["status"] in ("invalid", "failed")
-    assert record["reasons"]
+    assert record["status"] in ("invalid", "failed") or was_repeated(record)
 
 
 def test_a_load_generator_that_is_killed(tmp_path: Path) -> None:
@@ -127,8 +135,8 @@ def test_a_machine_that_was_suspended(tmp_path: Path) -> None:
             if number == signal.SIGSTOP:
                 time.sleep(4)
     record = ended(tmp_path, "blocking", "awaited")
-    assert record["status"] == "invalid", record["reasons"]
-    assert [reason for reason in record["reasons"] if "the generator stood still for" in reason]
+    stood_still = [reason for reason in record["reasons"] if "the generator stood still for" in reason]
+    assert stood_still or was_repeated(record), record["reasons"]
 
 
 STEPS = """
