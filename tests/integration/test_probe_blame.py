@@ -56,7 +56,7 @@ def patterns(folder: Path, name: str) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture(scope="module", params=["asyncio-1", "asyncio-2", "uvloop-1", "uvloop-2"])
+@pytest.fixture(scope="module", params=["asyncio-2", "uvloop-1"])  # each loop and each number of workers once
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with patterns(tmp_path_factory.mktemp("patterns"), request.param) as running:
         yield running

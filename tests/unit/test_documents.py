@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -61,6 +62,32 @@ def test_every_metric_of_summary_csv_is_described() -> None:
         metrics = {row["metric"] for row in csv.DictReader(file)}
     described = (DOCS / "reading-results.md").read_text(encoding="utf-8")
     assert [metric for metric in sorted(metrics) if f"`{metric}`" not in described] == []
+
+
+def test_the_readme_quotes_the_example() -> None:
+    """Its figures are those of the stored run."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Run it")[0]
+    with (ROOT / "results/example/claims.csv").open(encoding="utf-8") as file:
+        claims = list(csv.DictReader(file))
+    verdicts = Counter(row["verdict"] for row in claims)
+    counted = f"{verdicts['confirmed']} are confirmed, {verdicts['refuted']} refuted,\n{verdicts['inconclusive']} inconclusive"
+    assert counted in readme
+    assert f"verdicts on {verdicts.total()} claims" in readme
+    with (ROOT / "results/example/summary.csv").open(encoding="utf-8") as file:
+        figures = {
+            (row["scenario"], row["variant"], row["endpoint"], row["metric"]): row["value"]
+            for row in csv.DictReader(file)
+        }
+
+    def throughput_rps(scenario: str, variant: str, endpoint: str) -> float:
+        return float(figures[scenario, variant, endpoint, "throughput_rps"])
+
+    blocked, fixed = (throughput_rps("blocking", name, "GET /report") for name in ("blocking_call", "awaited"))
+    assert f"serves {blocked:.1f} requests/s and the fixed one {fixed:.0f}" in readme
+    (evidence,) = (row["evidence"] for row in claims if row["claim"] == "keyword_does_not_matter")
+    found = re.search(r": ([\d.]+) times", evidence)
+    assert found
+    assert f"plain `def` served {float(found[1]):.2f} times as many" in readme
 
 
 def test_every_scenario_is_in_the_readme() -> None:
