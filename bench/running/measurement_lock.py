@@ -54,8 +54,13 @@ def hold_machine(what: str, wait: bool = False, say: Callable[[str], None] = lam
 
 def lock_file() -> Path:
     """The file. It lies in the temporary folder where the home folder cannot be written to, as in some containers."""
-    home = Path(pwd.getpwuid(os.geteuid()).pw_dir)  # not $HOME, which may differ between two shells of one user
-    for folder in (home / ".cache" / "async-bench", Path(tempfile.gettempdir()) / f"async-bench-lock-{os.geteuid()}"):
+    temporary = Path(tempfile.gettempdir()) / f"async-bench-lock-{os.geteuid()}"
+    try:
+        home = Path(pwd.getpwuid(os.geteuid()).pw_dir)  # not $HOME, which may differ between two shells of one user
+        folders = [home / ".cache" / "async-bench", temporary]
+    except KeyError:  # a container may run as a user that nobody has entered
+        folders = [temporary]
+    for folder in folders:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError:
@@ -63,7 +68,7 @@ def lock_file() -> Path:
         if os.access(folder, os.W_OK) and _is_ours(folder):
             return folder / "measuring"
     raise UsageError(
-        f"no folder for the lock of measurements: neither {home} nor the temporary folder can be written to"
+        "no folder for the lock of measurements: neither the home nor the temporary folder can be written to"
     )
 
 

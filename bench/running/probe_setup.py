@@ -71,6 +71,10 @@ def missing_telemetry(folder: Path, turns: Sequence[TurnRecord], workers: int) -
         return "telemetry missing: the probe wrote no samples; see the server's log"
     if not measured:
         return None
+    if len(files) > workers:
+        return (
+            f"{len(files) - workers} of the server's workers ended while it was measured, and others took their place"
+        )
     covering = sum(_covers(_row_times_s(file), measured) for file in files)
     if covering >= workers:
         return None
