@@ -18,14 +18,14 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
-from bench.doctor.openapi import Selection
+from bench.doctor.openapi import HEADER_NAME, Selection
 from bench.model import AppSource
 from bench.model.errors import UsageError
 
 TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 OURS = ("--host", "--port", "--uds", "--fd", "--reload", "--workers", "--app-dir", "--factory", "--env-file")
 """Options of uvicorn that the harness sets itself, or that are its own options, or that it cannot watch."""
-HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)")
+HEADER = re.compile(rf"({HEADER_NAME.pattern}):[ \t]*([^\r\n\0]*)")
 
 
 def served(target: str, *, app_dir: Path | None, python: Path | None, factory: bool, base: Path) -> AppSource:

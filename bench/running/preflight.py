@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ from bench.running.cores import cores_for
 from bench.running.environment import of_own_app
 from bench.running.log_tail import tail
 from bench.running.processes import StartError, start
-from bench.running.redaction import Redactor, of_environment
+from bench.running.redaction import redactor_of_own_app
 from bench.running.serving import resolve, start_server, wait_until_served
 from bench.running.temporary import OwnedFolder
 
@@ -175,7 +174,7 @@ def inspect_app(app: AppSource, environment: Mapping[str, str]) -> AppFacts:
     """
     if app.url:
         return AppFacts()
-    redact = Redactor((*environment.values(), *of_environment(os.environ)))
+    redact = redactor_of_own_app(environment)
     with OwnedFolder("inspection") as temporary:
         out, log = temporary.path / "facts.json", temporary.path / "log"
         command = [app.python or sys.executable, str(INSPECT_SCRIPT), app.target, "--app-dir", app.folder]
@@ -209,7 +208,7 @@ def started_app(
     variant = Variant("app", "baseline", app.target, app=app, uvicorn_options=tuple(options))
     served = resolve(Scenario("preflight", "", (variant,), path), variant.name)
     cores = cores_for(parallel=False)
-    redact = Redactor((*environment.values(), *of_environment(os.environ)))
+    redact = redactor_of_own_app(environment)
     with OwnedFolder("preflight") as temporary:
         folder = temporary.path
         start_s = time.perf_counter()

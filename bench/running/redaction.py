@@ -81,7 +81,13 @@ def secret_values(scenario: Scenario) -> Iterator[str]:
     for variant in scenario.variants:
         if variant.app is not None:
             yield from (value for _, value in variant.environment)
-            yield from of_environment(os.environ)
+    if any(variant.app is not None for variant in scenario.variants):
+        yield from of_environment(os.environ)
+
+
+def redactor_of_own_app(variables: Mapping[str, str]) -> Redactor:
+    """A redactor for messages about a user's own app, with the ``variables`` of its environment file."""
+    return Redactor((*variables.values(), *of_environment(os.environ)))
 
 
 def of_environment(environment: Mapping[str, str]) -> Iterator[str]:

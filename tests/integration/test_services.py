@@ -58,7 +58,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 @pytest.fixture(autouse=True)
 def servers_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The usual variables of the user's shell, which lead nowhere here. Whoever follows them fails."""
+    """The usual variables of the user's shell, which lead nowhere here. What uses them fails."""
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:9/0")
 

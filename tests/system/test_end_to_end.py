@@ -453,8 +453,8 @@ NOX = shutil.which("nox", path=str(Path(sys.base_prefix) / "bin")) or shutil.whi
 @pytest.mark.skipif(NOX is None, reason="nox is not installed")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_what_ends_nox_ends_the_measurement(tmp_path: Path, number: signal.Signals) -> None:
-    """nox kills an interrupted command after half a second unless it is told to be patient, and a killed nox leaves its
-    commands running."""
+    """By default nox kills an interrupted command after half a second, and a nox that is killed leaves its commands
+    running."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # no environment of nox's own: ours
     session = ("--force-venv-backend", "none", "--no-install", "-s", "bench(blocking)", "--")
     options = (*ONE, "--users", USERS, "--measure-s", 1.5, "--results", tmp_path, "--run", "r")

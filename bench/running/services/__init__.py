@@ -5,8 +5,9 @@
         if services.failure() is None:
             start(command, env={**os.environ, **services.environment})
 
-Each name is a module of this package with a function ``service(logs, cores, external_url)``. A service that fails is no error of the
-harness: ``failure`` gives the reason, the trials that needed the service *fail*, and the next ``reset`` tries again.
+Each name is a module of this package with a function ``service(logs, cores, external_url)``. A service that fails is no
+error of the harness: ``failure`` gives the reason, the trials that needed the service *fail*, and the next ``reset``
+tries again.
 """
 
 from __future__ import annotations

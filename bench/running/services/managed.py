@@ -27,7 +27,7 @@ PASSWORD_BYTES = 24
 
 
 def new_password() -> str:
-    """A random password. Whoever can connect to a port of this machine could otherwise use the server."""
+    """A random password. Without one, every user of this machine could use the server."""
     return secrets.token_urlsafe(PASSWORD_BYTES)
 
 
