@@ -24,7 +24,8 @@ nox.options.sessions = ["lint", "types", "tests"]
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 OWN = "own"  # the scenario that --app makes
-WITHOUT_SERVERS, WITH_SERVERS = ("tests/unit", "tests/drawing"), ("tests/integration", "tests/system")
+IN_PARALLEL = ("tests/unit", "tests/drawing", "tests/unmeasured")
+ONE_BY_ONE = ("tests/integration", "tests/system")
 RUN = time.strftime("%Y-%m-%d_%H%M%S")  # one name for all scenarios of one command
 
 # All sessions that measure or draw share one environment; a scenario's own packages are added when it is first measured.
@@ -160,9 +161,9 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs, **TIME_TO_STOP)
         return
-    # What starts no server runs in parallel. The rest measures, and would disturb itself.
-    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "loadfile", *WITHOUT_SERVERS, **TIME_TO_STOP)
-    session.run("python", "-m", "pytest", *WITH_SERVERS, **TIME_TO_STOP)
+    # What measures nothing runs in parallel. The rest would disturb itself.
+    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "loadfile", *IN_PARALLEL, **TIME_TO_STOP)
+    session.run("python", "-m", "pytest", *ONE_BY_ONE, **TIME_TO_STOP)
 
 
 @nox.session(default=False)

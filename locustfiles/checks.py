@@ -6,6 +6,8 @@ By hand, against an app that is already running, with {"prober": {...}, "request
     locust -f locustfiles/checks.py --host http://127.0.0.1:8000 --checks checks.json --users 2 --spawn-rate 2
     locust -f locustfiles/checks.py --host http://127.0.0.1:8000 --checks checks.json --check 0 --users 33 ...
 
+A request with ``"is_long": true`` (a stream, a long poll) is not among those that the one user sends.
+
 The one user sends the health probe's request five times after every other one, so that most is known of it. Beside the many,
 the health probe is sent 40 times a second by an absolute schedule, and waits for no earlier answer.
 """
@@ -24,6 +26,10 @@ from bench.load import HubHttpUser, Request
 
 ANSWERED = frozenset(range(200, 400))
 """An app's own endpoints may create something, redirect, or have nothing to answer with."""
+
+NO_ENDPOINT = "/.async-bench/ready"
+"""Path of the health probe where no endpoint of the app is fit for it. The app does not have it, so any answer will do."""
+ANY = frozenset(range(200, 600))
 
 PROBES_A_SECOND = 40.0
 """Enough for a 90th percentile of three seconds, and a few per cent of what one worker can do."""
@@ -59,15 +65,19 @@ def _configure(environment: Any, **_: Any) -> None:
     options = environment.parsed_options
     checks = json.loads(Path(options.checks).read_text(encoding="utf-8"))
     requests = [_request(check) for check in checks["requests"]]
+    short = [request for request, check in zip(requests, checks["requests"], strict=True) if not check.get("is_long")]
     prober = _request({**checks["prober"], "name": f"{checks['prober']['method']} {PROBER}"})
+    if prober.path == NO_ENDPOINT:
+        HealthProbe.expected_statuses = LoopingUser.expected_statuses = ANY
     if options.check >= 0:
+        LoopingUser.expected_statuses = ANSWERED
         HealthProbe.request = prober
         HealthProbe.arrival_rate = PROBES_A_SECOND
         LoopingUser.request = requests[options.check]
         return
 
     def all_in_turn() -> Iterator[Request]:
-        return cycle([request for each in requests for request in (each, *[prober] * PROBES_BETWEEN)])
+        return cycle([request for each in short for request in (each, *[prober] * PROBES_BETWEEN)] or [prober])
 
     HealthProbe.request = lambda: iter(())
     LoopingUser.request = all_in_turn

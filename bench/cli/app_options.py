@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from io import StringIO
@@ -18,7 +19,9 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
+from bench.doctor.login import Login
 from bench.doctor.openapi import HEADER_NAME, Selection
+from bench.doctor.traffic import RecordedRequest, read_access_log, read_har
 from bench.model import AppSource
 from bench.model.errors import UsageError
 
@@ -126,15 +129,55 @@ def _header(line: str) -> tuple[str, str]:
     return found[1], found[2].strip()
 
 
-def _params(path: Path | None, base: Path) -> dict[str, Any]:
-    if path is None:
-        return {}
+def login(operation: str | None, data: Path | None, base: Path) -> Login | None:
+    """How to log in; None where that is not asked for."""
+    if operation is None and data is None:
+        return None
+    if operation is None or data is None:
+        raise UsageError('--login and --login-data go together: --login "POST /token" --login-data login.json')
+    if not re.fullmatch(r"(POST|GET|PUT) /\S*", operation):
+        raise UsageError(f'--login names an operation, as in "POST /token", not {operation!r}')
+    return Login(operation, _object(data, base, "--login-data", '{"username": "ada", "password": "…"}'))
+
+
+def traffic(har: Path | None, access_log: Path | None, base: Path) -> tuple[tuple[RecordedRequest, ...], str]:
+    """The requests of a HAR file and of an access log, and what they are called."""
+    requests: list[RecordedRequest] = []
+    sources = []
+    for option, path, source, read in (
+        ("--har", har, "a HAR file", read_har),
+        ("--access-log", access_log, "an access log", read_access_log),
+    ):
+        if path is not None:
+            try:
+                requests += read(_read(path, base, option))
+            except ValueError as error:
+                raise UsageError(f"{option}: {path}: {error}") from None
+            sources.append(source)
+    return tuple(requests), " or ".join(sources)
+
+
+def command(option: str, words: str) -> str:
+    """A command of the user's own."""
     try:
-        content = json.loads(_read(path, base, "--params"))
+        shlex.split(words)
+    except ValueError as error:
+        raise UsageError(f"{option}: {words!r} cannot be read as a command: {error}") from None
+    return words
+
+
+def _params(path: Path | None, base: Path) -> dict[str, Any]:
+    return {} if path is None else _object(path, base, "--params", '{"item_id": 5}')
+
+
+def _object(path: Path, base: Path, option: str, example: str) -> dict[str, Any]:
+    """The object in a JSON file."""
+    try:
+        content = json.loads(_read(path, base, option))
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"--params: {path} is not JSON ({error})") from None
+        raise UsageError(f"{option}: {path} is not JSON ({error})") from None
     if not isinstance(content, dict):
-        raise UsageError(f'--params: {path} must hold an object, as in {{"item_id": 5}}')
+        raise UsageError(f"{option}: {path} must hold an object, as in {example}")
     return content
 
 

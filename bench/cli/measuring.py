@@ -59,7 +59,7 @@ def measure_plan(plan: Plan, folder: Path, invocation: Invocation, check: bool) 
     """Measure what the run in ``folder`` lacks of the plan, and draw it. Returns the exit status."""
     from bench.running.campaign import RoundHooks, run_campaign, variants_without_evidence
     from bench.running.cores import cores_for
-    from bench.running.group import run_group
+    from bench.running.group import GroupHooks, run_group
     from bench.running.progress import CampaignProgress
     from bench.running.run_record import open_run
     from bench.running.services import Services
@@ -72,7 +72,7 @@ def measure_plan(plan: Plan, folder: Path, invocation: Invocation, check: bool) 
     services = Services(scenario.services, logs, cores.server if cores else None, dict(scenario.own_services))
 
     def measure(group: ServerGroup, on_phase: OnPhase) -> list[TrialRecord]:
-        return run_group(scenario, group, folder, on_phase, services)
+        return run_group(scenario, group, folder, GroupHooks(on_phase), services)
 
     def after_round(_: Round) -> None:
         """A run that takes long has a page soon."""

@@ -71,7 +71,26 @@ class _Categories(click.ParamType[tuple[str, ...]]):
         return tuple(dict.fromkeys(words))
 
 
+class _Share(click.ParamType[float]):
+    """A share, as 60% or 0.6."""
+
+    name = "SHARE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        text = str(value)
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = math.nan
+        if not 0 <= share <= 1:
+            self.fail(f"{text!r} is not a share between 0% and 100%, as in 60%.", param, ctx)
+        return share
+
+
 POSITIVE = _Positive()
+SHARE = _Share()
 SWEEP = _Sweep()
 CATEGORY_NAMES = _Categories()
 PLACE = click.Path(path_type=Path)
@@ -83,7 +102,9 @@ INVOKED_FROM = click.option("--invoked-from", type=PLACE, default=Path(), hidden
 
 WAIT = click.option("--wait", is_flag=True, help="Wait for another measurement on this machine to end.")
 
-NOT_RECORDED = frozenset({"run", "results", "invoked_from", "check", "fail_on", "wait"})
+NOT_RECORDED = frozenset(
+    {"run", "results", "invoked_from", "check", "fail_on", "min_coverage", "show_list", "write_params", "wait"}
+)
 """Where the results go, when it begins and what is checked, as opposed to what is measured."""
 NAMED_VALUES = frozenset({"headers"})
 """Of such an option's value only the name is written: the user has to fill in the rest."""

@@ -17,7 +17,8 @@ from bench.compare.revisions import apps_at
 from bench.model import HEALTH_PATH, AppSource, Claim, Comparison, Scenario, Variant
 from bench.model.errors import UsageError
 from bench.model.requests import SampleRequest
-from bench.running.preflight import RunningApp, inspect_app, started_app
+from bench.running.preflight import inspect_app, started_app
+from bench.running.preflight_server import Answered, AppServer, Blocked, Endless, Refused
 
 SCENARIO = "own"
 """Name of the scenario, and of its folder in the run."""
@@ -60,9 +61,9 @@ def app_scenario(apps: Mapping[str, AppSource], endpoint: EndpointUnderTest) -> 
     for name, app in apps.items():
         facts = inspect_app(app, endpoint.environment)
         served = replace(app, code_folders=tuple(filter(None, (facts.package,))))
-        with started_app(served, endpoint.environment, endpoint.options, endpoint.health or endpoint.path) as running:
-            health = health or _health_path(running, endpoint)
-            latency_s = _measured_latency_s(running, endpoint, name)
+        with started_app(served, endpoint.environment, endpoint.options) as server:
+            health = health or _health_path(server, endpoint)
+            latency_s = _measured_latency_s(server, endpoint, name)
         variants.append(
             Variant(
                 name,
@@ -95,19 +96,29 @@ def app_scenario(apps: Mapping[str, AppSource], endpoint: EndpointUnderTest) -> 
     return replace(scenario, locustfile=files, locust_args=(), has_think_time=True)
 
 
-def _health_path(running: RunningApp, endpoint: EndpointUnderTest) -> str:
-    return next((path for path in HEALTH_PATHS if running.answers(path)), endpoint.path)
+def _health_path(server: AppServer, endpoint: EndpointUnderTest) -> str:
+    return next((path for path in HEALTH_PATHS if server.answers(path)), endpoint.path)
 
 
-def _measured_latency_s(running: RunningApp, endpoint: EndpointUnderTest, name: str) -> float:
+def _measured_latency_s(server: AppServer, endpoint: EndpointUnderTest, name: str) -> float:
     headers = (("Content-Type", "application/json"),) if endpoint.body else ()
     request = SampleRequest(
         f"{endpoint.method} {endpoint.path}", endpoint.method, endpoint.path, headers, endpoint.body
     )
-    answered, skipped = running.try_all([request])
-    if skipped:
-        raise UsageError(f"{name}: {skipped[0].name}: {skipped[0].reason}")
-    return max(answered[0].alone_s, running.burst_s(request, endpoint.users))
+    outcome = server.tried(request)
+    if isinstance(outcome, Answered):
+        return max(outcome.alone_s, server.burst_s(request, endpoint.users))
+    raise UsageError(f"{name}: {request.name}: {_reason(outcome)}")
+
+
+def _reason(outcome: Endless | Blocked | Refused) -> str:
+    """Why the endpoint cannot be measured."""
+    if isinstance(outcome, Refused):
+        return outcome.reason
+    if isinstance(outcome, Endless):
+        return f"its answer had not ended after {outcome.waited_s:.0f} s"
+    by = f": {outcome.by.file}:{outcome.by.line} holds the event loop" if outcome.by else ""
+    return f"one request kept the server from answering anybody for {outcome.blocked_s:.0f} s{by}"
 
 
 def _claims(variants: Sequence[Variant]) -> Iterator[Claim]:

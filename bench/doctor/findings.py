@@ -2,7 +2,7 @@
 
     report = doctor_report(read_run(folder))
     report.verdicts      # one for each endpoint, in the document's order
-    report.findings      # one for each line (or endpoint, where no line of the app is to blame), the worst first
+    report.findings      # one for each line (or endpoint, where no line of the app is to blame), what costs others most first
 
 A line is blamed once, however many endpoints it holds. A line of a middleware that blocks is in all of them, and the
 endpoints are not blamed for it. Pure functions over the run's files.
@@ -23,7 +23,14 @@ from bench.doctor.remedies import Cause, async_replacement, remedies
 from bench.doctor.scenarios import ALONE, HEALTH_PROBE, VARIANT
 from bench.model import bounds
 from bench.results.files import BrokenFile
-from bench.results.schema import DoctorRecord, EndpointRecord, SkippedRecord
+from bench.results.schema import (
+    BlockedRecord,
+    DoctorRecord,
+    EndpointRecord,
+    HeldLineRecord,
+    SkippedRecord,
+    SuspectedRecord,
+)
 
 BLAMED_KINDS = {"loop blocked": ("loop",), "GIL-bound": ("gil",), "threadpool exhausted": ("threadpool",)}
 """Categories that somebody causes, and the kinds of stall that show who."""
@@ -37,6 +44,19 @@ MIN_COMPUTING_SHARE = 0.5
 ONE_REQUEST_MS = 25.0
 """The probe's threshold of a stall. A request that computes for less delays no request for that long. Many of them at once
 do, each in its turn: such a server is busy, not blocked."""
+
+SLOW_MS = 100.0
+"""An endpoint beside which others wait for longer is not healthy, whatever the reason. A user notices a delay of 0.1 s
+(Nielsen, Usability Engineering, 1993, section 5.5)."""
+
+LOW_COVERAGE = 0.6
+"""Where fewer of the operations were asked, that is said first: what was not asked may block as well."""
+
+NOT_COUNTED = frozenset({"excluded", "unsupported"})
+"""Reasons why an operation was not asked that no option can change, or that the user gave."""
+
+MIN_COLD_S, COLD_RATIO = 1.0, 5.0
+"""A first request that takes this long, and so many times as long as later ones, is a cold start: imports, connections."""
 
 MIN_START_UP_S = 0.5
 """Shorter stalls at start-up are not worth a line."""
@@ -93,11 +113,44 @@ class EndpointVerdict:
     top_callee: str = ""
     """Where the loop was held longest, outside the app's code: ``fastapi.encoders.jsonable_encoder``."""
     computes: bool = False
+    hottest: tuple[AppLocation, ...] = ()
+    """The functions that took most of its CPU time, where that delays nobody by itself."""
+    source: str = ""
+    """Where the values of its request come from; empty: from the user or the document."""
+    is_long: bool = False
+    """Whether one answer takes so long that few or none ended: a stream, a long poll."""
+    first_byte_s: float | None = None
+    """Of a long one: seconds until its answer began, without other requests."""
+    cold_s: float = 0.0
+    """How long its first request took, where that was far longer than the later ones."""
+    blocked_s: float | None = None
+    """How long one request blocked the server before the measurement; it was not measured under load then."""
+    at_least: bool = False
+    """Whether the server was still blocked when it was stopped."""
 
     @property
     def measured(self) -> bool:
         """Whether there are figures."""
-        return self.throughput is not None
+        return self.throughput is not None or (self.is_long and not self.problems)
+
+    @property
+    def judged(self) -> bool:
+        """Whether something is known of it."""
+        return self.measured or self.blocked_s is not None
+
+    @property
+    def others_wait_ms(self) -> float:
+        """What it costs other requests: their median response time, or how long one request blocked them."""
+        if self.blocked_s is not None:
+            return 1e3 * self.blocked_s
+        known = self.health.p50 or self.health.max
+        return known.value if known else 0.0
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether others wait noticeably, though nothing of the app is to blame by the categories."""
+        known = self.health.p50
+        return self.category not in BLAMED_KINDS and known is not None and known.value > SLOW_MS
 
 
 @dataclass(frozen=True)
@@ -137,6 +190,8 @@ class DoctorReport:
     findings: tuple[Finding, ...]
     start_up: tuple[tuple[AppLocation, float], ...]
     """The lines that held the start, with the seconds."""
+    driven: tuple[tuple[AppLocation, float], ...] = ()
+    """The lines that held the app while the user's own command drove it, with the seconds."""
 
     @property
     def app(self) -> str:
@@ -159,9 +214,40 @@ class DoctorReport:
         return self.record.skipped
 
     @property
+    def suspected(self) -> tuple[SuspectedRecord, ...]:
+        """Lines that a static check suspects, but those in functions that were found to block."""
+        found = {(each.location.file, each.location.function) for each in self.findings if each.location}
+        lines = {(each.location.file, each.location.line) for each in self.findings if each.location}
+        return tuple(
+            each
+            for each in self.record.suspected
+            if (each.file, each.line) not in lines
+            and not any(
+                f.file == each.file and f.first <= each.line <= f.last and (f.file, f.name) in found
+                for f in self.record.functions
+            )
+        )
+
+    @property
+    def operations(self) -> int:
+        """Operations that could be asked: all but those that the user excluded."""
+        return len(self.verdicts) + sum(each.group not in NOT_COUNTED for each in self.skipped)
+
+    @property
+    def coverage(self) -> float:
+        """The share of the operations that was asked and judged."""
+        asked = sum(verdict.judged for verdict in self.verdicts)
+        return asked / self.operations if self.operations else 1.0
+
+    @property
+    def asked(self) -> int:
+        """Operations that were asked and judged."""
+        return sum(verdict.judged for verdict in self.verdicts)
+
+    @property
     def costliest(self) -> EndpointVerdict | None:
         """The endpoint that costs the health probe most at the median; None where no median is known."""
-        known = [verdict for verdict in self.verdicts if verdict.health.p50]
+        known = [verdict for verdict in self.verdicts if verdict.health.p50 and verdict.blocked_s is None]
         return max(known, key=lambda verdict: verdict.health.p50.value if verdict.health.p50 else 0.0, default=None)
 
     def failing(self, categories: Iterable[str]) -> tuple[str, ...]:
@@ -193,13 +279,14 @@ def doctor_report(run: Run) -> DoctorReport:
     alone = _read(run, scenarios[ALONE])[1]
     verdicts = tuple(
         _verdict(each, *_read(run, scenarios[each.scenario]), alone, functions) for each in record.endpoints
-    )
+    ) + tuple(_blocked_verdict(each, functions) for each in record.blocked)
     return DoctorReport(
         record=record,
         idle=_health_latencies(alone),
         verdicts=verdicts,
         findings=tuple(_findings(verdicts, record.users, run.machine.cpu.cores_usable or 1)),
-        start_up=tuple(_start_up(record, functions)),
+        start_up=tuple(_held_outside(record.start_up.stalls, functions)),
+        driven=tuple(_held_outside(record.driven, functions)),
     )
 
 
@@ -239,6 +326,7 @@ def _verdict(
     charged = [each for each in blame(tables.stalls) if each.kind in BLAMED_KINDS.get(category, ())]
     outside = [each for each in charged if not each.file]
     held = tuple(_held(tables, charged, functions))
+    hottest = tuple(location for location, _ in held)
     computes = found is not None and _computes(tables, summary)
     waits = any(async_replacement(location.callee) for location, _ in held)
     if (category == "GIL-bound" or (category == "loop blocked" and computes and not waits)) and not _is_long(
@@ -258,6 +346,34 @@ def _verdict(
         held=held,
         top_callee=outside[0].callee if outside else "",
         computes=computes,
+        hottest=() if held else hottest,
+        source=record.source,
+        is_long=record.is_long,
+        first_byte_s=record.first_byte_s,
+        cold_s=record.first_s if record.first_s > max(MIN_COLD_S, COLD_RATIO * record.alone_s) else 0.0,
+    )
+
+
+def _blocked_verdict(record: BlockedRecord, functions: _Functions) -> EndpointVerdict:
+    """An endpoint that blocked the server when it was asked once."""
+    by = record.by
+    location = functions.locate(by.file, by.line, by.function, by.callee) if by else None
+    at_least = "at least " if record.at_least else ""
+    return EndpointVerdict(
+        endpoint=record.endpoint,
+        path=record.path,
+        category="loop blocked",
+        evidence=f"one request kept the server from answering anybody for {at_least}{record.blocked_s:.0f} s",
+        problems=(),
+        alone_ms=None,
+        throughput=None,
+        latency=None,
+        health=ProbeLatencies(None, None, None),
+        held=((location, 1.0),) if location else (),
+        computes=location is not None and not location.callee,
+        source=record.source,
+        blocked_s=record.blocked_s,
+        at_least=record.at_least,
     )
 
 
@@ -316,7 +432,7 @@ def _findings(verdicts: Sequence[EndpointVerdict], users: int, cores: int) -> It
         for verdict in measured
         if verdict.category in BLAMED_KINDS and not verdict.held
     ]
-    for finding in sorted(found, key=lambda each: (not each.everywhere, -each.share)):
+    for finding in sorted(found, key=lambda each: (not each.everywhere, -each.worst.others_wait_ms, -each.share)):
         yield replace(finding, gain=_gain(finding, users, cores, fastest_rps), remedies=remedies(_cause(finding)))
 
 
@@ -359,7 +475,8 @@ def _bound(category: str, verdict: EndpointVerdict, users: int, cores: int) -> b
     return bounds.threadpool(alone_s)
 
 
-def _start_up(record: DoctorRecord, functions: _Functions) -> Iterator[tuple[AppLocation, float]]:
-    for stall in record.start_up.stalls:
+def _held_outside(stalls: Iterable[HeldLineRecord], functions: _Functions) -> Iterator[tuple[AppLocation, float]]:
+    """The lines that held the app outside the measurement, with the seconds."""
+    for stall in stalls:
         if stall.stalled_s >= MIN_START_UP_S:
             yield functions.locate(stall.file, stall.line, stall.function, stall.callee), stall.stalled_s

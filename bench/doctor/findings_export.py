@@ -64,10 +64,17 @@ def findings_record(report: DoctorReport) -> DoctorFindingsRecord:
         findings=tuple(_finding_record(finding) for finding in report.findings),
         endpoints=tuple(_verdict_record(report, verdict) for verdict in report.verdicts),
         skipped=report.skipped,
-        start_up=tuple(
-            StartUpFindingRecord(_location_record(location), round(seconds, 3)) for location, seconds in report.start_up
-        ),
+        start_up=tuple(map(_held_record, report.start_up)),
+        operations=report.operations,
+        operations_asked=report.asked,
+        driven=tuple(map(_held_record, report.driven)),
+        suspected=report.suspected,
     )
+
+
+def _held_record(held: tuple[AppLocation, float]) -> StartUpFindingRecord:
+    location, seconds = held
+    return StartUpFindingRecord(_location_record(location), round(seconds, 3))
 
 
 def _finding_record(finding: Finding) -> FindingRecord:
@@ -99,6 +106,9 @@ def _verdict_record(report: DoctorReport, verdict: EndpointVerdict) -> EndpointV
         health_p50_ms=_value(verdict.health.p50),
         health_p90_ms=_value(verdict.health.p90),
         health_max_ms=_value(verdict.health.max),
+        is_long=verdict.is_long,
+        blocked_s=verdict.blocked_s,
+        source=verdict.source,
     )
 
 
@@ -151,7 +161,7 @@ def junit(report: DoctorReport, failing: Collection[str] = ()) -> str:
         if own:
             details = "\n\n".join(finding_text(report, finding) for finding in own)
             suite.case(verdict.endpoint, "failure", "; ".join(map(text.title, own)), details)
-        elif not verdict.measured:
+        elif not verdict.judged:
             suite.case(verdict.endpoint, "error", "; ".join(verdict.problems) or "it could not be measured")
         elif hyphened(verdict.category) in failing and not verdict.held:
             suite.case(verdict.endpoint, "failure", verdict.category, formatting.clean(verdict.evidence))
@@ -186,6 +196,8 @@ def source_line(location: AppLocation) -> str:
 def markdown(report: DoctorReport) -> str:
     """For a pull request: the headline, each finding, and the table."""
     lines = [f"## {escaped(text.headline(report))}", ""]
+    if step := text.next_step(report):
+        lines += [f"{text.coverage(report)} {step}", ""]
     for finding in report.findings:
         lines += [f"### {escaped(text.title(finding))}", ""]
         if finding.location and (source := source_line(finding.location)):
@@ -195,9 +207,12 @@ def markdown(report: DoctorReport) -> str:
         lines += [*(f"- {_remedy(remedy)}" for remedy in finding.remedies), ""]
     lines += [_line(COLUMNS), _line(("---",) * len(COLUMNS))]
     lines += [_line(tuple(map(escaped, row(report, verdict)))) for verdict in report.verdicts]
-    if report.skipped:
-        lines += ["", f"Not measured: {len(report.skipped)} operation(s).", ""]
-        lines += [f"- {escaped(each.name)}: {escaped(each.reason)}" for each in report.skipped]
+    for group in text.skipped_groups(report):
+        lines += ["", f"Not asked, {len(group.operations)} that {group.title}. {group.remedy}", ""]
+        lines += [f"- {escaped(each.name)}: {escaped(each.reason)}" for each in group.operations]
+    if report.suspected:
+        lines += ["", "Not measured, but suspected by a static check:", ""]
+        lines += [f"- {escaped(f'{each.file}:{each.line}')}: {escaped(each.message)}" for each in report.suspected]
     return "\n".join(lines) + "\n"
 
 
@@ -223,6 +238,8 @@ class DoctorTable:
         """Everything is Text, so that square brackets in a name are not taken for rich's markup."""
         report = self.report
         yield Text(text.headline(report), style="bold")
+        if step := text.next_step(report):
+            yield Text(f"{text.coverage(report)} {step}".replace("`", ""))
         yield from (Padding(self._finding(finding), (1, 0, 0, 0)) for finding in report.findings)
         columns = COLUMNS if options.max_width >= WIDE else NARROW_COLUMNS
         yield Padding(self._table(columns, options.max_width), (1, 0, 0, 0))
@@ -230,8 +247,14 @@ class DoctorTable:
             yield Text(
                 f"start-up: {formatting.clean(location.where)} held it for {seconds:.1f} s, {text.describe(location)}"
             )
-        if report.skipped:
-            yield Text(f"not measured: {len(report.skipped)} operation(s); the page gives the reasons")
+        for location, seconds in report.driven:
+            where = formatting.clean(location.where)
+            yield Text(f"while your command ran: {where} held the app for {seconds:.1f} s, {text.describe(location)}")
+        for group in text.skipped_groups(report):
+            names = text.names(tuple(each.name for each in group.operations))
+            yield Text(f"not asked, {len(group.operations)} that {group.title}: {names}")
+        if report.suspected:
+            yield Text(f"not measured, but suspected by a static check: {len(report.suspected)} line(s), on the page")
 
     def _finding(self, finding: Finding) -> Group:
         lines = [Text(text.title(finding), style="red")]

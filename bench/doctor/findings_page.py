@@ -71,13 +71,25 @@ def _page(run: Run, report: DoctorReport) -> Mapping[str, object]:
         "findings": [_finding(report, finding) for finding in report.findings],
         "columns": export.COLUMNS,
         "rows": [_row(report, verdict) for verdict in report.verdicts],
-        "problems": [_problem(verdict) for verdict in report.verdicts if not verdict.measured],
-        "skipped": [(formatting.clean(each.name, 120), formatting.clean(each.reason)) for each in report.skipped],
+        "problems": [_problem(verdict) for verdict in report.verdicts if not verdict.judged],
+        "coverage": text.coverage(report),
+        "next_step": markdown(text.next_step(report)),
+        "skipped": [_skipped(group) for group in text.skipped_groups(report)],
+        "suspected": [
+            (
+                formatting.clean(f"{each.file}:{each.line}", 120),
+                formatting.clean(each.rule, 20),
+                formatting.clean(each.message),
+            )
+            for each in report.suspected
+        ],
+        "driven": [_start_up(location, seconds) for location, seconds in report.driven],
         "ready": duration(1e3 * record.start_up.ready_s),
         "start_up": [_start_up(location, seconds) for location, seconds in report.start_up],
         "limits": text.limits(report),
         "facts": [
             *flat("", {"app": report.app, "its Python": record.python, "its uvicorn": record.uvicorn}),
+            *flat("", {f"its {name}": version for name, version in record.packages.items() if name != "uvicorn"}),
             *flat("", asdict(run.machine)),
         ],
         "command": formatting.clean(run.command, 2000),
@@ -115,13 +127,18 @@ def _row(report: DoctorReport, verdict: EndpointVerdict) -> Mapping[str, object]
         "name": name,
         "cells": cells,
         "blamed": text.is_blamed(report, verdict),
-        "note": text.held(verdict) or formatting.clean(verdict.evidence),
+        "note": text.note(verdict),
     }
 
 
 def _problem(verdict: EndpointVerdict) -> tuple[str, str]:
     reasons = "; ".join(verdict.problems) or "no trial was complete"
-    return formatting.clean(verdict.endpoint, 120), formatting.clean(reasons)
+    return formatting.clean(verdict.endpoint, 120), formatting.clean(text.problem(reasons))
+
+
+def _skipped(group: text.SkippedGroup) -> Mapping[str, object]:
+    operations = [(formatting.clean(each.name, 120), formatting.clean(each.reason)) for each in group.operations]
+    return {"title": group.title, "remedy": markdown(group.remedy), "operations": operations}
 
 
 def _start_up(location: AppLocation, seconds: float) -> Mapping[str, object]:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from bench.analysis.numbers import duration, rate, share
 from bench.analysis.summary import Figure
-from bench.doctor.findings import AppLocation, DoctorReport, EndpointVerdict, Finding, ProbeLatencies, location_of
+from bench.doctor.findings import (
+    LOW_COVERAGE,
+    NOT_COUNTED,
+    AppLocation,
+    DoctorReport,
+    EndpointVerdict,
+    Finding,
+    ProbeLatencies,
+    location_of,
+)
 from bench.report.text import formatting
+from bench.results.schema import SkippedRecord
 
 MAX_NAMES = 3
 """Endpoints named in a title."""
@@ -15,6 +27,43 @@ WITHOUT_PROBE = (
     "All endpoints were measured on the same server: unfinished work of one may have disturbed the next."
 )
 
+HEALTHY = {
+    "CPU-bound": "healthy, limited by CPU",
+    "waiting on others": "healthy, waits on others",
+    "idle": "healthy",
+}
+"""Categories in which nothing of the app holds anybody up."""
+
+REMEDIES = {
+    "write": (
+        "may change data",
+        'Name those that may be sent many times, `--include "POST /search*"`, or give `--include-writes` where the data '
+        "may be changed at will.",
+    ),
+    "value": (
+        "need a value that is not known",
+        "`--write-params FILE` writes a file to fill in, for `--params FILE`. Or give recorded requests with `--har`, "
+        "`--access-log` or `--drive`, or have values made up with `--generate`.",
+    ),
+    "login": (
+        "want a login",
+        'Give `--login "POST /token" --login-data FILE`, or the header itself with `--header "Authorization: Bearer …"`.',
+    ),
+    "rate limit": (
+        "were refused by a rate limiter",
+        "Switch it off for the measurement, as with a variable in `--env-file`.",
+    ),
+    "once": (
+        "answer well only once",
+        "A request that creates or deletes something may not be repeated. `--params FILE` may have one that can.",
+    ),
+    "rejected": ("answered with an error", "Give values that the app accepts with `--params FILE`."),
+    "unanswered": ("did not answer", "The server's log may tell why."),
+    "excluded": ("were excluded by you", "Leave out `--exclude`."),
+    "unsupported": ("cannot be measured", "HEAD costs what GET costs."),
+}
+"""Groups of operations that were not asked: why, and what to do about it."""
+
 EFFECTS = {
     "loop blocked": "blocks the event loop",
     "GIL-bound": "keeps the interpreter lock from the event loop",
@@ -23,14 +72,44 @@ EFFECTS = {
 
 
 def headline(report: DoctorReport) -> str:
-    """The result in one or two sentences."""
+    """The result in one or two sentences. Low coverage comes first."""
     app = formatting.clean(report.app, 80)
-    if not any(verdict.measured for verdict in report.verdicts):
+    if not any(verdict.judged for verdict in report.verdicts):
         return f"{app}: no endpoint could be measured."
     if not report.watched:
-        return _headline_without_probe(report, app)
-    if not report.findings:
-        return f"{app}: no blocking found with {report.users} users at each endpoint."
+        found = _headline_without_probe(report, app)
+    elif report.findings:
+        found = _headline_with_findings(report)
+    else:
+        found = f"{app}: {_nothing_found(report)}"
+    if report.coverage >= LOW_COVERAGE:
+        return found
+    return f"Only {_of_operations(report)} asked. {found}"
+
+
+def _of_operations(report: DoctorReport) -> str:
+    """``2 of 19 operations were``."""
+    return f"{report.asked} of {report.operations} operations {'was' if report.asked == 1 else 'were'}"
+
+
+def _nothing_found(report: DoctorReport) -> str:
+    asked, all_of_them = report.asked, report.asked == report.operations
+    operations = (
+        ("the only operation" if asked == 1 else f"all {asked} operations")
+        if all_of_them
+        else f"the {asked} of {report.operations} operations that were asked"
+    )
+    slow = [verdict for verdict in report.verdicts if verdict.is_slow]
+    if not slow:
+        return f"no blocking found in {operations}, with {report.users} users at each."
+    worst = max(slow, key=lambda verdict: verdict.others_wait_ms)
+    return (
+        f"no blocking found in {operations}, but beside {formatting.clean(worst.endpoint, 60)} other requests take "
+        f"{duration(worst.others_wait_ms)}."
+    )
+
+
+def _headline_with_findings(report: DoctorReport) -> str:
     worst = report.findings[0]
     rest = f", and {len(report.findings) - 1} more" if len(report.findings) > 1 else ""
     return f"{title(worst)}{rest}. {cost(report, worst)}"
@@ -68,8 +147,15 @@ def describe(location: AppLocation) -> str:
 
 
 def cost(report: DoctorReport, finding: Finding) -> str:
-    """How long other requests take while the worst endpoint of the finding is under load."""
-    return _cost_of(report, finding.worst)
+    """How long other requests take while the worst endpoint of the finding is under load, or after one request to it."""
+    worst = finding.worst
+    if worst.blocked_s is not None:
+        at_least = "at least " if worst.at_least else ""
+        endpoint = formatting.clean(worst.endpoint, 60)
+        return (
+            f"One request to {endpoint} keeps the server from answering anybody for {at_least}{worst.blocked_s:.0f} s."
+        )
+    return _cost_of(report, worst)
 
 
 def _cost_of(report: DoctorReport, verdict: EndpointVerdict) -> str:
@@ -97,14 +183,78 @@ def gain(finding: Finding) -> str:
 
 def state(report: DoctorReport, verdict: EndpointVerdict) -> str:
     """A verdict in a few words, for a table."""
-    if not verdict.measured:
+    if not verdict.judged:
         return "not measured"
+    if verdict.is_slow:
+        return f"slow: {duration(verdict.others_wait_ms)} for others"
     if not verdict.category:
         return "no probe"
     everywhere = {finding.location for finding in report.findings if finding.everywhere}
     if verdict.held and all(location in everywhere for location, _ in verdict.held):
         return f"held by {formatting.clean(verdict.held[0][0].where, 60)}"
-    return verdict.category
+    return HEALTHY.get(verdict.category, verdict.category)
+
+
+def note(verdict: EndpointVerdict) -> str:
+    """One line that explains a verdict: what holds it, or what it does."""
+    parts = [held(verdict)]
+    if not parts[0]:
+        parts = [formatting.clean(verdict.evidence)]
+        if verdict.category == "CPU-bound" and verdict.throughput and not verdict.is_slow:
+            parts = [f"healthy, limited by CPU at {rate(verdict.throughput.value)} requests/s"]
+        if verdict.is_slow and verdict.hottest:
+            lines = ", ".join(formatting.clean(location.where, 60) for location in verdict.hottest[:MAX_NAMES])
+            parts.append(f"most of its CPU time: {lines}")
+    if verdict.is_long:
+        began = f"began after {duration(1e3 * verdict.first_byte_s)}" if verdict.first_byte_s else "did not begin"
+        parts.append(f"a long answer: it {began}, and was in flight while the others were measured")
+    if verdict.cold_s:
+        parts.append(f"its first request took {verdict.cold_s:.1f} s: a cold start, which is not in these figures")
+    if verdict.source:
+        parts.append(f"asked with {formatting.clean(verdict.source, 120)}")
+    return "; ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class SkippedGroup:
+    """Operations that were not asked for the same reason, and what to do about it."""
+
+    title: str
+    remedy: str
+    """Markdown."""
+    operations: tuple[SkippedRecord, ...]
+
+
+def skipped_groups(report: DoctorReport) -> tuple[SkippedGroup, ...]:
+    """What was not asked, by reason; the reason of most operations first, and last what nobody can ask."""
+    groups: dict[str, list[SkippedRecord]] = {}
+    for each in report.skipped:
+        groups.setdefault(each.group if each.group in REMEDIES else "rejected", []).append(each)
+    ordered = sorted(groups.items(), key=lambda item: (item[0] in NOT_COUNTED, -len(item[1])))
+    return tuple(SkippedGroup(*REMEDIES[group], tuple(found)) for group, found in ordered)
+
+
+def next_step(report: DoctorReport) -> str:
+    """What raises the coverage most, in Markdown; empty where everything was asked."""
+    groups = [each for each in skipped_groups(report) if each.operations[0].group not in NOT_COUNTED]
+    if not groups:
+        return ""
+    first = groups[0]
+    return f"{len(first.operations)} of the others {first.title}. {first.remedy}"
+
+
+def coverage(report: DoctorReport) -> str:
+    """``12 of 19 operations were asked.``"""
+    return f"{_of_operations(report)} asked."
+
+
+def problem(reason: str) -> str:
+    """Why an endpoint could not be measured, with what helps where that is known."""
+    if "status 429" in reason:
+        return (
+            f"{reason}. Its rate limiter refused: switch it off for the measurement, as with a variable in --env-file"
+        )
+    return reason
 
 
 def is_blamed(report: DoctorReport, verdict: EndpointVerdict) -> bool:
@@ -135,6 +285,4 @@ def limits(report: DoctorReport) -> tuple[str, ...]:
         "users may show more.",
         "There is one round, so there is no interval. A figure may be off by a tenth; the cause does not depend on that.",
     ]
-    if report.skipped:
-        lines.append(f"{len(report.skipped)} operation(s) were not measured. The list below gives the reasons.")
     return tuple(lines)

@@ -1,7 +1,6 @@
-"""The doctor's measurement: find out what the app offers, make scenarios of it, and measure them.
+"""The doctor's measurement: makes scenarios of what an app offers (discovery.py), and measures them.
 
-discovery = discover(request)
-complete = measure(discovery, ScanRun(folder, seed, header), progress)
+complete = scan(request, discovery, ScanRun(folder, seed, machine, git, command), progress.begin)
 """
 
 from __future__ import annotations
@@ -9,41 +8,43 @@ from __future__ import annotations
 import csv
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from bench.doctor.openapi import Operations, Selection, operations
+from bench.doctor.discovery import Discovery, ScanRequest, reset_data
+from bench.doctor.login import credentials, with_headers
 from bench.doctor.scenarios import (
-    LOADED_S,
     MAX_LOADED_S,
     DoctorTarget,
     alone_measure_s,
     alone_scenario,
-    health_request,
     loaded_measure_s,
     loaded_scenarios,
     path_template,
 )
-from bench.model import AppSource, Plan, ServerGroup, Status
-from bench.model.errors import UsageError
-from bench.model.requests import AnsweredRequest, SampleRequest, SkippedOperation
+from bench.doctor.static_check import suspected_lines
+from bench.model import Plan, ServerGroup, Status
+from bench.model.requests import BlockedRequest
 from bench.planning.schedule import make_plan
 from bench.results import files, schema
+from bench.results.control_messages import TargetRecord
 from bench.results.schema import (
+    BlockedRecord,
     DoctorRecord,
     EndpointRecord,
     ExcerptRecord,
     FunctionRecord,
     GitRecord,
+    HeldLineRecord,
     MachineRecord,
     RunRecord,
     SkippedRecord,
-    StartUpRecord,
 )
 from bench.running.campaign import CampaignObserver, run_campaign
-from bench.running.group import OnPhase, run_group
-from bench.running.preflight import AppFacts, RunningApp, inspect_app, started_app
+from bench.running.group import GroupHooks, OnPhase, run_group
+from bench.running.preflight import AppFacts
+from bench.running.preflight_server import Answered, client, send_once
 from bench.running.run_record import declare_scenario
 from bench.running.temporary import OwnedFolder
 
@@ -51,43 +52,9 @@ MIN_EXCERPT_MS = 100.0
 """A line that held the server for less, over all trials, is not shown."""
 EXCERPT_LINES = 3
 """Lines shown before and after a blamed line."""
-MAX_REASONS = 3
-"""Operations that an error message names, with the reason why they cannot be measured."""
 MAX_MEASUREMENTS = 2
 """An endpoint with an invalid trial is measured once more, and longer. The usual causes: another program ran, or the
 endpoint is so slow under load that it answered nothing."""
-
-
-@dataclass(frozen=True)
-class ScanRequest:
-    """What the user asked the doctor to measure."""
-
-    app: AppSource
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """More environment variables of the app's server, from an env file."""
-    options: tuple[str, ...] = ()
-    """uvicorn's."""
-    selection: Selection = field(default_factory=Selection)
-    document: str | None = None
-    """Path of the OpenAPI document; None for the one that the app names."""
-    paths: tuple[str, ...] = ()
-    """Endpoints to measure in place of those in the document."""
-    health_path: str | None = None
-    """What the health probe requests; None for the fastest endpoint."""
-    users: int = 32
-    measure_s: float = LOADED_S
-    """Seconds at each endpoint under load; slow endpoints get more."""
-
-
-@dataclass(frozen=True)
-class Discovery:
-    """What was found out before the measurement."""
-
-    facts: AppFacts
-    answered: tuple[AnsweredRequest, ...]
-    skipped: tuple[SkippedOperation, ...]
-    health: AnsweredRequest
-    start_up: StartUpRecord
 
 
 @dataclass(frozen=True)
@@ -102,50 +69,6 @@ class ScanRun:
     """Command line that measures the same again."""
 
 
-# Before the measurement
-
-
-def discover(request: ScanRequest) -> Discovery:
-    """Start the app and try what it offers. UsageError when it cannot be served, or nothing can be measured."""
-    app = request.app
-    facts = inspect_app(app, request.environment)
-    document = request.document or facts.openapi_url
-    if document is None and not request.paths:
-        raise UsageError(
-            f"{app.target} has its OpenAPI document switched off (openapi_url is None): name its endpoints with --path"
-        )
-    if document is not None and not document.startswith("/"):
-        raise UsageError(f"{app.target} has its OpenAPI document at {document}: name its path with --openapi")
-    watched = replace(app, code_folders=tuple(filter(None, (facts.package,))), watch_start_up=True)
-    first_path = document or request.paths[0]
-    with started_app(watched, request.environment, request.options, first_path) as running:
-        found = _operations(request, running, document)
-        answered, unanswered = running.try_all(found.requests)
-        start_up = StartUpRecord(running.ready_s, running.start_up_stalls())
-    skipped = (*found.skipped, *unanswered)
-    if not answered:
-        raise UsageError(f"{app.target} has no operation that can be measured: {_reasons(skipped)}")
-    return Discovery(facts, answered, skipped, health_request(answered, request.health_path), start_up)
-
-
-def _operations(request: ScanRequest, running: RunningApp, document: str | None) -> Operations:
-    if request.paths:
-        headers = request.selection.headers
-        return Operations(tuple(SampleRequest(f"GET {path}", "GET", path, headers) for path in request.paths), ())
-    assert document is not None
-    try:
-        return operations(running.document(document), request.selection)
-    except ValueError as error:
-        raise UsageError(f"{request.app.target}: {error}") from None
-
-
-def _reasons(skipped: Sequence[SkippedOperation]) -> str:
-    if not skipped:
-        return "its document lists none"
-    more = f"; and {len(skipped) - MAX_REASONS} more" if len(skipped) > MAX_REASONS else ""
-    return "; ".join(f"{each.name}: {each.reason}" for each in skipped[:MAX_REASONS]) + more
-
-
 # The measurement
 
 
@@ -158,24 +81,16 @@ def scan(
     """Measure every endpoint. Whether all of them could be measured."""
     with OwnedFolder("scan") as temporary:  # requests may hold secrets, so they are no results
         requests_file = temporary.path / "requests.json"
-        files.write_json(requests_file, _requests(discovery))
         plans = _plans(request, discovery, run.seed, requests_file)
         record = _record(request, discovery, run, plans)
         files.write_record(run.folder / "run.json", record)
         observer = observe(plans)
-        complete = [_measure(plan, run.folder, observer) for plan in plans]
+        measurement = _Measurement(request, discovery, run.folder, requests_file, observer)
+        complete = [measurement.of(plan) for plan in plans]
     assert record.doctor is not None
-    found = tuple(excerpts(run.folder, _code_folders(request, discovery.facts)))
+    found = tuple(excerpts(run.folder, _code_folders(request, discovery.facts), _held_before(record.doctor)))
     files.write_record(run.folder / "run.json", replace(record, doctor=replace(record.doctor, excerpts=found)))
     return all(complete)
-
-
-def _requests(discovery: Discovery) -> dict[str, object]:
-    return {
-        "schema": schema.SCHEMA,
-        "prober": asdict(discovery.health.request),
-        "requests": [asdict(each.request) for each in discovery.answered],
-    }
 
 
 def _plans(request: ScanRequest, discovery: Discovery, seed: int, requests_file: Path) -> list[Plan]:
@@ -187,7 +102,7 @@ def _plans(request: ScanRequest, discovery: Discovery, seed: int, requests_file:
         request.users,
         str(requests_file),
         tuple(request.environment.items()),
-        tuple(request.selection.secret_values()),
+        discovery.secrets,
     )
     alone = alone_scenario(target)
     plans = [make_plan(alone, alone.default_load, 1, alone_measure_s(target), seed)]
@@ -196,24 +111,62 @@ def _plans(request: ScanRequest, discovery: Discovery, seed: int, requests_file:
     return plans
 
 
-def _measure(plan: Plan, folder: Path, observer: CampaignObserver) -> bool:
-    """Measure one scenario. Whether its trial is evidence."""
-    for left in reversed(range(MAX_MEASUREMENTS)):
-        statuses = _statuses(plan, folder, observer)
-        if "invalid" not in statuses:
-            return "failed" not in statuses
-        if left:
-            shutil.rmtree(folder / plan.scenario.name)
-            plan = make_plan(plan.scenario, plan.load, 1, max(plan.measure_s, MAX_LOADED_S), plan.seed)
-    return False
+@dataclass(frozen=True)
+class _Measurement:
+    """Measures one scenario after the other."""
+
+    request: ScanRequest
+    discovery: Discovery
+    folder: Path
+    requests_file: Path
+    """What the load generator sends, written anew for each server: what a login gives belongs to one server."""
+    observer: CampaignObserver
+
+    def of(self, plan: Plan) -> bool:
+        """Measure one scenario. Whether its trial is evidence."""
+        for left in reversed(range(MAX_MEASUREMENTS)):
+            statuses = self._statuses(plan)
+            if "invalid" not in statuses:
+                return "failed" not in statuses
+            if left:
+                shutil.rmtree(self.folder / plan.scenario.name)
+                plan = make_plan(plan.scenario, plan.load, 1, max(plan.measure_s, MAX_LOADED_S), plan.seed)
+        return False
+
+    def _statuses(self, plan: Plan) -> set[Status]:
+        def measure(group: ServerGroup, on_phase: OnPhase) -> list[schema.TrialRecord]:
+            return run_group(plan.scenario, group, self.folder, GroupHooks(on_phase, self._prepare))
+
+        outcome = run_campaign(plan, self.folder, measure, self.observer, max_repeats=0)
+        return {trial.status for trial in outcome.trials}
+
+    def _prepare(self, targets: tuple[TargetRecord, ...]) -> None:
+        """Put the data back, log in to the server, and write the requests for it."""
+        if self.request.reset:
+            reset_data(self.request)
+        headers = self.discovery.login_headers
+        if self.discovery.login_request is not None:
+            (target,) = targets
+            with client(target.url) as http:
+                outcome = send_once(http, self.discovery.login_request)
+            if isinstance(outcome, Answered):
+                forms = credentials(outcome.content, outcome.headers)
+                same = [form for form in forms if _scheme(form) == _scheme(headers)]
+                headers = (same or [headers])[0]
+        content = {
+            "schema": schema.SCHEMA,
+            "prober": asdict(with_headers(self.discovery.health.request, headers)),
+            "requests": [
+                {**asdict(with_headers(each.request, headers)), "is_long": each.is_long}
+                for each in self.discovery.answered
+            ],
+        }
+        files.write_json(self.requests_file, content)
 
 
-def _statuses(plan: Plan, folder: Path, observer: CampaignObserver) -> set[Status]:
-    def measure(group: ServerGroup, on_phase: OnPhase) -> list[schema.TrialRecord]:
-        return run_group(plan.scenario, group, folder, on_phase)
-
-    outcome = run_campaign(plan, folder, measure, observer, max_repeats=0)
-    return {trial.status for trial in outcome.trials}
+def _scheme(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The form in which a token is sent: the headers' names, and the word before the token."""
+    return [(name, value.rpartition(" ")[0] if name == "Authorization" else "") for name, value in headers]
 
 
 # Records
@@ -242,13 +195,39 @@ def _doctor_record(request: ScanRequest, discovery: Discovery, loaded: Sequence[
         users=request.users,
         health_probe=discovery.health.name,
         endpoints=tuple(
-            EndpointRecord(plan.scenario.name, each.name, path_template(each), each.alone_s)
+            EndpointRecord(
+                plan.scenario.name,
+                each.name,
+                path_template(each),
+                each.alone_s,
+                each.is_long,
+                each.first_byte_s,
+                each.request.source,
+                each.first_s,
+            )
             for plan, each in zip(loaded, discovery.answered, strict=True)
         ),
-        skipped=tuple(SkippedRecord(each.name, each.reason) for each in discovery.skipped),
+        skipped=tuple(SkippedRecord(each.name, each.reason, each.group) for each in discovery.skipped),
         functions=tuple(_functions_of_app(facts.functions, _code_folders(request, facts))),
         start_up=discovery.start_up,
+        blocked=tuple(map(_blocked_record, discovery.blocked)),
+        driven=discovery.driven,
+        suspected=() if request.app.url else tuple(suspected_lines(Path(request.app.folder))),
+        packages=facts.packages,
     )
+
+
+def _blocked_record(each: BlockedRequest) -> BlockedRecord:
+    by = each.by
+    line = HeldLineRecord(by.file, by.line, by.function, by.callee, each.blocked_s) if by else None
+    path = each.name.partition(" ")[2]
+    return BlockedRecord(each.name, path, each.blocked_s, each.at_least, line, each.request.source)
+
+
+def _held_before(doctor: DoctorRecord) -> set[tuple[str, int]]:
+    """The lines that held the app outside the measurement."""
+    lines = [*(each.by for each in doctor.blocked if each.by), *doctor.start_up.stalls, *doctor.driven]
+    return {(each.file, each.line) for each in lines if 1000 * each.stalled_s >= MIN_EXCERPT_MS}
 
 
 def _functions_of_app(functions: Iterable[FunctionRecord], folders: Sequence[Path]) -> Iterator[FunctionRecord]:
@@ -272,8 +251,8 @@ def _code_folders(request: ScanRequest, facts: AppFacts) -> tuple[Path, ...]:
     return tuple(folder.resolve() for folder in folders)
 
 
-def excerpts(run: Path, folders: Sequence[Path]) -> Iterator[ExcerptRecord]:
-    """The source lines around each line that held a server, as they are now."""
+def excerpts(run: Path, folders: Sequence[Path], more: set[tuple[str, int]]) -> Iterator[ExcerptRecord]:
+    """The source lines around each line that held a server, and around ``more`` lines, as they are now."""
     held: dict[tuple[str, int], float] = {}
     for path in run.glob("*/*/*/*/stalls-*.csv"):
         with path.open(encoding="utf-8", newline="") as lines:
@@ -281,7 +260,8 @@ def excerpts(run: Path, folders: Sequence[Path]) -> Iterator[ExcerptRecord]:
                 if row["file"] and (row["line"] or "").isdecimal():
                     location = (row["file"], int(row["line"]))
                     held[location] = held.get(location, 0.0) + float(row["stalled_ms"] or 0)
-    for file, line in (location for location, stalled_ms in held.items() if stalled_ms >= MIN_EXCERPT_MS):
+    long_enough = {location for location, stalled_ms in held.items() if stalled_ms >= MIN_EXCERPT_MS}
+    for file, line in sorted(long_enough | more):
         found = next((folder / file for folder in folders if (folder / file).is_file()), None)
         if found is not None:
             text = found.read_text(encoding="utf-8", errors="replace").splitlines()

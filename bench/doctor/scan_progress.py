@@ -1,14 +1,19 @@
-"""Shows a scan in the terminal: a line for each endpoint, and a progress bar below them."""
+"""Shows the doctor at work in the terminal: what it waits for, then a line for each endpoint and a progress bar below them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import MofNCompleteColumn
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
 
+from bench.doctor.openapi import Operations
 from bench.doctor.scenarios import ALONE
 from bench.model import Plan, Round, ServerGroup
 from bench.results.schema import TrialRecord
@@ -17,6 +22,49 @@ from bench.running.progress import MARKS, ProgressBar
 
 OVERHEAD_S = 3.0
 """What an endpoint takes beyond its load: a server and Locust start and stop."""
+
+
+class Waiting:
+    """A line that says what is waited for, and since when. Nothing where the output is no terminal."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("")
+
+    def notice(self, text: str) -> None:
+        """Show what is waited for now."""
+        self._progress.reset(self._task, description=escape(text))
+
+    def aside(self, action: Callable[[], None]) -> None:
+        """Do something that needs the terminal."""
+        self._progress.stop()
+        action()
+        self._progress.start()
+
+
+@contextmanager
+def waiting(console: Console) -> Iterator[Waiting]:
+    """Show what is waited for, as long as nothing else is shown."""
+    progress = Progress(
+        *(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with progress:
+        yield Waiting(progress)
+
+
+def operations_table(found: Operations) -> Table:
+    """What would be asked, and why the rest would not."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("operation", "asked with", "or why not"):
+        table.add_column(name, overflow="fold")
+    for request in found.requests:
+        table.add_row(Text(request.name), Text(request.source or request.path), Text(""))
+    for skipped in found.skipped:
+        table.add_row(Text(skipped.name), Text(""), Text(skipped.reason))
+    return table
 
 
 class ScanProgress:

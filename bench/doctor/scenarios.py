@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bench.model import AppSource, Scenario, Variant
+from bench.model import READY_PATH, AppSource, Scenario, Variant
 from bench.model.errors import UsageError
-from bench.model.requests import AnsweredRequest
+from bench.model.requests import AnsweredRequest, SampleRequest
 
 VARIANT = "app"
 """The one variant of each scenario: the app as it is."""
@@ -31,6 +31,15 @@ MIN_ANSWERS = 3
 ALONE_EACH_S = 0.4
 """Seconds for each endpoint without load, on average; a slow endpoint gets at least MIN_ANSWERS."""
 MIN_ALONE_S, MAX_ALONE_S = 3.0, 60.0
+SLOW_S = MAX_LOADED_S / MIN_ANSWERS
+"""An answer that takes longer is *long*: few or none end while the endpoint is measured. Such an endpoint is measured by
+what its requests cost the others while they are in flight."""
+MAX_HEALTH_S = 0.5
+"""An endpoint that takes longer by itself tells nothing of what others cost."""
+
+
+NO_ENDPOINT = AnsweredRequest(SampleRequest(f"GET {READY_PATH}", "GET", READY_PATH), 0.001)
+"""The health probe where no endpoint of the app is fit for it. Any answer will do."""
 
 
 @dataclass(frozen=True)
@@ -53,29 +62,33 @@ class DoctorTarget:
 
 
 def health_request(answered: Sequence[AnsweredRequest], path: str | None) -> AnsweredRequest:
-    """The request that stands for all others: the user's ``path``, or else the fastest GET. UsageError for none."""
-    candidates = [each for each in answered if each.request.method == "GET"]
+    """The request that stands for all others: the user's ``path``, or else the fastest GET.
+
+    Where no GET is fast, a path that the app does not have, which costs it nothing. UsageError for a ``path`` that no
+    endpoint answers.
+    """
+    gets = [each for each in answered if each.request.method == "GET" and not each.is_long]
     if path is not None:
-        candidates = [each for each in candidates if path in (each.request.path, path_template(each))]
-    if not candidates:
-        known = ", ".join(path_template(each) for each in answered if each.request.method == "GET")
-        raise UsageError(f"--prober: no endpoint answers GET{f' {path}' if path else ''}; these do: {known or 'none'}")
-    return min(candidates, key=lambda each: each.alone_s)
+        candidates = [each for each in gets if path in (each.request.path, path_template(each))]
+        if not candidates:
+            known = ", ".join(path_template(each) for each in gets)
+            raise UsageError(f"--prober: no endpoint answers GET {path}; these do: {known or 'none'}")
+    else:
+        candidates = [each for each in gets if each.alone_s <= MAX_HEALTH_S]
+    return min(candidates, key=lambda each: each.alone_s, default=NO_ENDPOINT)
 
 
 def alone_scenario(target: DoctorTarget) -> Scenario:
     """One user, each endpoint in turn."""
-    first = target.answered[0].request
     return Scenario(
         ALONE,
         "How long does each endpoint take without other requests?",
         (_variant(target),),
-        path_template(target.answered[0]),
+        path_template(target.health),
         users=1,
         locustfile=LOCUSTFILE,
         endpoint=HEALTH_PROBE,
-        secondary_endpoints=tuple(each.request.name for each in target.answered),
-        health_path=first.path,
+        secondary_endpoints=tuple(each.name for each in target.answered if not each.is_long),
         locust_args=("--checks", target.requests_file),
         secrets=target.secrets,
     )
@@ -88,8 +101,9 @@ def path_template(answered: AnsweredRequest) -> str:
 
 def alone_measure_s(target: DoctorTarget) -> float:
     """How long the scenario without load is measured."""
-    once_s = sum(each.alone_s + target.health.alone_s for each in target.answered)
-    return min(MAX_ALONE_S, max(MIN_ALONE_S, ALONE_EACH_S * len(target.answered), MIN_ANSWERS * once_s))
+    asked = [each for each in target.answered if not each.is_long]
+    once_s = sum(each.alone_s + target.health.alone_s for each in asked)
+    return min(MAX_ALONE_S, max(MIN_ALONE_S, ALONE_EACH_S * len(asked), MIN_ANSWERS * once_s))
 
 
 def loaded_scenarios(target: DoctorTarget) -> tuple[Scenario, ...]:
@@ -105,7 +119,7 @@ def loaded_scenarios(target: DoctorTarget) -> tuple[Scenario, ...]:
             users=target.users,
             endpoint=each.request.name,
             secondary_endpoints=(),
-            health_path=target.health.request.path,
+            has_long_requests=each.is_long,
             locust_args=("--checks", target.requests_file, "--check", str(number)),
         )
         for number, each in enumerate(target.answered)
@@ -113,7 +127,9 @@ def loaded_scenarios(target: DoctorTarget) -> tuple[Scenario, ...]:
 
 
 def loaded_measure_s(each: AnsweredRequest, usual_s: float = LOADED_S) -> float:
-    """How long an endpoint is measured under load: ``usual_s``, or longer when it is slow."""
+    """How long an endpoint is measured under load: ``usual_s``, or longer when it is slow; not when it is *long*."""
+    if each.is_long:
+        return usual_s
     return max(usual_s, min(MAX_LOADED_S, MIN_ANSWERS * each.alone_s))
 
 

@@ -9,6 +9,8 @@ from bench.model.variant import Variant
 from bench.model.workload import Load
 
 HEALTH_PATH = "/health"
+READY_PATH = "/.async-bench/ready"
+"""What is requested of a user's own app to see whether it answers. No app has it, so the answer costs as little as any."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Scenario:
     """Statuses of a good answer: one, or a range such as ``200-399``."""
     has_think_time: bool = False
     """Whether its users may pause between requests. Little's law then does not give their number."""
+    has_long_requests: bool = False
+    """Whether few or no requests end while it is measured: streams, long polls. Then only the others' requests count."""
     secondary_endpoints: tuple[str, ...] = ()
     """Other endpoints that the same users request in turn."""
     endpoint: str = ""

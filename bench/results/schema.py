@@ -168,6 +168,17 @@ class ScenarioRecord:
 
 
 @dataclass(frozen=True)
+class HeldLineRecord:
+    """A line that held the event loop, outside the measurement: while the app started, or before it."""
+
+    file: str
+    line: int
+    function: str
+    callee: str
+    stalled_s: float
+
+
+@dataclass(frozen=True)
 class EndpointRecord:
     """One operation that the doctor measured."""
 
@@ -178,6 +189,38 @@ class EndpointRecord:
     path: str
     alone_s: float
     """Median answer time before the measurement, one request at a time."""
+    is_long: bool = False
+    """Whether one answer takes so long that few or none end while it is measured: a stream, a long poll."""
+    first_byte_s: float | None = None
+    """Of a long one: seconds until its answer began; null where nothing came."""
+    source: str = ""
+    """Where the request's values come from: ``slug from GET /articles``. Empty: from the user or the document."""
+    first_s: float = 0.0
+    """How long the first request took before the measurement, which also pays for lazy imports and connections."""
+
+
+@dataclass(frozen=True)
+class BlockedRecord:
+    """An operation that blocked the server when it was tried, so that it was not measured under load."""
+
+    endpoint: str
+    path: str
+    blocked_s: float
+    at_least: bool
+    """Whether the server was still blocked when it was stopped."""
+    by: HeldLineRecord | None = None
+    """The line that held the event loop; null where no line of the app is known."""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class SuspectedRecord:
+    """A line of the app that a static check suspects, in code that was not measured."""
+
+    file: str
+    line: int
+    rule: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -186,6 +229,8 @@ class SkippedRecord:
 
     name: str
     reason: str
+    group: str = ""
+    """Why, for grouping: write, value, login, rate limit, once, rejected, unanswered, excluded or unsupported."""
 
 
 @dataclass(frozen=True)
@@ -205,23 +250,12 @@ class FunctionRecord:
 
 
 @dataclass(frozen=True)
-class StartUpStallRecord:
-    """A line that held the event loop while the app started."""
-
-    file: str
-    line: int
-    function: str
-    callee: str
-    stalled_s: float
-
-
-@dataclass(frozen=True)
 class StartUpRecord:
     """The app's start."""
 
     ready_s: float
     """Seconds from the start of the process to the first answer."""
-    stalls: tuple[StartUpStallRecord, ...] = ()
+    stalls: tuple[HeldLineRecord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -253,6 +287,12 @@ class DoctorRecord:
     functions: tuple[FunctionRecord, ...] = ()
     start_up: StartUpRecord = field(default_factory=lambda: StartUpRecord(0.0))
     excerpts: tuple[ExcerptRecord, ...] = ()
+    blocked: tuple[BlockedRecord, ...] = ()
+    driven: tuple[HeldLineRecord, ...] = ()
+    """The lines that held the event loop while the user's own command drove the app."""
+    suspected: tuple[SuspectedRecord, ...] = ()
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the app's packages that serve, or that often block."""
 
 
 @dataclass(frozen=True)
@@ -643,6 +683,12 @@ class EndpointVerdictRecord:
     health_p50_ms: float | None
     health_p90_ms: float | None
     health_max_ms: float | None
+    is_long: bool = False
+    """Whether few or no requests ended while it was measured: a stream, a long poll."""
+    blocked_s: float | None = None
+    """How long one request kept the server from answering anybody; it was not measured under load then."""
+    source: str = ""
+    """Where the values of its request come from; empty: from the user or the document."""
 
 
 @dataclass(frozen=True)
@@ -665,6 +711,14 @@ class DoctorFindingsRecord:
     endpoints: tuple[EndpointVerdictRecord, ...]
     skipped: tuple[SkippedRecord, ...]
     start_up: tuple[StartUpFindingRecord, ...]
+    operations: int = 0
+    """Operations that could be asked: all but those that the user excluded."""
+    operations_asked: int = 0
+    """Those that were asked and judged."""
+    driven: tuple[StartUpFindingRecord, ...] = ()
+    """Lines that held the app while the user's own command drove it."""
+    suspected: tuple[SuspectedRecord, ...] = ()
+    """Lines that a static check suspects, none of which is in a finding."""
 
 
 # calibration.json

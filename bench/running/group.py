@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -38,11 +39,24 @@ Phase = Literal["starting", "loading", "stopping"]
 OnPhase = Callable[[Phase], None]
 
 
+@dataclass(frozen=True)
+class GroupHooks:
+    """What is called while a group is measured."""
+
+    on_phase: OnPhase = lambda _: None
+    """Told what the group is doing."""
+    before_load: Callable[[tuple[TargetRecord, ...]], None] = lambda _: None
+    """Given the servers that are ready, before any load reaches them."""
+
+
+NO_HOOKS = GroupHooks()
+
+
 def run_group(
     scenario: Scenario,
     group: ServerGroup,
     run: Path,
-    on_phase: OnPhase = lambda _: None,
+    hooks: GroupHooks = NO_HOOKS,
     services: Services | None = None,
     generator: LoadGenerator | None = None,
 ) -> list[TrialRecord]:
@@ -62,7 +76,7 @@ def run_group(
             scenario, group, folders, environment, temporary.folder("logs"), cores_for(scenario.parallel)
         )
         try:
-            result = _measure(setup, services, generator, on_phase)
+            result = _measure(setup, services, generator, hooks)
         finally:
             _publish_logs(setup, run, redact)
         return [write_trial(result, server, redact) for server in result.servers]
@@ -84,7 +98,7 @@ def _fresh_folder(run: Path, group: ServerGroup, variant: str) -> Path:
     return folder
 
 
-def _measure(setup: GroupSetup, services: Services, generator: LoadGenerator | None, on_phase: OnPhase) -> GroupResult:
+def _measure(setup: GroupSetup, services: Services, generator: LoadGenerator | None, hooks: GroupHooks) -> GroupResult:
     begun_s = time.perf_counter()
     ready_s = None
     servers = not_started(setup)
@@ -92,7 +106,7 @@ def _measure(setup: GroupSetup, services: Services, generator: LoadGenerator | N
     processes = [] if generator is None else generator.processes
     with ExitStack() as channels, ExitStack() as stopping:  # the processes stop before their channels close
         stopping.callback(stop_all, processes)
-        stopping.callback(on_phase, "stopping")
+        stopping.callback(hooks.on_phase, "stopping")
 
         def started_locust(host: str) -> LoadGenerator:
             locust = start_locust(setup.scenario, setup.group, host, setup.locust_log, setup.generator_cores)
@@ -100,7 +114,7 @@ def _measure(setup: GroupSetup, services: Services, generator: LoadGenerator | N
             processes.extend(locust.processes)
             return locust
 
-        on_phase("starting")
+        hooks.on_phase("starting")
         try:
             if generator is None and not setup.scenario.has_think_time:
                 generator = started_locust(ANY_SERVER)
@@ -111,8 +125,9 @@ def _measure(setup: GroupSetup, services: Services, generator: LoadGenerator | N
                 generator = started_locust(targets[0].url)
             if targets and generator is not None:
                 pin(servers, setup.server_cores)
+                hooks.before_load(targets)
                 generator.begin(run_turns(setup, targets))
-                on_phase("loading")
+                hooks.on_phase("loading")
                 load = _wait_for_load(generator, servers, services)
                 servers = with_failures(servers, services)
         except StartError as error:  # Locust's; a server's is a failure of its own trial

@@ -9,12 +9,15 @@ result is written as JSON: see ``facts_of``, and AppFacts in preflight.py.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import importlib.metadata
 import importlib.util
 import inspect
 import json
 import os
 import platform
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -23,28 +26,62 @@ from typing import Any
 MAX_MESSAGE = 300
 """Characters of an exception's message that are shown."""
 
+PACKAGES = (
+    *(
+        "fastapi",
+        "starlette",
+        "uvicorn",
+        "anyio",
+        "pydantic",
+        "uvloop",
+        "httptools",
+        "gunicorn",
+        "sqlalchemy",
+        "sqlmodel",
+    ),
+    *(
+        "asyncpg",
+        "psycopg",
+        "psycopg2",
+        "psycopg2-binary",
+        "databases",
+        "tortoise-orm",
+        "aiosqlite",
+        "redis",
+        "pymongo",
+    ),
+    *("motor", "httpx", "requests", "aiohttp", "passlib", "bcrypt", "argon2-cffi", "pyjwt", "python-jose"),
+)
+"""Packages whose versions are shown: those that serve, and the drivers and libraries that block most often."""
+
+WRAPPED = ("app", "other_asgi_app", "application", "_app")
+"""Attributes under which middleware keeps the app that it was put around."""
+MAX_WRAPPERS = 10
+
 
 class NotServable(Exception):
     """The app cannot be served; the message says why in one line."""
 
 
 def facts_of(target: str, folder: str, factory: bool) -> dict[str, Any]:
-    """The facts of an app: error, python, uvicorn, package, openapi_url and functions, as AppFacts documents them.
+    """The facts of an app: error, python, versions, package, applications and functions, as AppFacts documents them.
 
-    ``openapi_url`` is missing where the app does not say.
+    ``applications`` is missing where the app does not say what it serves.
     """
     facts: dict[str, Any] = {"error": "", "python": platform.python_version(), "package": "", "functions": []}
     sys.path[0] = folder  # in place of this script's own folder
     try:
         facts["uvicorn"] = _uvicorn()
+        facts["packages"] = _versions()
         app = _load(target, factory)
         facts["package"] = _package(target, folder)
         _check_asgi(target, app)
     except NotServable as error:
         facts["error"] = " ".join(str(error).split())
         return facts
-    if hasattr(app, "openapi_url"):
-        facts["openapi_url"] = app.openapi_url
+    app = _inside(app)
+    if hasattr(app, "routes"):
+        facts["applications"] = list(_applications(app, "", getattr(app, "root_path", "") or ""))
     facts["functions"] = list(_functions(app))
     return facts
 
@@ -55,6 +92,17 @@ def _uvicorn() -> str:
             f"{sys.executable} has no uvicorn: install it there, or name the app's own interpreter with --python"
         )
     return str(importlib.import_module("uvicorn").__version__)
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the packages whose version may change what is measured, as far as they are installed."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def _load(target: str, factory: bool) -> Any:
@@ -127,6 +175,60 @@ def _takes(signature: inspect.Signature, arguments: int) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _inside(app: Any) -> Any:
+    """The app that has the routes, within middleware that was put around it."""
+    for _ in range(MAX_WRAPPERS):
+        if hasattr(app, "routes"):
+            return app
+        inner = next((getattr(app, name) for name in WRAPPED if callable(getattr(app, name, None))), None)
+        if inner is None:
+            return app
+        app = inner
+    return app
+
+
+# What it serves
+
+
+def _applications(app: Any, prefix: str, root_path: str) -> Iterator[dict[str, Any]]:
+    """The app and those that are mounted in it: prefix, root_path, openapi_url and document.
+
+    ``document`` describes what the app's own document, at ``openapi_url``, leaves out: everything where it is switched off.
+    """
+    url = getattr(app, "openapi_url", None)
+    hidden = _hidden_paths(app)
+    document: dict[str, Any] = {"openapi": "3.1.0", "paths": hidden}
+    if url is None and hasattr(app, "openapi"):
+        with contextlib.suppress(Exception):  # the app's own code
+            listed = app.openapi()
+            document = dict(listed, paths={**hidden, **listed.get("paths", {})})
+    # It has to be JSON; a default may be anything.
+    document = json.loads(json.dumps(document, default=str))
+    yield {"prefix": prefix, "root_path": root_path, "openapi_url": url, "document": document}
+    for route in app.routes:
+        mounted = getattr(route, "app", None)
+        if type(route).__name__ == "Mount" and hasattr(mounted, "routes") and "{" not in route.path:
+            yield from _applications(mounted, prefix + route.path, root_path)
+
+
+def _hidden_paths(app: Any) -> dict[str, Any]:
+    """Routes that no document lists, as the paths of a document; not those of the document itself."""
+    paths: dict[str, Any] = {}
+    ours = {
+        getattr(app, name, None) for name in ("openapi_url", "docs_url", "redoc_url", "swagger_ui_oauth2_redirect_url")
+    }
+    for route in app.routes:
+        listed = getattr(route, "include_in_schema", True) and hasattr(route, "dependant")
+        methods, path = getattr(route, "methods", None), getattr(route, "path", None)
+        if listed or not methods or not path or path in ours:
+            continue
+        names = re.findall(r"{(\w+)(?::\w+)?}", path)
+        parameters = [{"name": name, "in": "path", "required": True, "schema": {}} for name in names]
+        item = paths.setdefault(re.sub(r"{(\w+):\w+}", r"{\1}", path), {})
+        item.update({method.lower(): {"parameters": parameters} for method in methods if method != "HEAD"})
+    return paths
 
 
 # Functions and their roles

@@ -45,6 +45,8 @@ class WatchedApp:
     """Whether the target is a function that returns the app."""
     watch_start_up: bool = False
     """Whether to record stalls while the app starts, too."""
+    record: str = ""
+    """File to record requests in; empty while anything is measured."""
 
 
 def environment(base: Mapping[str, str], app: WatchedApp, folder: Path) -> dict[str, str]:
@@ -56,6 +58,7 @@ def environment(base: Mapping[str, str], app: WatchedApp, folder: Path) -> dict[
         "LOOP_PROBE_CODE": os.pathsep.join(map(str, app.code_folders)),
         **({"LOOP_PROBE_FACTORY": "1"} if app.factory else {}),
         **({"LOOP_PROBE_START_UP": "1"} if app.watch_start_up else {}),
+        **({"LOOP_PROBE_RECORD": app.record} if app.record else {}),
     }
     return {**base, "PYTHONPATH": path, **settings}
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.model import AppSource, Scenario, Sidecar, UsageError, Variant
+from bench.model import READY_PATH, AppSource, Scenario, Sidecar, UsageError, Variant
 from bench.planning.catalogue import ROOT
 from bench.running import environment, probe_setup
 from bench.running.ports import free_port
@@ -61,6 +61,8 @@ class ServedApp:
     """Folders whose code may be blamed for a stall."""
     probed: bool = True
     watch_start_up: bool = False
+    record: str = ""
+    """File to record requests in; empty while anything is measured."""
     url: str = ""
     """Address of a server that runs already; it is neither started nor stopped."""
     own: bool = True
@@ -89,7 +91,7 @@ class ServedApp:
         base = self.environment_with(more)
         if not self.probed:
             return base
-        watched = probe_setup.WatchedApp(self.target, self.code_folders, self.factory, self.watch_start_up)
+        watched = probe_setup.WatchedApp(self.target, self.code_folders, self.factory, self.watch_start_up, self.record)
         return probe_setup.environment(base, watched, folder)
 
 
@@ -233,10 +235,17 @@ def start_sidecar(
 
 
 def wait_until_served(servers: Sequence[StartedServer], path: str) -> dict[str, str]:
-    """Wait until every server answers ``path`` and has all its workers. Reasons of those that never will, by name."""
-    waiting = {s.app.name: (s.process, f"{s.url}{path}") for s in servers if s.process is not None}
+    """Wait until every server answers ``path`` and has all its workers. Reasons of those that never will, by name.
+
+    A user's own app is asked for READY_PATH instead, and any answer will do: ``path`` is a request like those that are
+    measured, and may take as long.
+    """
+    own = any(server.app.own for server in servers)  # a group has either the user's apps or the catalogue's
+    waiting = {
+        s.app.name: (s.process, f"{s.url}{READY_PATH if own else path}") for s in servers if s.process is not None
+    }
     deadline_s = max((server.app.ready_deadline_s for server in servers), default=0.0)
-    reasons = wait_until_ready(waiting, deadline_s)
+    reasons = wait_until_ready(waiting, deadline_s, any_answer=own)
     failures = {name: reason for name, reason in reasons.items() if reason is not None}
     until_s = time.perf_counter() + READY_DEADLINE_S
     for server in servers:

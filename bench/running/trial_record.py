@@ -105,6 +105,7 @@ def _verdict(result: GroupResult, server: GroupServer, facts: TrialFacts | None)
         sum(turn.measure_s for turn in setup.group.turns if turn.variant == variant.name),
         setup.scenario.secondary_endpoints,
         setup.scenario.has_think_time,
+        setup.scenario.has_long_requests,
         probe_setup.what_held_the_loop(server.folder, facts.turns) if variant.probed else "",
     )
     reasons = judge(evidence)

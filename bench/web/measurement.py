@@ -28,7 +28,7 @@ from bench.results.control_messages import (
 from bench.results.schema import TrialRecord
 from bench.running.control_channel import ControlChannel
 from bench.running.cores import cores_for
-from bench.running.group import Phase, run_group
+from bench.running.group import GroupHooks, Phase, run_group
 from bench.running.measurement_lock import hold_machine
 from bench.running.processes import Process
 from bench.running.services import Services
@@ -158,7 +158,7 @@ class MeasurementRunner:
             services.reset()
             if generator.cancelled.is_set():
                 return None
-            (trial,) = run_group(scenario, group, slot.run, on_phase, services, generator)
+            (trial,) = run_group(scenario, group, slot.run, GroupHooks(on_phase), services, generator)
         return None if generator.cancelled.is_set() else trial
 
 

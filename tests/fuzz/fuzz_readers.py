@@ -32,7 +32,7 @@ from bench.analysis.run_reader import read_run  # noqa: E402
 from bench.analysis.tables import ExcludedTrial  # noqa: E402
 from bench.analysis.trial_reader import read_trial  # noqa: E402
 from bench.cli import app_options  # noqa: E402
-from bench.doctor.openapi import Selection, operations  # noqa: E402
+from bench.doctor.openapi import Document, Selection, operations  # noqa: E402
 from bench.model.errors import UsageError  # noqa: E402
 from bench.results.control_messages import (  # noqa: E402
     BadMessage,
@@ -247,7 +247,7 @@ def _read_document(content: bytes) -> object:
     document = json.loads(content)
     if not isinstance(document, dict):
         raise ValueError("the doctor refuses what is no object")
-    return operations(document, SELECTION)
+    return operations([Document("", document)], SELECTION)
 
 
 def _params_reader(place: Path) -> Callable[[bytes], object]:

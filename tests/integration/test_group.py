@@ -234,7 +234,7 @@ def test_an_interrupt_passes_through_with_everything_stopped(tmp_path: Path, pha
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        group.run_group(scenario, short(scenario, "fine"), tmp_path, interrupted)
+        group.run_group(scenario, short(scenario, "fine"), tmp_path, group.GroupHooks(interrupted))
     assert bool(at_work) == (phase != "starting")
     assert not [one for one in psutil.Process().children(recursive=True) if one not in before and lives(one)]
     assert not (trial_folder(tmp_path, "ugly_run", "fine") / "trial.json").exists()
@@ -316,9 +316,8 @@ def test_what_programs_leave_in_the_temporary_folder_is_removed(
     scenario = with_late_workers(tmp_path / "made" / "late", late_s=0)
     folder = tmp_path / "run"
     seen: set[str] = set()
-    group.run_group(
-        scenario, short(scenario, "late"), folder, lambda _: seen.update(p.name for p in place.glob("*/tmp/*"))
-    )
+    hooks = group.GroupHooks(lambda _: seen.update(p.name for p in place.glob("*/tmp/*")))
+    group.run_group(scenario, short(scenario, "late"), folder, hooks)
     assert seen == {"first"}
     assert list(place.iterdir()) == []
 

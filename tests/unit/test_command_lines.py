@@ -59,6 +59,8 @@ def values_of(parameter: click.Parameter) -> st.SearchStrategy[Any]:
         return st.sets(st.integers(1, 1000), min_size=1, max_size=4).map(lambda users: tuple(sorted(users)))
     if kind.name == "CATEGORY,…":
         return st.just(("loop-blocked", "idle"))
+    if kind.name == "SHARE":
+        return st.floats(0.0, 1.0)
     if isinstance(kind, click.Path):
         return TEXTS.map(Path)
     return TEXTS

@@ -17,6 +17,7 @@ from synthetic import Histogram, beats, load_record, scenario, turn, write_run, 
 from bench.analysis.run_reader import read_run
 from bench.doctor.findings import DoctorReport, doctor_report
 from bench.doctor.findings_page import draw_doctor_run
+from bench.doctor.findings_text import cost, headline, next_step, note, skipped_groups, state
 from bench.doctor.remedies import Cause, async_replacement, remedies
 from bench.results import files
 
@@ -213,6 +214,105 @@ def test_a_run_of_another_kind_is_refused(tmp_path: Path) -> None:
         doctor_report(read_run(tmp_path))
 
 
+# What was asked, and what was not
+
+
+def skipped(*groups: str) -> list[dict[str, str]]:
+    return [{"name": f"GET /s{number}", "reason": "why", "group": group} for number, group in enumerate(groups)]
+
+
+def test_low_coverage_is_said_first_with_the_step_that_raises_it_most(tmp_path: Path) -> None:
+    left_out = skipped("value", "login", "login", "login", "excluded", "excluded", "excluded", "excluded")
+    found = report_of(tmp_path, [fine(1), fine(2)], skipped=left_out)
+    assert (found.asked, found.operations) == (2, 6)
+    assert headline(found).startswith("Only 2 of 6 operations were asked. ")
+    assert "no blocking found in the 2 of 6 operations that were asked" in headline(found)
+    assert next_step(found).startswith("3 of the others want a login. Give `--login")
+    assert [(len(each.operations), each.title) for each in skipped_groups(found)] == [
+        (3, "want a login"),
+        (1, "need a value that is not known"),
+        (4, "were excluded by you"),
+    ]
+
+
+def test_full_coverage_is_said_in_passing(tmp_path: Path) -> None:
+    found = report_of(tmp_path, [fine(1), fine(2)], skipped=skipped("excluded"))
+    assert found.coverage == 1.0
+    assert "no blocking found in all 2 operations" in headline(found)
+    assert next_step(found) == ""
+
+
+def test_the_page_shows_what_was_not_asked_before_the_endpoints(tmp_path: Path) -> None:
+    page = draw_doctor_run(written(tmp_path, [fine()], skipped=skipped("value", "write"))).page.read_text()
+    assert page.index('id="not-asked"') < page.index('id="endpoints"')
+    assert page.index("--write-params") < page.index('id="endpoints"')
+
+
+# Frozen, slow, long, cold
+
+
+BLOCKED: dict[str, Any] = {
+    "endpoint": "GET /frozen",
+    "path": "/frozen",
+    "blocked_s": 11.0,
+    "at_least": True,
+    "by": {"file": "shop/jobs.py", "line": 8, "function": "rebuild", "callee": "time.sleep", "stalled_s": 11.0},
+}
+
+
+def test_one_request_that_freezes_the_server_is_the_worst_finding(tmp_path: Path) -> None:
+    endpoints = [Endpoint("GET /a", (Held(0.97),), prober_us=800_000), fine()]
+    found = report_of(tmp_path, endpoints, blocked=[BLOCKED])
+    first, second = found.findings
+    assert first.location is not None
+    assert (first.location.where, first.endpoints, first.gain) == ("shop/jobs.py:8", ("GET /frozen",), None)
+    assert second.endpoints == ("GET /a",)
+    assert "keeps the server from answering anybody for at least 11 s" in cost(found, first)
+    assert found.failing(["loop-blocked"]) == ("loop blocked: shop/jobs.py:8", "loop blocked: shop/main.py:7")
+    assert (found.asked, found.operations) == (3, 3)
+
+
+def test_a_frozen_server_without_a_line_is_a_finding_of_its_endpoint(tmp_path: Path) -> None:
+    (finding,) = report_of(tmp_path, [fine()], blocked=[BLOCKED | {"by": None}]).findings
+    assert (finding.location, finding.endpoints) == (None, ("GET /frozen",))
+
+
+def test_an_endpoint_beside_which_others_wait_is_never_healthy(tmp_path: Path) -> None:
+    slow = Endpoint("GET /slow", cores=0.95, rps=500.0, prober_us=1_200_000)
+    found = report_of(tmp_path, [slow, fine()])
+    assert [state(found, verdict) for verdict in found.verdicts] == [
+        "slow: 1.2 s for others",
+        "healthy, waits on others",
+    ]
+    assert "but beside GET /slow other requests take 1.2 s" in headline(found)
+
+
+def test_a_healthy_endpoint_that_uses_its_core_is_healthy(tmp_path: Path) -> None:
+    found = report_of(tmp_path, [Endpoint("GET /busy", cores=0.95, rps=500.0)])
+    assert state(found, found.verdicts[0]) == "healthy, limited by CPU"
+    assert note(found.verdicts[0]) == "healthy, limited by CPU at 500 requests/s"
+
+
+def test_a_cold_start_and_the_source_of_a_value_are_told(tmp_path: Path) -> None:
+    run = written(tmp_path, [fine(1), fine(2)])
+    content = json.loads((run / "run.json").read_text())
+    content["doctor"]["endpoints"][0] |= {"first_s": 3.2, "source": "slug from GET /articles"}
+    (run / "run.json").write_text(json.dumps(content))
+    first, second = doctor_report(read_run(run)).verdicts
+    assert "its first request took 3.2 s: a cold start" in note(first)
+    assert "asked with slug from GET /articles" in note(first)
+    assert "cold" not in note(second)
+
+
+def test_lines_that_only_a_static_check_suspects_stand_apart(tmp_path: Path) -> None:
+    lines = [
+        {"file": "shop/main.py", "line": line, "rule": "ASYNC251", "message": "Async functions should not call"}
+        for line in (7, 90)
+    ]
+    found = report_of(tmp_path, [Endpoint("GET /a", (Held(0.9),))], suspected=lines)
+    assert [each.line for each in found.suspected] == [90]
+
+
 # Remedies
 
 
@@ -260,7 +360,10 @@ def test_hostile_names_stay_harmless_everywhere(tmp_path: Path) -> None:
         "app": HOSTILE,
         "health_probe": HOSTILE,
         "excerpts": [excerpt],
-        "skipped": [{"name": HOSTILE, "reason": HOSTILE}],
+        "skipped": [{"name": HOSTILE, "reason": HOSTILE, "group": HOSTILE}],
+        "blocked": [BLOCKED | {"endpoint": HOSTILE, "by": BLOCKED["by"] | {"file": "<img src=y>.py"}}],
+        "suspected": [{"file": HOSTILE, "line": 1, "rule": HOSTILE, "message": HOSTILE}],
+        "packages": {"fastapi": HOSTILE},
     }
     drawn = draw_doctor_run(written(tmp_path, [Endpoint("GET /" + HOSTILE, (held,)), fine()], **declared))
     page = drawn.page.read_text()

@@ -404,7 +404,7 @@ def test_settings_are_removed_with_the_probes_folder(tmp_path: Path) -> None:
     path = ["", probe_settings.PROBE_FOLDER, "/theirs"]
     settings = probe_settings.take(environ, path)
     resolved = str(tmp_path.resolve())
-    assert settings == probe_settings.ProbeSettings("shop:app", True, resolved, (resolved,), 0.025, False)
+    assert settings == probe_settings.ProbeSettings("shop:app", True, resolved, (resolved,), 0.025, False, "")
     assert environ == {"PYTHONPATH": "/theirs", "A": "1"}
     assert path == ["", "/theirs"]
     assert probe_settings.take(environ, path) is None

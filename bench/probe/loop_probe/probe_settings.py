@@ -24,6 +24,9 @@ THRESHOLD_MS = "LOOP_PROBE_THRESHOLD_MS"
 START_UP = "LOOP_PROBE_START_UP"
 """``1`` to record stalls during start-up, too. They delay no request, so they are left out by default."""
 
+RECORD = "LOOP_PROBE_RECORD"
+"""File to record the app's requests in. Not while anything is measured: it takes time from every request."""
+
 DEFAULT_THRESHOLD_MS = 25.0
 """Below 50 ms minus one heartbeat interval (20 ms), so that a call of 50 ms is always found; above the 15 ms that a
 healthy loop takes for one iteration with 50 trivial requests. A choice, not a measurement."""
@@ -40,6 +43,7 @@ class ProbeSettings(NamedTuple):
     code: tuple[str, ...]
     threshold_s: float
     start_up: bool
+    record: str
 
 
 def take(environ: MutableMapping[str, str], path: list[str]) -> ProbeSettings | None:
@@ -48,7 +52,7 @@ def take(environ: MutableMapping[str, str], path: list[str]) -> ProbeSettings | 
     Returns None if no app is named. Workers that uvicorn spawns still get the variables: its parent process does not
     import the app.
     """
-    values = {name: environ.pop(name, "") for name in (APP, FACTORY, FOLDER, CODE, THRESHOLD_MS, START_UP)}
+    values = {name: environ.pop(name, "") for name in (APP, FACTORY, FOLDER, CODE, THRESHOLD_MS, START_UP, RECORD)}
     if not values[APP]:
         return None
     _remove_probe_folder(environ, path)
@@ -59,6 +63,7 @@ def take(environ: MutableMapping[str, str], path: list[str]) -> ProbeSettings | 
         tuple(str(Path(folder).resolve()) for folder in (values[CODE] or ".").split(os.pathsep)),
         float(values[THRESHOLD_MS] or DEFAULT_THRESHOLD_MS) / 1000,
         values[START_UP] == "1",
+        values[RECORD],
     )
 
 
