@@ -20,7 +20,7 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 from bench.doctor.login import Login
-from bench.doctor.openapi import HEADER_NAME, Selection
+from bench.doctor.selection import HEADER_NAME, Selection
 from bench.doctor.traffic import RecordedRequest, read_access_log, read_har
 from bench.model import AppSource
 from bench.model.errors import UsageError

@@ -61,7 +61,7 @@ class DoctorOptions:
     drive: str = ""
     prober: str | None = None
     users: int = 32
-    measure_s: float = 3.0
+    measure_s: float = 2.5
     fail_on: tuple[str, ...] = ()
     min_coverage: float | None = None
     show_list: bool = False
@@ -112,7 +112,7 @@ class DoctorOptions:
 @click.option(
     "--users", type=click.IntRange(1, MAX_USERS), default=32, show_default=True, help="Users at each endpoint."
 )
-@click.option("--measure-s", type=POSITIVE, default=3.0, show_default=True, help="Seconds measured at each endpoint.")
+@click.option("--measure-s", type=POSITIVE, default=2.5, show_default=True, help="Seconds measured at each endpoint.")
 @click.option("--fail-on", type=CATEGORY_NAMES, default=(), help="Exit with status 1 if one of these is found.")
 @click.option("--min-coverage", type=SHARE, help="Exit with status 1 if fewer of the operations were asked.")
 @click.option("--list", "show_list", is_flag=True, help="Show what would be asked, and measure nothing.")

@@ -23,12 +23,12 @@ from bench.doctor.openapi import (
     SAFE,
     Document,
     Operations,
-    Selection,
     operation_names,
     operations,
     parameters_to_fill,
 )
 from bench.doctor.scenarios import LOADED_S, SLOW_S, health_request
+from bench.doctor.selection import Selection
 from bench.doctor.traffic import RecordedRequest, by_operation, read_recording
 from bench.model import AppSource
 from bench.model.errors import UsageError

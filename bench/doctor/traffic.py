@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.doctor.openapi import HEADER_NAME, Recorded
+from bench.doctor.selection import HEADER_NAME, Recorded
 
 SUCCESS = range(200, 400)
 LEFT_OUT = frozenset(

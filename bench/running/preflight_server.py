@@ -36,6 +36,8 @@ ANSWER_WITHIN_S = 10.0
 """An answer that takes longer is not waited for. It is a stream, a long poll, or a server that is blocked."""
 FREE_WITHIN_S = 1.0
 """A server whose event loop is free answers another request within this time."""
+ENDS_WITHIN_S = 0.5
+"""After a connection that broke, for its server to be gone."""
 RECOVERS_WITHIN_S = 30.0
 """How long a server that runs already, and cannot be replaced, may stay blocked."""
 DOCUMENT_WITHIN_S = 120.0
@@ -296,13 +298,13 @@ class AppServer:
     def _send(self, request: SampleRequest) -> _Sent:
         """Send it once. A server that ends over it is replaced."""
         sent = _sent(self.client, request)
-        if isinstance(sent.failure, Refused) and sent.failure.status is None and self._has_ended():
+        if isinstance(sent.failure, Refused) and sent.failure.status is None and self._has_ended(ENDS_WITHIN_S):
             self._renew()
             return replace(sent, failure=Refused("the server ended while it answered"))
         return sent
 
-    def _has_ended(self) -> bool:
-        return self._process is not None and self._process.poll() is not None
+    def _has_ended(self, within_s: float = 0.0) -> bool:
+        return self._process is not None and self._process.wait(within_s) is not None
 
 
 @dataclass(frozen=True)

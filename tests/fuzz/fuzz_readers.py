@@ -32,7 +32,8 @@ from bench.analysis.run_reader import read_run  # noqa: E402
 from bench.analysis.tables import ExcludedTrial  # noqa: E402
 from bench.analysis.trial_reader import read_trial  # noqa: E402
 from bench.cli import app_options  # noqa: E402
-from bench.doctor.openapi import Document, Selection, operations  # noqa: E402
+from bench.doctor.openapi import Document, operations  # noqa: E402
+from bench.doctor.selection import Selection  # noqa: E402
 from bench.model.errors import UsageError  # noqa: E402
 from bench.results.control_messages import (  # noqa: E402
     BadMessage,

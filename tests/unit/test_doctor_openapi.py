@@ -12,15 +12,8 @@ from fastapi import FastAPI, Query
 from pydantic import BaseModel, Field
 
 from bench.doctor.answer_values import Answers
-from bench.doctor.openapi import (
-    Document,
-    Operations,
-    Recorded,
-    SampleRequest,
-    Selection,
-    operations,
-    parameters_to_fill,
-)
+from bench.doctor.openapi import Document, Operations, SampleRequest, operations, parameters_to_fill
+from bench.doctor.selection import Recorded, Selection
 
 OPENAPI_31 = "3.1.0"
 

@@ -373,12 +373,24 @@ def test_the_deepest_line_of_the_apps_own_code_is_charged(tmp_path: Path) -> Non
     assert found.callee.endswith("look")
 
 
+def test_code_made_of_a_template_is_charged_to_the_line_that_renders_it(tmp_path: Path) -> None:
+    captured: list[stacks.Stack] = []
+    template: dict[str, Any] = {"__name__": "board", "look": lambda: captured.append(stacks.stack_of(sys._getframe()))}
+    exec(compile("\n" * 900 + "def root():\n    look()\n", str(tmp_path / "board.html"), "exec"), template)
+    caller: dict[str, Any] = {"__name__": "shop", "render": template["root"]}
+    exec(compile("def board():\n    render()\n", str(tmp_path / "shop.py"), "exec"), caller)
+    caller["board"]()
+    found = OwnCode((str(tmp_path.resolve()),)).source_of(captured[0])
+    assert (found.file, found.line, found.function, found.callee) == ("shop.py", 2, "board", "board.root")
+
+
 def test_only_the_apps_own_code_is_charged(tmp_path: Path) -> None:
     own = OwnCode((str(tmp_path.resolve()),))
     assert own.file(str(tmp_path / "shop" / "views.py")) == str(Path("shop", "views.py"))
     assert own.file(str(tmp_path / ".venv" / "lib" / "site-packages" / "psycopg" / "cursor.py")) == ""
     assert own.file(csv.__file__) == ""
     assert own.file("<string>") == ""
+    assert own.file(str(tmp_path / "templates" / "board.html")) == ""
     assert own.source_of([]) == StallSource("", 0, "", "")
 
 

@@ -75,6 +75,36 @@ def test_a_file_that_cannot_be_read_or_a_half_login_is_refused(shop: Path) -> No
     assert not (shop / "asked").exists()
 
 
+DEADLY = """
+import os, threading
+from fastapi import FastAPI
+app = FastAPI()
+
+@app.get("/dies")
+async def dies():
+    os._exit(3)
+
+@app.get("/deadlock")
+async def deadlock():
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()
+
+@app.get("/fine")
+async def fine():
+    return 1
+"""
+
+
+def test_after_an_operation_that_ends_or_freezes_the_server_the_next_gets_another(tmp_path: Path) -> None:
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    shown = " ".join(listed(tmp_path, "deadly:app", "--list").split())
+    assert "the server ended while it answered" in shown
+    assert "one request kept the server from answering anybody" in shown
+    assert "deadly.py:14" in shown
+    assert "GET /fine /fine" in shown
+
+
 def test_nothing_of_the_doctor_is_left_running(shop: Path) -> None:
     with Bench("doctor", "shop:app", "--list", "--invoked-from", shop, "--results", shop / "r") as started:
         started.popen.communicate(timeout=60)

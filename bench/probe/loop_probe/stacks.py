@@ -23,6 +23,9 @@ from .probe_settings import PROBE_FOLDER
 INSTALLED = ("site-packages", "dist-packages")
 FRAMEWORK = ("anyio", "asyncio", "fastapi", "starlette", "uvicorn")
 """Packages that run the app's coroutines. When only their frames are active, no line of the app is blamed."""
+SOURCE_SUFFIXES = (".py", ".pyw", "")
+"""Files whose lines are lines of Python. Code that was made of a template has the template's name and other line numbers, so
+the line that renders it is blamed."""
 MAX_FRAMES = 400
 """Frames read, from the deepest; more is recursion."""
 MAX_CACHED_POSITIONS = 4096
@@ -119,7 +122,7 @@ class OwnCode:
         return self.call(stack[0]).rpartition(".")[2] in WAITING_CALLS
 
     def _file(self, filename: str) -> str:
-        if filename.startswith("<"):
+        if filename.startswith("<") or os.path.splitext(filename)[1] not in SOURCE_SUFFIXES:
             return ""
         path = os.path.realpath(filename)
         for folder in self._folders:
