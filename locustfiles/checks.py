@@ -6,7 +6,8 @@ By hand, against an app that is already running, with {"prober": {...}, "request
     locust -f locustfiles/checks.py --host http://127.0.0.1:8000 --checks checks.json --users 2 --spawn-rate 2
     locust -f locustfiles/checks.py --host http://127.0.0.1:8000 --checks checks.json --check 0 --users 33 ...
 
-A request with ``"is_long": true`` (a stream, a long poll) is not among those that the one user sends.
+A request with ``"is_long": true`` (a stream, a long poll) is not among those that the one user sends. With ``"changes": true``
+the file is read again when the load begins.
 
 The one user sends the health probe's request five times after every other one, so that most is known of it. Beside the many,
 the health probe is sent 40 times a second by an absolute schedule, and waits for no earlier answer.
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import cycle
+from itertools import cycle, repeat
 from pathlib import Path
 from typing import Any
 
@@ -63,24 +64,45 @@ class LoopingUser(HubHttpUser):
 @events.test_start.add_listener
 def _configure(environment: Any, **_: Any) -> None:
     options = environment.parsed_options
-    checks = json.loads(Path(options.checks).read_text(encoding="utf-8"))
-    requests = [_request(check) for check in checks["requests"]]
-    short = [request for request, check in zip(requests, checks["requests"], strict=True) if not check.get("is_long")]
-    prober = _request({**checks["prober"], "name": f"{checks['prober']['method']} {PROBER}"})
-    if prober.path == NO_ENDPOINT:
-        HealthProbe.expected_statuses = LoopingUser.expected_statuses = ANY
-    if options.check >= 0:
-        LoopingUser.expected_statuses = ANSWERED
-        HealthProbe.request = prober
-        HealthProbe.arrival_rate = PROBES_A_SECOND
-        LoopingUser.request = requests[options.check]
+    checks = _read(options.checks)
+    is_any = checks["prober"]["path"] == NO_ENDPOINT
+    HealthProbe.expected_statuses = ANY if is_any else ANSWERED
+    if options.check < 0:
+        LoopingUser.expected_statuses = HealthProbe.expected_statuses
+        HealthProbe.request = lambda: iter(())
+        LoopingUser.request = lambda: _all_in_turn(options.checks)
         return
+    HealthProbe.arrival_rate = PROBES_A_SECOND
+    if checks.get("changes"):  # read when the load begins: the servers start only now
+        HealthProbe.request = lambda: _probes(options.checks)
+        LoopingUser.request = lambda: _same(options.checks, options.check)
+    else:
+        HealthProbe.request = _prober(checks)
+        LoopingUser.request = _request(checks["requests"][options.check])
 
-    def all_in_turn() -> Iterator[Request]:
-        return cycle([request for each in short for request in (each, *[prober] * PROBES_BETWEEN)] or [prober])
 
-    HealthProbe.request = lambda: iter(())
-    LoopingUser.request = all_in_turn
+def _all_in_turn(file: str) -> Iterator[Request]:
+    checks = _read(file)
+    prober = _prober(checks)
+    short = [_request(each) for each in checks["requests"] if not each.get("is_long")]
+    yield from cycle([request for each in short for request in (each, *[prober] * PROBES_BETWEEN)] or [prober])
+
+
+def _probes(file: str) -> Iterator[Request]:
+    yield from repeat(_prober(_read(file)))
+
+
+def _same(file: str, number: int) -> Iterator[Request]:
+    yield from repeat(_request(_read(file)["requests"][number]))
+
+
+def _read(file: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
+    return content
+
+
+def _prober(checks: dict[str, Any]) -> Request:
+    return _request({**checks["prober"], "name": f"{checks['prober']['method']} {PROBER}"})
 
 
 def _request(check: dict[str, Any]) -> Request:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from bench.model import AppSource
 
 
+LOCUST_S = 10
+"""How long a locustfile is run to record what its users request."""
+
+
 @dataclass(frozen=True)
 class DoctorOptions:
     """The options of the command."""
@@ -58,6 +63,7 @@ class DoctorOptions:
     login_data: Path | None = None
     har: Path | None = None
     access_log: Path | None = None
+    locustfile: Path | None = None
     drive: str = ""
     prober: str | None = None
     users: int = 32
@@ -107,6 +113,7 @@ class DoctorOptions:
 @click.option("--login-data", type=PLACE, help="JSON file with the fields that the login takes.")
 @click.option("--har", type=PLACE, help="HAR file, as a browser saves it: ask what it holds.")
 @click.option("--access-log", type=PLACE, help="Access log in the common or combined format: ask its GET requests.")
+@click.option("--locustfile", type=PLACE, help="Your locustfile: ask what its users request in ten seconds.")
 @click.option("--drive", default="", metavar="COMMAND", help="Your command that sends requests to {url}: ask those.")
 @click.option("--prober", metavar="PATH", help="Path of the health probe [default: the fastest endpoint]")
 @click.option(
@@ -147,7 +154,7 @@ def doctor_command(**values: Any) -> None:
         app_options.login(options.login, options.login_data, base),
         traffic,
         source,
-        app_options.command("--drive", options.drive),
+        _drive(options, base),
         app_options.command("--reset-command", options.reset_command),
     )
     if options.show_list or options.write_params:
@@ -175,9 +182,23 @@ def _app(options: DoctorOptions, base: Path) -> AppSource:
             "--env-file": options.env_file,
             "--factory": options.factory,
             "--drive": options.drive,
+            "--locustfile": options.locustfile,
         },
     )
     return app_options.running(options.url)
+
+
+def _drive(options: DoctorOptions, base: Path) -> str:
+    """The command that sends requests to the app: the user's own, or Locust with the user's locustfile."""
+    from bench.cli import app_options
+
+    if options.locustfile is None:
+        return app_options.command("--drive", options.drive)
+    if options.drive:
+        raise UsageError("--drive and --locustfile exclude each other")
+    file = app_options.locustfile(options.locustfile, base)
+    words = [sys.executable, "-m", "locust", "--locustfile", file, "--headless", "--only-summary", "--host", "{url}"]
+    return shlex.join([*words, "--users", "5", "--spawn-rate", "5", "--run-time", f"{LOCUST_S}s"])
 
 
 def _scan(request: ScanRequest, folder: Path, options: DoctorOptions) -> int:

@@ -141,7 +141,8 @@ def discover(request: ScanRequest, dialog: Dialog = SILENT) -> Discovery:
                 found = operations(known.documents, known.selection)
             except ValueError as error:
                 raise UsageError(f"{request.app.target}: {error}") from None
-            dialog.confirm([each.name for each in found.requests if each.method not in SAFE])
+            login = request.login.operation if request.login else ""
+            dialog.confirm([each.name for each in found.requests if each.method not in SAFE and each.name != login])
         discovery = _Trial(request, known, dialog).run()
     if not discovery.answered and not discovery.blocked:
         raise UsageError(f"{request.app.target} has no operation that can be measured: {_reasons(discovery.skipped)}")
@@ -151,7 +152,8 @@ def discover(request: ScanRequest, dialog: Dialog = SILENT) -> Discovery:
 def listing(request: ScanRequest, dialog: Dialog = SILENT) -> Listing:
     """What could be asked, with the values that safe operations answer. UsageError as in ``discover``."""
     with _known(request, dialog) as known:
-        safe = replace(known.selection, include=(), include_writes=False)
+        login = (request.login.operation,) if request.login else ()
+        safe = replace(known.selection, include=login, include_writes=False)
         trial = _Trial(request, replace(known, selection=safe), dialog)
         trial.run()
         found = trial.operations(known.selection)
@@ -189,7 +191,7 @@ def _known(request: ScanRequest, dialog: Dialog) -> Iterator[_Known]:
     driven: tuple[HeldLineRecord, ...] = ()
     if request.drive:
         recorded, driven = _driven(request, watched, dialog)
-        traffic, source = (*traffic, *recorded), "requests of your command"
+        traffic, source = (*traffic, *recorded), "a request of your command"
     with started_app(watched, request.environment, request.options, dialog.on_notice) as server:
         if request.paths:
             headers = request.selection.headers
@@ -201,8 +203,18 @@ def _known(request: ScanRequest, dialog: Dialog) -> Iterator[_Known]:
             names = operation_names(documents)
         except ValueError as error:
             raise UsageError(f"{app.target}: {error}") from None
-        selection = replace(request.selection, recorded=by_operation(traffic, names, source))
+        selection = replace(
+            _with_login(request.selection, request.login), recorded=by_operation(traffic, names, source)
+        )
         yield _Known(server, facts, documents, unread, selection, driven)
+
+
+def _with_login(selection: Selection, login: Login | None) -> Selection:
+    """The user named the login on purpose, and its values: it is measured like any other operation."""
+    if login is None:
+        return selection
+    params = {login.operation: {"body": dict(login.data)}, **selection.params}
+    return replace(selection, include=(*selection.include, login.operation), params=params)
 
 
 def _check_documents(target: str, facts: AppFacts) -> None:
@@ -398,11 +410,8 @@ class _Trial:
         self._login_headers = self._accepted(candidates)
 
     def _request_of(self, login: Login) -> SampleRequest:
-        selection = replace(
-            self._known.selection, include=(login.operation,), params={login.operation: {"body": dict(login.data)}}
-        )
         try:
-            found = operations(self._known.documents, selection)
+            found = operations(self._known.documents, self._known.selection)
         except ValueError as error:
             raise UsageError(f"--login: {error}") from None
         request = next((each for each in found.requests if each.name == login.operation), None)

@@ -1,7 +1,7 @@
 """The doctor's run judged: a verdict for each endpoint, and a finding for each line that holds the app.
 
     report = doctor_report(read_run(folder))
-    report.verdicts      # one for each endpoint, in the document's order
+    report.verdicts      # one for each endpoint: first those that blocked the server at once, else in the document's order
     report.findings      # one for each line (or endpoint, where no line of the app is to blame), what costs others most first
 
 A line is blamed once, however many endpoints it holds. A line of a middleware that blocks is in all of them, and the
@@ -277,9 +277,10 @@ def doctor_report(run: Run) -> DoctorReport:
     functions = _Functions(record)
     scenarios = {scenario.name: scenario for scenario in run.scenarios}
     alone = _read(run, scenarios[ALONE])[1]
-    verdicts = tuple(
-        _verdict(each, *_read(run, scenarios[each.scenario]), alone, functions) for each in record.endpoints
-    ) + tuple(_blocked_verdict(each, functions) for each in record.blocked)
+    verdicts = (
+        *(_blocked_verdict(each, functions) for each in record.blocked),
+        *(_verdict(each, *_read(run, scenarios[each.scenario]), alone, functions) for each in record.endpoints),
+    )
     return DoctorReport(
         record=record,
         idle=_health_latencies(alone),

@@ -42,6 +42,9 @@ def row(report: DoctorReport, verdict: EndpointVerdict) -> tuple[str, ...]:
     """The cells of a verdict's row, in the order of COLUMNS."""
     alone = duration(verdict.alone_ms) if verdict.alone_ms else formatting.DASH
     throughput = rate(verdict.throughput.value) if verdict.throughput else formatting.DASH
+    if verdict.is_long:
+        alone = f"> {alone}" if verdict.alone_ms else alone
+        throughput = throughput if verdict.throughput and verdict.throughput.value else formatting.DASH
     return (
         formatting.clean(verdict.endpoint, 80),
         text.state(report, verdict),

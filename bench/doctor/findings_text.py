@@ -36,33 +36,39 @@ HEALTHY = {
 
 REMEDIES = {
     "write": (
-        "may change data",
+        ("may change data", "may change data"),
         'Name those that may be sent many times, `--include "POST /search*"`, or give `--include-writes` where the data '
         "may be changed at will.",
     ),
     "value": (
-        "need a value that is not known",
+        ("needs a value that is not known", "need a value that is not known"),
         "`--write-params FILE` writes a file to fill in, for `--params FILE`. Or give recorded requests with `--har`, "
         "`--access-log` or `--drive`, or have values made up with `--generate`.",
     ),
     "login": (
-        "want a login",
+        ("wants a login", "want a login"),
         'Give `--login "POST /token" --login-data FILE`, or the header itself with `--header "Authorization: Bearer …"`.',
     ),
     "rate limit": (
-        "were refused by a rate limiter",
+        ("was refused by a rate limiter", "were refused by a rate limiter"),
         "Switch it off for the measurement, as with a variable in `--env-file`.",
     ),
     "once": (
-        "answer well only once",
+        ("answers well only once", "answer well only once"),
         "A request that creates or deletes something may not be repeated. `--params FILE` may have one that can.",
     ),
-    "rejected": ("answered with an error", "Give values that the app accepts with `--params FILE`."),
-    "unanswered": ("did not answer", "The server's log may tell why."),
-    "excluded": ("were excluded by you", "Leave out `--exclude`."),
-    "unsupported": ("cannot be measured", "HEAD costs what GET costs."),
+    "rejected": (
+        ("answered with an error", "answered with an error"),
+        "Give values that the app accepts with `--params FILE`.",
+    ),
+    "unanswered": (("did not answer", "did not answer"), "The server's log may tell why."),
+    "excluded": (("was excluded by you", "were excluded by you"), "Leave out `--exclude`."),
+    "unsupported": (("cannot be measured", "cannot be measured"), "HEAD costs what GET costs."),
 }
-"""Groups of operations that were not asked: why, and what to do about it."""
+"""Groups of operations that were not asked: why (of one, of several), and what to do about it."""
+
+READING_WORDS = ("search", "filter", "query", "count", "list", "lookup", "preview", "validate", "paginate", "history")
+"""Last parts of a path under which apps offer a POST that changes nothing, since its parameters do not fit into a query."""
 
 EFFECTS = {
     "loop blocked": "blocks the event loop",
@@ -231,7 +237,22 @@ def skipped_groups(report: DoctorReport) -> tuple[SkippedGroup, ...]:
     for each in report.skipped:
         groups.setdefault(each.group if each.group in REMEDIES else "rejected", []).append(each)
     ordered = sorted(groups.items(), key=lambda item: (item[0] in NOT_COUNTED, -len(item[1])))
-    return tuple(SkippedGroup(*REMEDIES[group], tuple(found)) for group, found in ordered)
+    return tuple(_skipped_group(group, tuple(found)) for group, found in ordered)
+
+
+def _skipped_group(group: str, found: tuple[SkippedRecord, ...]) -> SkippedGroup:
+    (of_one, of_several), remedy = REMEDIES[group]
+    title = of_one if len(found) == 1 else of_several
+    if group == "write" and (words := _reading_words(found)):
+        options = " ".join(f'`--include "POST *{word}"`' for word in words)
+        remedy = f"Some look as if they only read: {options}. {remedy}"
+    return SkippedGroup(title, remedy, found)
+
+
+def _reading_words(found: tuple[SkippedRecord, ...]) -> list[str]:
+    """The ends of paths by which POST operations look as if they only read."""
+    ends = {each.name.rpartition("/")[2] for each in found if each.name.startswith("POST ")}
+    return [f"/{word}" for word in READING_WORDS if word in ends]
 
 
 def next_step(report: DoctorReport) -> str:

@@ -38,6 +38,12 @@ ASYNC_REPLACEMENTS = {
 }
 """The asynchronous replacement of each blocking library, by the first part of the name of a call."""
 
+RELEASES_THE_LOCK = (
+    *("hashlib.pbkdf2_hmac", "hashlib.scrypt", "bcrypt", "argon2", "passlib", "pwdlib"),
+    *("zlib", "gzip", "bz2", "lzma"),
+)
+"""Calls into C code that releases the interpreter lock while it computes, so that threads run it in parallel."""
+
 PROCESS_POOL = (
     "Hand the computation to a process pool, `await loop.run_in_executor(ProcessPoolExecutor(), ...)`, or to a queue "
     "when the client does not need the result. Neither `async` nor threads make it faster."
@@ -64,6 +70,8 @@ class Cause:
 def remedies(cause: Cause) -> tuple[str, ...]:
     """Fixes in Markdown, the best one first."""
     if cause.category == "GIL-bound" or cause.computes:
+        if any(cause.callee == name or cause.callee.startswith(f"{name}.") for name in RELEASES_THE_LOCK):
+            return (_in_threads(cause),)
         return (PROCESS_POOL,)
     if cause.category == "threadpool exhausted":
         return (
@@ -89,6 +97,19 @@ def _await_instead(callee: str) -> str:
     if replacement:
         return f"Await an async client in place of `{callee}`: {replacement}."
     return "Await an async client, if there is one."
+
+
+def _in_threads(cause: Cause) -> str:
+    call = f"`await run_in_threadpool({cause.callee}, ...)`"
+    drop = (
+        f"drop `async` from the {cause.role} `{cause.function}`, or "
+        if cause.role in ("endpoint", "dependency")
+        else ""
+    )
+    return (
+        f"Run it in a thread: {drop}wrap the call, {call}. It computes in C code that releases the interpreter lock, so "
+        "that threads run it in parallel, as many at a time as there are cores."
+    )
 
 
 def _off_the_loop(cause: Cause) -> str:

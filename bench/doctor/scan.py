@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bench.doctor.discovery import Discovery, ScanRequest, reset_data
-from bench.doctor.login import credentials, with_headers
+from bench.doctor.login import Headers, credentials, with_headers
 from bench.doctor.scenarios import (
     MAX_LOADED_S,
     DoctorTarget,
@@ -119,7 +119,7 @@ class _Measurement:
     discovery: Discovery
     folder: Path
     requests_file: Path
-    """What the load generator sends, written anew for each server: what a login gives belongs to one server."""
+    """What the load generator sends. It holds secrets, so it is temporary."""
     observer: CampaignObserver
 
     def of(self, plan: Plan) -> bool:
@@ -135,26 +135,31 @@ class _Measurement:
 
     def _statuses(self, plan: Plan) -> set[Status]:
         def measure(group: ServerGroup, on_phase: OnPhase) -> list[schema.TrialRecord]:
+            self._write_requests(self.discovery.login_headers)
             return run_group(plan.scenario, group, self.folder, GroupHooks(on_phase, self._prepare))
 
         outcome = run_campaign(plan, self.folder, measure, self.observer, max_repeats=0)
         return {trial.status for trial in outcome.trials}
 
     def _prepare(self, targets: tuple[TargetRecord, ...]) -> None:
-        """Put the data back, log in to the server, and write the requests for it."""
+        """Put the data back, and log in to the server: what it gives belongs to it alone."""
         if self.request.reset:
             reset_data(self.request)
-        headers = self.discovery.login_headers
-        if self.discovery.login_request is not None:
-            (target,) = targets
-            with client(target.url) as http:
-                outcome = send_once(http, self.discovery.login_request)
-            if isinstance(outcome, Answered):
-                forms = credentials(outcome.content, outcome.headers)
-                same = [form for form in forms if _scheme(form) == _scheme(headers)]
-                headers = (same or [headers])[0]
+        if self.discovery.login_request is None:
+            return
+        (target,) = targets
+        with client(target.url) as http:
+            outcome = send_once(http, self.discovery.login_request)
+        if isinstance(outcome, Answered):
+            headers = self.discovery.login_headers
+            forms = credentials(outcome.content, outcome.headers)
+            self._write_requests(next((form for form in forms if _scheme(form) == _scheme(headers)), headers))
+
+    def _write_requests(self, headers: Headers) -> None:
+        """Write what the load generator sends, with what a login gave."""
         content = {
             "schema": schema.SCHEMA,
+            "changes": self.discovery.login_request is not None,
             "prober": asdict(with_headers(self.discovery.health.request, headers)),
             "requests": [
                 {**asdict(with_headers(each.request, headers)), "is_long": each.is_long}

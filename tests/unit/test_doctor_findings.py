@@ -230,9 +230,18 @@ def test_low_coverage_is_said_first_with_the_step_that_raises_it_most(tmp_path: 
     assert next_step(found).startswith("3 of the others want a login. Give `--login")
     assert [(len(each.operations), each.title) for each in skipped_groups(found)] == [
         (3, "want a login"),
-        (1, "need a value that is not known"),
+        (1, "needs a value that is not known"),
         (4, "were excluded by you"),
     ]
+
+
+def test_writes_that_look_like_reading_are_proposed(tmp_path: Path) -> None:
+    names = ("POST /flows/filter", "POST /runs/filter", "POST /runs/count", "POST /runs", "DELETE /runs/search")
+    left_out = [{"name": name, "reason": "why", "group": "write"} for name in names]
+    (group,) = skipped_groups(report_of(tmp_path, [fine()], skipped=left_out))
+    assert group.remedy.startswith(
+        'Some look as if they only read: `--include "POST */filter"` `--include "POST */count"`. '
+    )
 
 
 def test_full_coverage_is_said_in_passing(tmp_path: Path) -> None:
@@ -331,6 +340,18 @@ def test_lines_that_only_a_static_check_suspects_stand_apart(tmp_path: Path) -> 
 )
 def test_what_is_awaited_in_place_of_a_call(callee: str, instead: str) -> None:
     assert async_replacement(callee) == instead
+
+
+@pytest.mark.parametrize(
+    "callee", ["hashlib.pbkdf2_hmac", "bcrypt.hashpw", "passlib.CryptContext.verify", "zlib.compress"]
+)
+def test_c_code_that_releases_the_lock_goes_to_a_thread(callee: str) -> None:
+    (found,) = remedies(
+        Cause("loop blocked", callee=callee, role="dependency", function="user", awaits=True, computes=True)
+    )
+    assert "drop `async` from the dependency `user`" in found
+    assert f"run_in_threadpool({callee}, ...)" in found
+    assert "process pool" not in found
 
 
 @pytest.mark.parametrize(

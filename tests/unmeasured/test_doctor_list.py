@@ -54,6 +54,16 @@ def test_requests_of_a_command_of_ones_own_are_asked(shop: Path) -> None:
     assert "no request" in listed(shop, "shop:app", "--list", "--drive", "true", status=2)
 
 
+def test_what_a_locustfile_requests_is_asked(shop: Path) -> None:
+    (shop / "users.py").write_text(
+        "from locust import HttpUser, task\n\n\nclass Reader(HttpUser):\n    @task\n    def read(self):\n"
+        "        self.client.get('/users/hopper')\n"
+    )
+    shown = listed(shop, "shop:app", "--list", "--locustfile", "users.py")
+    assert "GET /users/{name} a request of your command" in " ".join(shown.split())
+    assert "exclude each other" in listed(shop, "shop:app", "--locustfile", "users.py", "--drive", "true", status=2)
+
+
 def test_the_data_is_put_back_before_each_operation(shop: Path) -> None:
     listed(shop, "shop:app", "--list", "--reset-command", "sh -c 'echo reset >> resets'")
     assert len((shop / "resets").read_text().splitlines()) == 2

@@ -33,7 +33,7 @@ app.openapi = openapi  # type: ignore[method-assign]
 
 
 def hashed(password: str) -> bytes:
-    return hashlib.pbkdf2_hmac("sha256", password.encode(), SALT, 400_000)
+    return hashlib.pbkdf2_hmac("sha256", password.encode(), SALT, 400_000)  # BLOCKS login
 
 
 EXPECTED = hashed(PASSWORD)
@@ -44,7 +44,7 @@ LOGIN = {"requestBody": {"required": True, "content": {"application/x-www-form-u
 @app.post("/token", openapi_extra=LOGIN)
 async def token(request: Request) -> dict[str, str]:
     fields = parse_qs((await request.body()).decode())
-    if hashed(fields["password"][0]) != EXPECTED:  # BLOCKS login
+    if hashed(fields["password"][0]) != EXPECTED:
         raise HTTPException(400)
     made = secrets.token_hex()
     TOKENS.add(made)
