@@ -190,6 +190,11 @@ class ScenarioTables:
         """Number of rounds that were measured again, since a trial was invalid."""
         return int(self.trials.loc[self.trials["attempt"] > 1, "round"].nunique())
 
+    @property
+    def turns_taken_again(self) -> tuple[int, int]:
+        """Number of turns that were taken again, since the generator had to wait for a core, and of measured turns."""
+        return int(self.trials["turns_taken_again"].sum()), int(self.trials["measured_turns"].sum())
+
     def endpoints(self) -> tuple[str, ...]:
         """The endpoints that were requested, the scenario's own first."""
         seen = set(self.counts["endpoint"]) | set(self.latencies["endpoint"])

@@ -33,6 +33,8 @@ TRIAL_COLUMNS = (
     "cores",
     "group",
     "attempt",
+    "measured_turns",
+    "turns_taken_again",
 )
 TURN_COLUMNS = ("variant", "round", "pass_number", "start_s", "warm_until_s", "end_s")
 SERVER_COLUMNS = ("variant", "round", "measured", "at_s", *telemetry.LAGS, *telemetry.SUMS)
@@ -86,6 +88,8 @@ def _evidence(folder: Path, trial: TrialRecord, seen: telemetry.Telemetry | None
         "cores": float(len(trial.cores.server)) if trial.cores.server else float("nan"),
         "group": trial.group,
         "attempt": trial.attempt,
+        "measured_turns": len(turns),
+        "turns_taken_again": sum(turn.taken_again for turn in trial.facts.turns),
     }
     counts = _read_counts(folder / "counts.csv", origin_s)
     histograms = _read_histograms(folder / "requests.hlog", origin_s, parts)

@@ -7,7 +7,7 @@ from typing import Any
 
 import gevent
 
-from bench.load.generator_monitor import CpuSample
+from bench.load.generator_monitor import CpuSample, waited_s
 from bench.load.messages import (
     REPORT,
     AllSent,
@@ -76,7 +76,7 @@ class Agent:
         self._session.share({name: (part, parts) for name, (part, parts) in mine.items()})
 
     def _done(self, instruction: BeginTurn | MeasureTurn | EndTurn, at_s: float) -> None:
-        self._report(InstructionDone(instruction.turn, type(instruction).__name__, at_s))
+        self._report(InstructionDone(instruction.turn, type(instruction).__name__, at_s, waited_s()))
 
     def _report_drained(self, instruction: EndTurn) -> None:
         until_s = perf_counter() + instruction.max_drain_s
@@ -89,7 +89,7 @@ class Agent:
         self._report(interval)
 
     def _send_cpu(self, target: str, sample: CpuSample) -> None:
-        self._report(GeneratorCpu(target, sample.cpu_cores, sample.waiting_share, sample.stopped_s))
+        self._report(GeneratorCpu(target, sample.cpu_cores, sample.stopped_s))
 
     def _finish(self) -> None:
         self._session.finish()

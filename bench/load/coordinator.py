@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from time import perf_counter
 from typing import Any
 
@@ -34,8 +36,9 @@ from bench.load.messages import (
 from bench.load.request import Target
 from bench.load.session import turn_seed
 from bench.load.trial_recorder import TrialRecorder
+from bench.model.plan import MAX_REPEATED_TURN_S, repeatable_s
 from bench.results.control_messages import PlannedTurn, RunTurns
-from bench.results.schema import TrialFacts, TurnRecord
+from bench.results.schema import MAX_WAITING_SHARE, TrialFacts, TurnRecord
 
 MAX_DRAIN_S = 2.0
 """Requests that are unanswered so long after their turn are closed: the next turn must not wait for ever."""
@@ -59,7 +62,7 @@ class Coordinator:
         self._recorder: TrialRecorder | None = None
         self._reported = Event()
         self._users: dict[str, Mapping[str, int]] = {}
-        self._done: dict[tuple[int, str], dict[str, float]] = defaultdict(dict)
+        self._done: dict[tuple[int, str], dict[str, InstructionDone]] = defaultdict(dict)
         self._drained: dict[int, dict[str, bool]] = defaultdict(dict)
         self._received: Counter[str] = Counter()
         self._sent: dict[str, int] = {}
@@ -84,7 +87,7 @@ class Coordinator:
                 if report.without_turns:
                     self._instruct(ShareSchedules(self._shares()))
             case InstructionDone():
-                self._done[report.turn, report.instruction][agent] = report.at_s
+                self._done[report.turn, report.instruction][agent] = report
             case TurnDrained():
                 self._drained[report.turn][agent] = report.drained
             case IntervalReport():
@@ -93,7 +96,7 @@ class Coordinator:
                     self._recorder.add_interval(report)
             case GeneratorCpu():
                 if self._recorder is not None:
-                    sample = CpuSample(report.cpu_cores, report.waiting_share, report.stopped_s)
+                    sample = CpuSample(report.cpu_cores, report.stopped_s)
                     self._recorder.add_cpu(report.target, sample)
             case AllSent():
                 self._sent[agent] = report.intervals
@@ -103,20 +106,34 @@ class Coordinator:
         """Take every turn, one after the other. Returns {variant: facts} when everything is recorded.
 
         A server that has not answered every request by the end of a measured turn and its drain gets no other turn:
-        its trial is invalid, and each further turn would disturb the valid ones.
+        its trial is invalid, and each further turn would disturb the valid ones. A short turn in which the generator had
+        to wait for a core is taken again at once, as long as all of them together take no longer than planned.
         """
         folders = {target.variant: Path(target.folder) for target in plan.targets}
         targets = {target.variant: Target.parse(target.url, target.variant) for target in plan.targets}
         recorder = self._recorder = TrialRecorder(folders, agents=len(self._users))
         not_drained = set[str]()
-        for number, turn in enumerate(plan.turns):
+        spare_s = repeatable_s([(turn.warmup_s, turn.measure_s) for turn in plan.turns])
+        waiting = deque(enumerate(plan.turns))
+        number = 0
+        while waiting:
+            place, turn = waiting.popleft()
             if turn.variant in not_drained:
                 continue
-            last = number == len(plan.turns) - 1
+            length_s = turn.warmup_s + turn.measure_s
+            can_be_repeated = 0 < turn.measure_s <= MAX_REPEATED_TURN_S and length_s <= spare_s
+            recorder.begin_turn(number, undecided=can_be_repeated)
+            last = place == len(plan.turns) - 1
             taken = self._take_turn(number, turn, targets[turn.variant], turn_seed(plan.seed, number), last)
-            recorder.add_turn(turn.variant, taken)
+            waited = self._waiting_share(number) if turn.measure_s > 0 else None
+            if can_be_repeated and waited is not None and waited > MAX_WAITING_SHARE:
+                taken = replace(taken, pass_number=0, warm_until_s=taken.end_s, taken_again=True)
+                spare_s -= length_s
+                waiting.appendleft((place, turn))
+            recorder.end_turn(turn.variant, number, taken, waited)
             if taken.drained is False and turn.measure_s > 0:
                 not_drained.add(turn.variant)
+            number += 1
         self._instruct(Finish())
         self._wait(lambda: all(a in self._sent and self._received[a] >= self._sent[a] for a in self._users))
         return recorder.finish()
@@ -141,6 +158,17 @@ class Coordinator:
             drained=None if last else all(self._drained[number].values()),
             drain_s=drain_s,
         )
+
+    def _waiting_share(self, number: int) -> float | None:
+        """The share of a turn's measured part that the agents waited for a core, on average. None where it is not known."""
+        begun, ended = self._done[number, MeasureTurn.__name__], self._done[number, EndTurn.__name__]
+        shares = []
+        for agent, end in ended.items():
+            begin = begun[agent]
+            if end.waited_s is None or begin.waited_s is None or end.at_s <= begin.at_s:
+                return None
+            shares.append((end.waited_s - begin.waited_s) / (end.at_s - begin.at_s))
+        return fmean(shares) if shares else None
 
     def _last_drain_s(self, target: str, turn: PlannedTurn) -> float:
         """How long the requests of the last turn may take to be answered."""
@@ -175,7 +203,7 @@ class Coordinator:
         done = self._done[instruction.turn, type(instruction).__name__]
         self._instruct(instruction)
         self._wait(lambda: len(done) == len(self._users))
-        return list(done.values())
+        return [each.at_s for each in done.values()]
 
     def _instruct(self, instruction: Instruction) -> None:
         send(self._runner, INSTRUCTION, instruction)

@@ -14,11 +14,9 @@ SHORTEST_S = 0.2
 
 @dataclass(frozen=True)
 class CpuSample:
-    """One sample: cores used, the share of the time that this process was runnable but had no core, and how long it did
-    not run at all."""
+    """One sample: cores used, and how long this process did not run at all."""
 
     cpu_cores: float
-    waiting_share: float | None
     stopped_s: float = 0.0
     """How much later than planned the sample was taken, or how long the machine slept meanwhile."""
 
@@ -29,7 +27,6 @@ class _Reading:
 
     wall_s: float
     cpu_s: float
-    waited_s: float | None
     asleep_s: float
     """For how long the machine has been suspended since it was switched on."""
 
@@ -40,23 +37,17 @@ class _Usage:
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
-    waited_s: float | None = 0.0
     stopped_s: float = 0.0
 
     def add(self, before: _Reading, now: _Reading) -> None:
         length_s = now.wall_s - before.wall_s
         self.wall_s += length_s
         self.cpu_s += now.cpu_s - before.cpu_s
-        if self.waited_s is None or now.waited_s is None or before.waited_s is None:
-            self.waited_s = None
-        else:
-            self.waited_s += now.waited_s - before.waited_s
         stopped_s = max(0.0, length_s - SAMPLE_S) + max(0.0, now.asleep_s - before.asleep_s)
         self.stopped_s = max(self.stopped_s, stopped_s)
 
     def sample(self) -> CpuSample:
-        waiting = None if self.waited_s is None else self.waited_s / self.wall_s
-        return CpuSample(self.cpu_s / self.wall_s, waiting, self.stopped_s)
+        return CpuSample(self.cpu_s / self.wall_s, self.stopped_s)
 
 
 class GeneratorMonitor:
@@ -80,10 +71,11 @@ class GeneratorMonitor:
 
 
 def _read() -> _Reading:
-    return _Reading(time.perf_counter(), time.process_time(), _waited_s(), _asleep_s())
+    return _Reading(time.perf_counter(), time.process_time(), _asleep_s())
 
 
-def _waited_s() -> float | None:
+def waited_s() -> float | None:
+    """For how long this process could run but had no core, since its start. None where the system does not tell."""
     # Second field of schedstat: nanoseconds spent runnable on a run queue (Linux, Documentation/scheduler).
     try:
         return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9

@@ -87,6 +87,8 @@ class InstructionDone:
     turn: int
     instruction: str
     at_s: float
+    waited_s: float | None = None
+    """For how long this process has waited for a core until then, since its start; None where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,6 @@ class GeneratorCpu:
 
     target: str
     cpu_cores: float
-    waiting_share: float | None
     stopped_s: float
 
 

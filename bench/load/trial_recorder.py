@@ -97,9 +97,14 @@ class TrialRecorder:
         self._writers = {target: TrialWriter(folder) for target, folder in folders.items()}
         self._agents = agents
         self._incomplete: dict[tuple[int, bool, int], list[IntervalReport]] = {}
+        self._undecided: dict[int, list[list[IntervalReport]]] = {}
+        """Measured intervals of turns that may yet be taken again, by turn."""
+        self._taken_again: set[int] = set()
         self._endpoints: dict[str, dict[str, _Endpoint]] = {target: {} for target in folders}
         self._turns: dict[str, list[TurnRecord]] = {target: [] for target in folders}
         self._cpu: dict[str, list[CpuSample]] = {target: [] for target in folders}
+        self._waits: dict[str, list[tuple[float, float]]] = {target: [] for target in folders}
+        """Length and waiting share of each measured turn."""
 
     def add_interval(self, interval: IntervalReport) -> None:
         """Record one agent's interval."""
@@ -108,9 +113,23 @@ class TrialRecorder:
         if len(reports) == self._agents:
             self._write(self._incomplete.pop(interval.key))
 
-    def add_turn(self, target: str, turn: TurnRecord) -> None:
-        """Record a turn that has ended."""
+    def begin_turn(self, number: int, undecided: bool) -> None:
+        """A turn begins. ``undecided``: its measured intervals are kept back until it has ended."""
+        if undecided:
+            self._undecided[number] = []
+
+    def end_turn(self, target: str, number: int, turn: TurnRecord, waiting_share: float | None) -> None:
+        """Record a turn that has ended, and the share of it that the generator waited for a core.
+
+        The intervals of a turn that is taken again do not count as measured.
+        """
         self._turns[target].append(turn)
+        if turn.taken_again:
+            self._taken_again.add(number)
+        elif waiting_share is not None:
+            self._waits[target].append((turn.end_s - turn.warm_until_s, waiting_share))
+        for reports in self._undecided.pop(number, ()):
+            self._write(reports)
 
     def add_cpu(self, target: str, sample: CpuSample) -> None:
         """Record a sample of an agent's CPU, taken while ``target`` had its turn."""
@@ -129,11 +148,19 @@ class TrialRecorder:
         for key in sorted(self._incomplete):
             self._write(self._incomplete[key])
         self._incomplete.clear()
+        for number in list(self._undecided):  # the turn was interrupted
+            for reports in self._undecided.pop(number):
+                self._write(reports)
         for writer in self._writers.values():
             writer.close()
         return {target: self._facts(target) for target in self._writers}
 
     def _write(self, reports: list[IntervalReport]) -> None:
+        first = reports[0]
+        if first.measured and first.turn in self._undecided:
+            self._undecided[first.turn].append(reports)
+            return
+        measured = first.measured and first.turn not in self._taken_again
         rows: dict[str, IntervalStats] = {}
         for report in reports:
             for row in report.rows:
@@ -141,23 +168,23 @@ class TrialRecorder:
                     rows[row.endpoint].add(row)
                 else:
                     rows[row.endpoint] = row
-        first = reports[0]
         start_s, end_s = min(r.start_s for r in reports), max(r.end_s for r in reports)
-        self._writers[first.target].interval(start_s, end_s, first.measured, list(rows.values()))
+        self._writers[first.target].interval(start_s, end_s, measured, list(rows.values()))
         endpoints = self._endpoints[first.target]
         for name, row in rows.items():
-            endpoints.setdefault(name, _Endpoint()).add(row, first.measured)
+            endpoints.setdefault(name, _Endpoint()).add(row, measured)
 
     def _facts(self, target: str) -> TrialFacts:
         turns = self._turns[target]
         measured_s = sum(turn.end_s - turn.warm_until_s for turn in turns)
         samples = self._cpu[target]
-        waits = [sample.waiting_share for sample in samples if sample.waiting_share is not None]
+        waits = self._waits[target]
+        waited_s = sum(length_s * share for length_s, share in waits)
         return TrialFacts(
             turns=tuple(turns),
             endpoints={name: endpoint.facts(measured_s) for name, endpoint in self._endpoints[target].items()},
             generator_cpu_cores_max=max((sample.cpu_cores for sample in samples), default=None),
             generator_cpu_cores_mean=sum(s.cpu_cores for s in samples) / len(samples) if samples else None,
-            generator_waiting_share_mean=sum(waits) / len(waits) if waits else None,
+            generator_waiting_share_mean=waited_s / sum(length_s for length_s, _ in waits) if waits else None,
             generator_stopped_s_max=max((sample.stopped_s for sample in samples), default=None),
         )

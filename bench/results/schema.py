@@ -22,6 +22,9 @@ SCHEMA = 2
 HEALTH_TIMEOUT_S = 1.0
 """The time-out that health checks are held against: the default of Kubernetes' probes (timeoutSeconds: 1)."""
 
+MAX_WAITING_SHARE = 0.1
+"""Share of the time that the load generator may wait for a core, in a turn and in a whole trial: another program used it."""
+
 # run.json
 
 
@@ -327,6 +330,9 @@ class TurnRecord:
     """Whether every request was answered before the next turn; null for the group's last turn."""
     drain_s: float
     """Seconds until then."""
+    taken_again: bool = False
+    """Whether the generator had to wait for a core in its measured part, so that another turn took its place. It then
+    counts as warm-up: ``pass_number`` is 0, and ``warm_until_s`` is ``end_s``."""
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def start_locust(
         channel.close()
         raise
     channel.handed_over()
-    return LocustProcess(process, channel, group.load_s + MAX_BEYOND_LOAD_S)
+    return LocustProcess(process, channel, group.max_load_s + MAX_BEYOND_LOAD_S)
 
 
 def locust_command(scenario: Scenario, load: Load, host: str, control_fd: int) -> list[str]:

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 
 from bench.model import Load
 from bench.model.bounds import UpperBound
-from bench.results.schema import EndpointFacts, TrialFacts
+from bench.results.schema import MAX_WAITING_SHARE, EndpointFacts, TrialFacts
 
 MAX_GENERATOR_CORES = 0.8
 """Above this share of a core the generator queues its own work, and its delays count as the server's."""
-MAX_GENERATOR_WAITING_SHARE = 0.1
-"""Share of the time, on average, that the generator could run but had no core: another program used it."""
 MAX_STOPPED_S = 1.0
 """Longest time that the generator may not run at all. No operating system delays a process for so long by itself."""
 MIN_MEASURED_SHARE = 0.95
@@ -112,9 +110,9 @@ def generator_had_cpu_left(evidence: Evidence) -> str | None:
 def generator_had_its_core(evidence: Evidence) -> str | None:
     """Did no other program use the generator's core?"""
     share = evidence.facts.generator_waiting_share_mean
-    if share is None or share <= MAX_GENERATOR_WAITING_SHARE:
+    if share is None or share <= MAX_WAITING_SHARE:
         return None
-    return f"the generator waited for a core {share:.0%} of the time, more than {MAX_GENERATOR_WAITING_SHARE:.0%}"
+    return f"the generator waited for a core {share:.0%} of the time, more than {MAX_WAITING_SHARE:.0%}"
 
 
 def generator_was_not_stopped(evidence: Evidence) -> str | None:

@@ -290,6 +290,23 @@ def test_shares(value: float, text: str) -> None:
     assert formatting.share(value) == text
 
 
+def test_turns_that_were_taken_again_are_counted(tmp_path: Path) -> None:
+    run = synthetic.blocking_run(tmp_path)
+    assert "Taken again" not in html_of(run)
+    for path in run.glob("blocking/*/*/1/trial.json"):
+        trial = files.read_json(path)
+        turn = trial["facts"]["turns"][0]
+        again = turn | {
+            "pass_number": 0,
+            "warm_until_s": turn["start_s"],
+            "end_s": turn["start_s"],
+            "taken_again": True,
+        }
+        trial["facts"]["turns"] = [again, *trial["facts"]["turns"]]
+        files.write_json(path, trial)
+    assert "Taken again, since another program used the load generator" in html_of(run)
+
+
 def test_rounds_that_were_measured_again_are_counted(tmp_path: Path) -> None:
     run = synthetic.blocking_run(tmp_path)
     assert "Measured again" not in html_of(run)

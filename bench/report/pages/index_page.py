@@ -89,10 +89,19 @@ def _notes(
     if repeated := sum(report.repeated_rounds for report in reports):
         rounds = formatting.plural(repeated, "round")
         notes.append(f"Measured again, since a trial was invalid: {repeated} {rounds}.")
+    again, measured = (sum(report.turns_taken_again[place] for report in reports) for place in (0, 1))
+    if again > MIN_SHARE_TOLD * measured:
+        notes.append(
+            f"Taken again, since another program used the load generator's core: {again} {formatting.plural(again, 'turn')}, "
+            f"beside {measured} that count."
+        )
     if any(report.single_round for report in reports):
         notes.append("One round, no interval: the differences here are not proven to repeat.")
     return notes
 
+
+MIN_SHARE_TOLD = 0.1
+"""Of the turns. Fewer that were taken again are nothing unusual."""
 
 RANKS = {"refuted": 0, "confirmed": 1, "inconclusive": 2}
 """Of a verdict in the table: what contradicts comes first, what says nothing last."""

@@ -62,6 +62,8 @@ class ScenarioReport:
     excluded: tuple[ExcludedTrial, ...]
     incomplete_rounds: tuple[IncompleteRound, ...]
     repeated_rounds: int = 0
+    turns_taken_again: tuple[int, int] = (0, 0)
+    """Turns that were taken again, and turns that were measured."""
     """Measured again, since a trial was invalid."""
 
 
@@ -94,6 +96,10 @@ def scenario_report(
         excluded=tuple(trouble for each in loads for trouble in each.excluded),
         incomplete_rounds=tuple(left for each in loads for left in each.incomplete_rounds),
         repeated_rounds=sum(each.repeated_rounds for each in loads),
+        turns_taken_again=(
+            sum(each.turns_taken_again[0] for each in loads),
+            sum(each.turns_taken_again[1] for each in loads),
+        ),
     )
 
 
