@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bench.model import AppSource
 
 
-LOCUST_S = 10
+LOCUST_S = 5
 """How long a locustfile is run to record what its users request."""
 
 
@@ -113,7 +113,7 @@ class DoctorOptions:
 @click.option("--login-data", type=PLACE, help="JSON file with the fields that the login takes.")
 @click.option("--har", type=PLACE, help="HAR file, as a browser saves it: ask what it holds.")
 @click.option("--access-log", type=PLACE, help="Access log in the common or combined format: ask its GET requests.")
-@click.option("--locustfile", type=PLACE, help="Your locustfile: ask what its users request in ten seconds.")
+@click.option("--locustfile", type=PLACE, help="Your locustfile: ask what its users request in five seconds.")
 @click.option("--drive", default="", metavar="COMMAND", help="Your command that sends requests to {url}: ask those.")
 @click.option("--prober", metavar="PATH", help="Path of the health probe [default: the fastest endpoint]")
 @click.option(

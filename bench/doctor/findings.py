@@ -127,6 +127,8 @@ class EndpointVerdict:
     """How long one request blocked the server before the measurement; it was not measured under load then."""
     at_least: bool = False
     """Whether the server was still blocked when it was stopped."""
+    under_load: bool = False
+    """Whether it took several requests at once to block it."""
 
     @property
     def measured(self) -> bool:
@@ -279,7 +281,11 @@ def doctor_report(run: Run) -> DoctorReport:
     alone = _read(run, scenarios[ALONE])[1]
     verdicts = (
         *(_blocked_verdict(each, functions) for each in record.blocked),
-        *(_verdict(each, *_read(run, scenarios[each.scenario]), alone, functions) for each in record.endpoints),
+        *(
+            _verdict(each, *_read(run, scenarios[each.scenario]), alone, functions)
+            for each in record.endpoints
+            if each.endpoint not in {blocked.endpoint for blocked in record.blocked}
+        ),
     )
     return DoctorReport(
         record=record,
@@ -364,7 +370,11 @@ def _blocked_verdict(record: BlockedRecord, functions: _Functions) -> EndpointVe
         endpoint=record.endpoint,
         path=record.path,
         category="loop blocked",
-        evidence=f"one request kept the server from answering anybody for {at_least}{record.blocked_s:.0f} s",
+        evidence=(
+            f"under its load the server answered nobody for {at_least}{record.blocked_s:.0f} s"
+            if record.under_load
+            else f"one request kept the server from answering anybody for {at_least}{record.blocked_s:.0f} s"
+        ),
         problems=(),
         alone_ms=None,
         throughput=None,
@@ -375,6 +385,7 @@ def _blocked_verdict(record: BlockedRecord, functions: _Functions) -> EndpointVe
         source=record.source,
         blocked_s=record.blocked_s,
         at_least=record.at_least,
+        under_load=record.under_load,
     )
 
 

@@ -155,13 +155,13 @@ def describe(location: AppLocation) -> str:
 def cost(report: DoctorReport, finding: Finding) -> str:
     """How long other requests take while the worst endpoint of the finding is under load, or after one request to it."""
     worst = finding.worst
-    if worst.blocked_s is not None:
-        at_least = "at least " if worst.at_least else ""
-        endpoint = formatting.clean(worst.endpoint, 60)
-        return (
-            f"One request to {endpoint} keeps the server from answering anybody for {at_least}{worst.blocked_s:.0f} s."
-        )
-    return _cost_of(report, worst)
+    if worst.blocked_s is None:
+        return _cost_of(report, worst)
+    endpoint = formatting.clean(worst.endpoint, 60)
+    seconds = f"{'at least ' if worst.at_least else ''}{worst.blocked_s:.0f} s"
+    if worst.under_load:
+        return f"While {endpoint} is under load, the server answers nobody, for {seconds}."
+    return f"One request to {endpoint} keeps the server from answering anybody for {seconds}."
 
 
 def _cost_of(report: DoctorReport, verdict: EndpointVerdict) -> str:

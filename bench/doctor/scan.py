@@ -9,12 +9,13 @@ import csv
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from bench.doctor.discovery import Discovery, ScanRequest, reset_data
 from bench.doctor.login import Headers, credentials, with_headers
 from bench.doctor.scenarios import (
+    ALONE,
     MAX_LOADED_S,
     DoctorTarget,
     alone_measure_s,
@@ -27,7 +28,7 @@ from bench.doctor.static_check import suspected_lines
 from bench.model import Plan, ServerGroup, Status
 from bench.model.requests import BlockedRequest
 from bench.planning.schedule import make_plan
-from bench.results import files, schema
+from bench.results import files, layout, schema
 from bench.results.control_messages import TargetRecord
 from bench.results.schema import (
     BlockedRecord,
@@ -45,6 +46,7 @@ from bench.running.campaign import CampaignObserver, run_campaign
 from bench.running.group import GroupHooks, OnPhase, run_group
 from bench.running.preflight import AppFacts
 from bench.running.preflight_server import Answered, client, send_once
+from bench.running.probe_setup import holder_of_the_loop
 from bench.running.run_record import declare_scenario
 from bench.running.temporary import OwnedFolder
 
@@ -88,6 +90,9 @@ def scan(
         measurement = _Measurement(request, discovery, run.folder, requests_file, observer)
         complete = [measurement.of(plan) for plan in plans]
     assert record.doctor is not None
+    blocked = (*record.doctor.blocked, *measurement.frozen)
+    record = replace(record, doctor=replace(record.doctor, blocked=blocked))
+    assert record.doctor is not None
     found = tuple(excerpts(run.folder, _code_folders(request, discovery.facts), _held_before(record.doctor)))
     files.write_record(run.folder / "run.json", replace(record, doctor=replace(record.doctor, excerpts=found)))
     return all(complete)
@@ -121,25 +126,44 @@ class _Measurement:
     requests_file: Path
     """What the load generator sends. It holds secrets, so it is temporary."""
     observer: CampaignObserver
+    frozen: list[BlockedRecord] = field(default_factory=list)
+    """Endpoints under whose load the server answered nobody."""
 
     def of(self, plan: Plan) -> bool:
-        """Measure one scenario. Whether its trial is evidence."""
+        """Measure one scenario. Whether its trial says something."""
         for left in reversed(range(MAX_MEASUREMENTS)):
-            statuses = self._statuses(plan)
+            trials = self._trials(plan)
+            statuses: set[Status] = {trial.status for trial in trials}
             if "invalid" not in statuses:
                 return "failed" not in statuses
+            if not left and (frozen := self._frozen(plan, trials)) is not None:
+                self.frozen.append(frozen)
+                return True
             if left:
                 shutil.rmtree(self.folder / plan.scenario.name)
                 plan = make_plan(plan.scenario, plan.load, 1, max(plan.measure_s, MAX_LOADED_S), plan.seed)
         return False
 
-    def _statuses(self, plan: Plan) -> set[Status]:
+    def _frozen(self, plan: Plan, trials: Sequence[schema.TrialRecord]) -> BlockedRecord | None:
+        """The endpoint, where nothing was answered under its load and the line that held the loop is known."""
+        scenario = plan.scenario
+        for trial in trials:
+            main = trial.facts.endpoints.get(scenario.endpoint) if trial.facts else None
+            if trial.facts is None or scenario.name == ALONE or (main and main.finished):
+                continue
+            place = layout.trial_folder(self.folder, scenario.name, trial.variant, trial.load.name, trial.round)
+            holder = holder_of_the_loop(place, trial.facts.turns)
+            if holder is not None:
+                seconds = holder.measured_s
+                return BlockedRecord(scenario.endpoint, scenario.path, seconds, True, holder.line, under_load=True)
+        return None
+
+    def _trials(self, plan: Plan) -> Sequence[schema.TrialRecord]:
         def measure(group: ServerGroup, on_phase: OnPhase) -> list[schema.TrialRecord]:
             self._write_requests(self.discovery.login_headers)
             return run_group(plan.scenario, group, self.folder, GroupHooks(on_phase, self._prepare))
 
-        outcome = run_campaign(plan, self.folder, measure, self.observer, max_repeats=0)
-        return {trial.status for trial in outcome.trials}
+        return run_campaign(plan, self.folder, measure, self.observer, max_repeats=0).trials
 
     def _prepare(self, targets: tuple[TargetRecord, ...]) -> None:
         """Put the data back, and log in to the server: what it gives belongs to it alone."""

@@ -204,7 +204,7 @@ class EndpointRecord:
 
 @dataclass(frozen=True)
 class BlockedRecord:
-    """An operation that blocked the server when it was tried, so that it was not measured under load."""
+    """An operation that kept the server from answering anybody: there are no figures, and that is the finding."""
 
     endpoint: str
     path: str
@@ -214,6 +214,8 @@ class BlockedRecord:
     by: HeldLineRecord | None = None
     """The line that held the event loop; null where no line of the app is known."""
     source: str = ""
+    under_load: bool = False
+    """Whether it took several requests at once: one by one they were answered."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.results.schema import TurnRecord
+from bench.results.schema import HeldLineRecord, TurnRecord
 
 PROBE_FOLDER = Path(__file__).resolve().parent.parent / "probe"
 """The folder that holds the probe and nothing else."""
@@ -84,27 +84,43 @@ def missing_telemetry(folder: Path, turns: Sequence[TurnRecord], workers: int) -
     return f"telemetry missing: the samples of {covering} of {workers} worker(s) cover the turns"
 
 
-def what_held_the_loop(folder: Path, turns: Sequence[TurnRecord]) -> str:
-    """The line that held the event loop for most of the measured turns, in words; empty when no line did.
+@dataclass(frozen=True)
+class Holder:
+    """The line that held the event loop for most of the measured time."""
+
+    line: HeldLineRecord
+    measured_s: float
+
+    @property
+    def words(self) -> str:
+        """``shop/db.py:12 (report in time.sleep) held the event loop for 2.9 of 3.0 s``."""
+        line = self.line
+        call = f" in {line.callee}" if line.callee else ""
+        held = f"held the event loop for {line.stalled_s:.1f} of {self.measured_s:.1f} s"
+        return f"{line.file}:{line.line} ({line.function}{call}) {held}"
+
+
+def holder_of_the_loop(folder: Path, turns: Sequence[TurnRecord]) -> Holder | None:
+    """The line that held the event loop for most of the measured turns; None when no line did.
 
     For a trial in which nothing was answered. Of several workers it is the one that was held longest.
     """
     measured = [(turn.warm_until_s, turn.end_s) for turn in turns if turn.pass_number > 0]
     measured_s = sum(end_s - begin_s for begin_s, end_s in measured)
-    held_s: dict[tuple[str, str, str, str], float] = defaultdict(float)
+    held_s: dict[tuple[str, str, int, str, str], float] = defaultdict(float)
     for file in folder.glob("stalls-*.csv"):
         with file.open(encoding="utf-8", newline="") as lines:
             for row in csv.DictReader(lines):
                 at_s, stalled_s = float(row["at_s"]), float(row["stalled_ms"] or 0) / 1000
                 if row["kind"] == "loop" and row["line"] and any(start <= at_s <= end for start, end in measured):
-                    held_s[file.name, f"{row['file']}:{row['line']}", row["function"], row["callee"] or ""] += stalled_s
+                    place = (file.name, row["file"], int(row["line"]), row["function"], row["callee"] or "")
+                    held_s[place] += stalled_s
     if not held_s:
-        return ""
-    (_, line, function, callee), longest_s = max(held_s.items(), key=lambda item: item[1])
+        return None
+    (_, source, line, function, callee), longest_s = max(held_s.items(), key=lambda item: item[1])
     if longest_s < MIN_HELD_SHARE * measured_s:
-        return ""
-    call = f" in {callee}" if callee else ""
-    return f"{line} ({function}{call}) held the event loop for {longest_s:.1f} of {measured_s:.1f} s"
+        return None
+    return Holder(HeldLineRecord(source, line, function, callee, longest_s), measured_s)
 
 
 def _covers(times_s: list[float], measured: list[tuple[float, float]]) -> bool:

@@ -97,6 +97,7 @@ def _verdict(result: GroupResult, server: GroupServer, facts: TrialFacts | None)
     if facts is None:
         return "failed", ("Locust reported nothing of this trial",)
     setup, variant = result.setup, server.variant
+    holder = probe_setup.holder_of_the_loop(server.folder, facts.turns) if variant.probed else None
     evidence = Evidence(
         facts,
         setup.scenario.endpoint,
@@ -106,7 +107,7 @@ def _verdict(result: GroupResult, server: GroupServer, facts: TrialFacts | None)
         setup.scenario.secondary_endpoints,
         setup.scenario.has_think_time,
         setup.scenario.has_long_requests,
-        probe_setup.what_held_the_loop(server.folder, facts.turns) if variant.probed else "",
+        holder.words if holder else "",
     )
     reasons = judge(evidence)
     if variant.probed:

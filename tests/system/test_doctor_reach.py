@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doctoring import APPS, SHORT, DoctorRun, blocking_lines, doctor_run
 from harness import bench
-from test_doctor import APPS, SHORT, DoctorRun, blocking_lines, doctor_run
 
 PASSWORD = "open-sesame-and-more"
 DATA = {"username": "ada", "password": PASSWORD}
@@ -29,6 +29,7 @@ def reach(tmp_path_factory: pytest.TempPathFactory) -> DoctorRun:
 
 
 def endpoint(run: DoctorRun, name: str) -> dict[str, Any]:
+    found: dict[str, Any]
     (found,) = (each for each in run.content["endpoints"] if each["endpoint"] == name)
     return found
 
@@ -43,6 +44,13 @@ def test_a_background_task_that_freezes_the_server_is_named_and_its_neighbour_is
     # What costs the others most comes first.
     assert reach.content["findings"][0]["endpoints"] == ["GET /report"]
     assert "keeps the server from answering anybody" in reach.content["headline"]
+
+
+def test_a_server_that_freezes_under_load_is_a_finding_and_no_gap(reach: DoctorRun) -> None:
+    frozen = endpoint(reach, "GET /counted")
+    assert frozen["blocked_s"] >= 1
+    assert frozen["problems"] == []
+    assert reach.lines[blocking_lines("reach/main.py")["lock"]] == ["GET /counted"]
 
 
 def test_a_login_is_made_on_every_server_and_measured_itself(reach: DoctorRun) -> None:

@@ -281,6 +281,16 @@ def test_one_request_that_freezes_the_server_is_the_worst_finding(tmp_path: Path
     assert (found.asked, found.operations) == (3, 3)
 
 
+def test_a_server_that_answers_nobody_under_load_is_a_finding_and_no_gap(tmp_path: Path) -> None:
+    endpoints = [Endpoint("GET /frozen", (Held(0.97),), status="invalid"), fine()]
+    found = report_of(tmp_path, endpoints, blocked=[BLOCKED | {"under_load": True, "blocked_s": 6.0}])
+    (finding,) = found.findings
+    assert finding.location is not None
+    assert finding.location.where == "shop/jobs.py:8"
+    assert "While GET /frozen is under load, the server answers nobody, for at least 6 s" in cost(found, finding)
+    assert [verdict.endpoint for verdict in found.verdicts] == ["GET /frozen", "GET /fine/1"]
+
+
 def test_a_frozen_server_without_a_line_is_a_finding_of_its_endpoint(tmp_path: Path) -> None:
     (finding,) = report_of(tmp_path, [fine()], blocked=[BLOCKED | {"by": None}]).findings
     assert (finding.location, finding.endpoints) == (None, ("GET /frozen",))

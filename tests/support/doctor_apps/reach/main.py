@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import secrets
+import threading
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -103,6 +104,18 @@ async def events() -> StreamingResponse:
 async def poll() -> str:
     await asyncio.sleep(15)
     return "nothing new"
+
+
+counter = threading.Lock()
+
+
+@app.get("/counted")
+async def counted() -> str:
+    """Works for one; with two at once the second one waits for the lock, on the loop that the first needs to release it."""
+    counter.acquire()  # BLOCKS lock
+    await asyncio.sleep(0.01)
+    counter.release()
+    return "counted"
 
 
 asked = 0
