@@ -200,7 +200,7 @@ def markdown(report: DoctorReport) -> str:
     """For a pull request: the headline, each finding, and the table."""
     lines = [f"## {escaped(text.headline(report))}", ""]
     if step := text.next_step(report):
-        lines += [f"{text.coverage(report)} {step}", ""]
+        lines += [step, ""]
     for finding in report.findings:
         lines += [f"### {escaped(text.title(finding))}", ""]
         if finding.location and (source := source_line(finding.location)):
@@ -242,10 +242,11 @@ class DoctorTable:
         report = self.report
         yield Text(text.headline(report), style="bold")
         if step := text.next_step(report):
-            yield Text(f"{text.coverage(report)} {step}".replace("`", ""))
+            yield Text(step.replace("`", ""))
         yield from (Padding(self._finding(finding), (1, 0, 0, 0)) for finding in report.findings)
         columns = COLUMNS if options.max_width >= WIDE else NARROW_COLUMNS
-        yield Padding(self._table(columns, options.max_width), (1, 0, 0, 0))
+        if report.verdicts:
+            yield Padding(self._table(columns, options.max_width), (1, 0, 0, 0))
         for location, seconds in report.start_up:
             yield Text(
                 f"start-up: {formatting.clean(location.where)} held it for {seconds:.1f} s, {text.describe(location)}"

@@ -72,7 +72,6 @@ def _page(run: Run, report: DoctorReport) -> Mapping[str, object]:
         "columns": export.COLUMNS,
         "rows": [_row(report, verdict) for verdict in report.verdicts],
         "problems": [_problem(verdict) for verdict in report.verdicts if not verdict.judged],
-        "coverage": text.coverage(report),
         "next_step": markdown(text.next_step(report)),
         "skipped": [_skipped(group) for group in text.skipped_groups(report)],
         "suspected": [

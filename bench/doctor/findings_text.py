@@ -67,6 +67,9 @@ REMEDIES = {
 }
 """Groups of operations that were not asked: why (of one, of several), and what to do about it."""
 
+MIN_OF_THE_APP = 3
+"""Operations that a rate limiter refused, for it to be one for the whole app."""
+
 READING_WORDS = ("search", "filter", "query", "count", "list", "lookup", "preview", "validate", "paginate", "history")
 """Last parts of a path under which apps offer a POST that changes nothing, since its parameters do not fit into a query."""
 
@@ -88,9 +91,11 @@ def headline(report: DoctorReport) -> str:
         found = _headline_with_findings(report)
     else:
         found = f"{app}: {_nothing_found(report)}"
-    if report.coverage >= LOW_COVERAGE:
-        return found
-    return f"Only {_of_operations(report)} asked. {found}"
+    return found if _is_enough(report) else f"Only {_of_operations(report)} asked. {found}"
+
+
+def _is_enough(report: DoctorReport) -> bool:
+    return report.coverage >= LOW_COVERAGE
 
 
 def _of_operations(report: DoctorReport) -> str:
@@ -100,11 +105,11 @@ def _of_operations(report: DoctorReport) -> str:
 
 def _nothing_found(report: DoctorReport) -> str:
     asked, all_of_them = report.asked, report.asked == report.operations
-    operations = (
-        ("the only operation" if asked == 1 else f"all {asked} operations")
-        if all_of_them
-        else f"the {asked} of {report.operations} operations that were asked"
-    )
+    operations = f"the {asked} of {report.operations} operations that were asked"
+    if all_of_them:
+        operations = "the only operation" if asked == 1 else f"all {asked} operations"
+    elif not _is_enough(report):
+        operations = "it" if asked == 1 else "them"
     slow = [verdict for verdict in report.verdicts if verdict.is_slow]
     if not slow:
         return f"no blocking found in {operations}, with {report.users} users at each."
@@ -236,8 +241,15 @@ def skipped_groups(report: DoctorReport) -> tuple[SkippedGroup, ...]:
     groups: dict[str, list[SkippedRecord]] = {}
     for each in report.skipped:
         groups.setdefault(each.group if each.group in REMEDIES else "rejected", []).append(each)
-    ordered = sorted(groups.items(), key=lambda item: (item[0] in NOT_COUNTED, -len(item[1])))
+    ordered = sorted(
+        groups.items(), key=lambda item: (item[0] in NOT_COUNTED, not _is_of_the_app(*item), -len(item[1]))
+    )
     return tuple(_skipped_group(group, tuple(found)) for group, found in ordered)
+
+
+def _is_of_the_app(group: str, found: list[SkippedRecord]) -> bool:
+    """Whether it is a rate limiter for the whole app: there is no figure of anything before it is switched off."""
+    return group == "rate limit" and len(found) >= MIN_OF_THE_APP
 
 
 def _skipped_group(group: str, found: tuple[SkippedRecord, ...]) -> SkippedGroup:
@@ -261,12 +273,8 @@ def next_step(report: DoctorReport) -> str:
     if not groups:
         return ""
     first = groups[0]
-    return f"{len(first.operations)} of the others {first.title}. {first.remedy}"
-
-
-def coverage(report: DoctorReport) -> str:
-    """``12 of 19 operations were asked.``"""
-    return f"{_of_operations(report)} asked."
+    step = f"{len(first.operations)} of the others {first.title}. {first.remedy}"
+    return f"{_of_operations(report)} asked. {step}" if _is_enough(report) else step
 
 
 def problem(reason: str) -> str:

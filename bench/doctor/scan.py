@@ -16,6 +16,7 @@ from bench.doctor.discovery import Discovery, ScanRequest, reset_data
 from bench.doctor.login import Headers, credentials, with_headers
 from bench.doctor.scenarios import (
     ALONE,
+    HEALTH_PROBE,
     MAX_LOADED_S,
     DoctorTarget,
     alone_measure_s,
@@ -90,8 +91,8 @@ def scan(
         measurement = _Measurement(request, discovery, run.folder, requests_file, observer)
         complete = [measurement.of(plan) for plan in plans]
     assert record.doctor is not None
-    blocked = (*record.doctor.blocked, *measurement.frozen)
-    record = replace(record, doctor=replace(record.doctor, blocked=blocked))
+    doctor = _with_what_was_not_measured(record.doctor, measurement)
+    record = replace(record, doctor=doctor)
     assert record.doctor is not None
     found = tuple(excerpts(run.folder, _code_folders(request, discovery.facts), _held_before(record.doctor)))
     files.write_record(run.folder / "run.json", replace(record, doctor=replace(record.doctor, excerpts=found)))
@@ -128,6 +129,8 @@ class _Measurement:
     observer: CampaignObserver
     frozen: list[BlockedRecord] = field(default_factory=list)
     """Endpoints under whose load the server answered nobody."""
+    limited: list[SkippedRecord] = field(default_factory=list)
+    """Endpoints whose load a rate limiter refused."""
 
     def of(self, plan: Plan) -> bool:
         """Measure one scenario. Whether its trial says something."""
@@ -136,6 +139,9 @@ class _Measurement:
             statuses: set[Status] = {trial.status for trial in trials}
             if "invalid" not in statuses:
                 return "failed" not in statuses
+            if refused := _refused_by_a_limiter(plan.scenario.endpoint, trials):  # and would refuse again
+                self.limited.append(SkippedRecord(plan.scenario.endpoint, refused, "rate limit"))
+                return False
             if not left and (frozen := self._frozen(plan, trials)) is not None:
                 self.frozen.append(frozen)
                 return True
@@ -191,6 +197,26 @@ class _Measurement:
             ],
         }
         files.write_json(self.requests_file, content)
+
+
+def _refused_by_a_limiter(endpoint: str, trials: Sequence[schema.TrialRecord]) -> str:
+    """What a rate limiter did to the endpoint's requests, in words; empty where none refused any."""
+    for trial in trials:
+        facts = trial.facts.endpoints.get(endpoint) if trial.facts else None
+        if facts and (refused := facts.statuses.get("429", 0)):
+            return f"its rate limiter answered with status 429, {refused:,} of {facts.started:,} times"
+    return ""
+
+
+def _with_what_was_not_measured(doctor: DoctorRecord, measurement: _Measurement) -> DoctorRecord:
+    """The record with the endpoints whose load said something else than figures."""
+    limited = {each.name for each in measurement.limited}
+    return replace(
+        doctor,
+        blocked=(*doctor.blocked, *measurement.frozen),
+        endpoints=tuple(each for each in doctor.endpoints if each.endpoint not in limited),
+        skipped=(*doctor.skipped, *(each for each in measurement.limited if each.name != HEALTH_PROBE)),
+    )
 
 
 def _scheme(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -226,7 +226,7 @@ def test_low_coverage_is_said_first_with_the_step_that_raises_it_most(tmp_path: 
     found = report_of(tmp_path, [fine(1), fine(2)], skipped=left_out)
     assert (found.asked, found.operations) == (2, 6)
     assert headline(found).startswith("Only 2 of 6 operations were asked. ")
-    assert "no blocking found in the 2 of 6 operations that were asked" in headline(found)
+    assert headline(found).endswith("no blocking found in them, with 32 users at each.")
     assert next_step(found).startswith("3 of the others want a login. Give `--login")
     assert [(len(each.operations), each.title) for each in skipped_groups(found)] == [
         (3, "want a login"),
@@ -242,6 +242,19 @@ def test_writes_that_look_like_reading_are_proposed(tmp_path: Path) -> None:
     assert group.remedy.startswith(
         'Some look as if they only read: `--include "POST */filter"` `--include "POST */count"`. '
     )
+
+
+def test_a_rate_limiter_for_the_whole_app_comes_first(tmp_path: Path) -> None:
+    left_out = skipped(*["rate limit"] * 3, *["write"] * 9)
+    assert next_step(report_of(tmp_path, [fine()], skipped=left_out)).startswith(
+        "3 of the others were refused by a rate"
+    )
+
+
+def test_coverage_that_is_not_full_is_said_with_what_was_found(tmp_path: Path) -> None:
+    found = report_of(tmp_path, [fine(1), fine(2)], skipped=skipped("login"))
+    assert "no blocking found in the 2 of 3 operations that were asked" in headline(found)
+    assert next_step(found).startswith("2 of 3 operations were asked. 1 of the others wants a login.")
 
 
 def test_full_coverage_is_said_in_passing(tmp_path: Path) -> None:
