@@ -10,15 +10,17 @@ An operation whose values are not known waits until others have answered: their 
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from bench.doctor.answer_values import Answers
-from bench.doctor.login import Headers, Login, credentials, is_refusal, with_headers
+from bench.doctor.login import Headers, Login, anonymous, credentials, is_refusal, with_headers
 from bench.doctor.openapi import (
     SAFE,
     Document,
@@ -310,6 +312,8 @@ class _Trial:
         self._answered: dict[str, AnsweredRequest] = {}
         self._blocked: dict[str, BlockedRequest] = {}
         self._refused: dict[str, SkippedOperation] = {}
+        self._stale: dict[str, dict[str, Any]] = {}
+        """Operations whose recorded request was refused, with its body as a parameter: what it was about may be gone."""
         self._login_request: SampleRequest | None = None
         self._login_headers: Headers = ()
 
@@ -374,6 +378,9 @@ class _Trial:
         if self._known.requests:
             requests = tuple(with_headers(each, self._login_headers) for each in self._known.requests)
             return Operations(requests, ())
+        if self._stale:
+            recorded = {name: each for name, each in selection.recorded.items() if name not in self._stale}
+            selection = replace(selection, recorded=recorded, params={**self._stale, **selection.params})
         try:
             found = operations(self._known.documents, selection, self.answers)
         except ValueError as error:
@@ -395,6 +402,8 @@ class _Trial:
             self._answered[request.name] = AnsweredRequest(request, outcome.waited_s, True, outcome.first_byte_s)
         elif isinstance(outcome, Blocked):
             self._blocked[request.name] = BlockedRequest(request, outcome.blocked_s, outcome.by, outcome.at_least)
+        elif request.name in self._known.selection.recorded and request.name not in self._stale:
+            self._stale[request.name] = _body_as_parameter(request)  # it is asked again with other values
         else:
             self._refused[request.name] = _refused(request.name, outcome)
 
@@ -422,7 +431,7 @@ class _Trial:
     def _accepted(self, candidates: Sequence[Headers]) -> Headers:
         """The form of the token that an operation takes which wants one; the first where none wants any."""
         safe = [each for each in self.operations(self._known.selection).requests if each.method in SAFE]
-        for request in safe[:MAX_LOGIN_TRIES]:
+        for request in map(anonymous, safe[:MAX_LOGIN_TRIES]):
             outcome = self._server.sent_once(request)
             if isinstance(outcome, Refused) and is_refusal(outcome.status):
                 for headers in candidates:
@@ -430,6 +439,14 @@ class _Trial:
                     if not (isinstance(again, Refused) and is_refusal(again.status)):
                         return headers
         return candidates[0]
+
+
+def _body_as_parameter(request: SampleRequest) -> dict[str, Any]:
+    """The body of a recorded request, where it is JSON."""
+    try:
+        return {"body": json.loads(request.body)} if request.body else {}
+    except (ValueError, RecursionError):
+        return {}
 
 
 def reset_data(request: ScanRequest) -> None:

@@ -89,6 +89,12 @@ def is_refusal(status: int | None) -> bool:
     return status in (401, 403)
 
 
+def anonymous(request: SampleRequest) -> SampleRequest:
+    """The request without what says who sends it: a recorded one may hold another login's token."""
+    kept = tuple(each for each in request.headers if each[0].lower() not in ("authorization", "cookie"))
+    return replace(request, headers=kept)
+
+
 def with_headers(request: SampleRequest, headers: Headers) -> SampleRequest:
     """The request with ``headers`` in place of those of the same names."""
     names = {name.lower() for name, _ in headers}

@@ -119,6 +119,9 @@ def _skipped(name: str, method: str, selection: Selection) -> SkippedOperation |
         return SkippedOperation(name, "excluded with --exclude", "excluded")
     if method == "HEAD":
         return SkippedOperation(name, "the load generator does not support HEAD", "unsupported")
+    if method == "DELETE" and selection.include_writes and not selection.names(name):
+        reason = f'a deletion answers well only once, and takes data from the others: name it with --include "{name}"'
+        return SkippedOperation(name, reason, "once")
     if method not in SAFE and not selection.includes(name):
         return SkippedOperation(name, f'{method} may change data: include it with --include "{name}"', "write")
     return None

@@ -57,7 +57,11 @@ class Selection:
 
     def includes(self, name: str) -> bool:
         """Whether the user wants the operation ``name`` although its method is not safe."""
-        return self.include_writes or any(matches(name, pattern) for pattern in self.include)
+        return self.include_writes or self.names(name)
+
+    def names(self, name: str) -> bool:
+        """Whether the user named the operation, or a pattern that fits it."""
+        return any(matches(name, pattern) for pattern in self.include)
 
     def excludes(self, name: str) -> bool:
         """Whether the user does not want it."""

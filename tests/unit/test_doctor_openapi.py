@@ -231,10 +231,17 @@ def test_square_brackets_in_a_pattern_are_square_brackets() -> None:
 
 
 def test_writes_are_included_all_at_once_but_for_those_excluded() -> None:
-    content = document({"/x": {"post": {}, "delete": {}, "get": {}}})
-    found = read(content, Selection(include_writes=True, exclude=("DELETE *",)))
+    content = document({"/x": {"post": {}, "put": {}, "get": {}}})
+    found = read(content, Selection(include_writes=True, exclude=("PUT *",)))
     assert [each.name for each in found.requests] == ["GET /x", "POST /x"]
-    assert [(each.name, each.group) for each in found.skipped] == [("DELETE /x", "excluded")]
+    assert [(each.name, each.group) for each in found.skipped] == [("PUT /x", "excluded")]
+
+
+def test_a_deletion_is_sent_only_where_it_is_named() -> None:
+    content = document({"/x": {"delete": {}}})
+    assert [each.group for each in read(content, Selection(include_writes=True)).skipped] == ["once"]
+    for pattern in ("DELETE /x", "DELETE *"):
+        assert read(content, Selection(include_writes=True, include=(pattern,))).requests
 
 
 def test_each_reason_has_its_group() -> None:
