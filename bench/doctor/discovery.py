@@ -83,15 +83,6 @@ class ScanRequest:
     reset: str = ""
     """Command that puts the app's data back, before each operation."""
 
-    def secret_values(self) -> Iterator[str]:
-        """Values that no result may hold."""
-        yield from self.selection.secret_values()
-        if self.login is not None:
-            yield from map(str, self.login.data.values())
-        for each in self.traffic:
-            yield from (value for _, value in each.headers)
-            yield each.body
-
 
 @dataclass(frozen=True)
 class Dialog:
@@ -336,11 +327,7 @@ class _Trial:
         )
         order = {name: place for place, name in enumerate(operation_names(known.documents))}
         answered = sorted(self._answered.values(), key=lambda each: order.get(each.name, 0))
-        secrets = (
-            *self._request.secret_values(),
-            *known.selection.secret_values(),
-            *(value for _, value in self._login_headers),
-        )
+        secrets = (*known.selection.secret_values(), *(value for _, value in self._login_headers))
         return Discovery(
             known.facts,
             tuple(answered),

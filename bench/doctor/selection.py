@@ -12,6 +12,8 @@ from urllib.parse import parse_qsl
 
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A token (RFC 9110, section 5.6.2)."""
+ORDINARY_HEADERS = frozenset({"accept", "accept-language", "content-type", "content-language", "x-requested-with"})
+"""Headers whose values are no secrets, and stand in ordinary logs."""
 UNFILLED = "<fill in"
 """Beginning of a value in a file of parameters that the user has yet to fill in."""
 
@@ -51,7 +53,7 @@ class Selection:
         yield from (value for _, value in self.headers)
         yield from _texts(self.params)
         for recorded in self.recorded.values():
-            yield from (value for _, value in recorded.headers)
+            yield from (value for name, value in recorded.headers if name.lower() not in ORDINARY_HEADERS)
             yield recorded.body
             yield from (value for _, value in parse_qsl(recorded.path.partition("?")[2]))
 

@@ -340,6 +340,12 @@ def test_a_recorded_request_is_sent_as_it_was() -> None:
     assert request.source == "a HAR file"
 
 
+def test_what_a_recorded_request_holds_is_secret_but_for_ordinary_headers() -> None:
+    headers = (("Cookie", "session=abc"), ("Accept", "application/json"))
+    recorded = {"POST /x": Recorded("/x?token=t0ken", headers, '{"pin": 1234}', "a HAR file")}
+    assert set(Selection(recorded=recorded).secret_values()) == {"session=abc", "t0ken", '{"pin": 1234}'}
+
+
 def test_a_recorded_write_is_not_sent_unasked() -> None:
     recorded = {"POST /x": Recorded("/x", (), "{}", "a HAR file")}
     assert "may change data" in reason({}, method="post", recorded=recorded)
