@@ -151,8 +151,10 @@ def listing(request: ScanRequest, dialog: Dialog = SILENT) -> Listing:
         trial.run()
         found = trial.operations(known.selection)
         tried = {each.name: each for each in trial.refused()}
+        copies = trial.copies()
         operations_shown = Operations(
-            tuple(each for each in found.requests if each.name not in tried), (*found.skipped, *tried.values())
+            tuple(each for each in found.requests if each.name not in tried),
+            tuple(each for each in (*found.skipped, *tried.values()) if each.name not in copies),
         )
         return Listing(operations_shown, parameters_to_fill(known.documents, known.selection, trial.answers))
 
@@ -320,11 +322,16 @@ class _Trial:
                 ):
                     self._ask(each)
         found = self.operations(known.selection)
-        skipped = (
-            *self._refused.values(),
-            *(each for each in found.skipped if each.name not in self._tried),
-            *known.unread,
-        )
+        copies = self.copies()
+        skipped = [
+            each
+            for each in (
+                *self._refused.values(),
+                *(each for each in found.skipped if each.name not in self._tried),
+                *known.unread,
+            )
+            if each.name not in copies
+        ]
         order = {name: place for place, name in enumerate(operation_names(known.documents))}
         answered = sorted(self._answered.values(), key=lambda each: order.get(each.name, 0))
         secrets = (*known.selection.secret_values(), *(value for _, value in self._login_headers))
@@ -340,6 +347,20 @@ class _Trial:
             self._login_headers,
             secrets,
         )
+
+    def copies(self) -> set[str]:
+        """Operations of the outer app's document that only a mounted app serves, below its prefix.
+
+        Some apps merge the documents of those that are mounted into their own. What such a document lists answers with
+        status 404 without the prefix.
+        """
+        documents = self._known.documents
+        names = set(operation_names(documents))
+        prefixes = [each.prefix for each in documents if each.prefix]
+        twice = {name for name in names for prefix in prefixes if name.replace(" ", f" {prefix}", 1) in names}
+        served = twice & {*self._answered, *self._blocked}
+        missing = [name for name in twice & self._refused.keys() if "status 404" in self._refused[name].reason]
+        return twice if missing and not served else set()
 
     def refused(self) -> Iterator[SkippedOperation]:
         """What did not answer well."""

@@ -115,6 +115,31 @@ def test_after_an_operation_that_ends_or_freezes_the_server_the_next_gets_anothe
     assert "GET /fine /fine" in shown
 
 
+COPIED = """
+from fastapi import FastAPI
+inner, app = FastAPI(), FastAPI()
+
+@inner.get("/items")
+async def items():
+    return []
+
+@inner.post("/items")
+async def add():
+    return 1
+
+app.mount("/api", inner)
+app.openapi = inner.openapi
+"""
+
+
+def test_a_document_that_copies_those_of_mounted_apps_counts_once(tmp_path: Path) -> None:
+    (tmp_path / "copied.py").write_text(COPIED)
+    shown = listed(tmp_path, "copied:app", "--list")
+    assert "GET /api/items" in shown
+    assert "POST /api/items" in shown
+    assert " /items" not in shown
+
+
 def test_nothing_of_the_doctor_is_left_running(shop: Path) -> None:
     with Bench("doctor", "shop:app", "--list", "--invoked-from", shop, "--results", shop / "r") as started:
         started.popen.communicate(timeout=60)
