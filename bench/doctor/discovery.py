@@ -153,7 +153,7 @@ def listing(request: ScanRequest, dialog: Dialog = SILENT) -> Listing:
         tried = {each.name: each for each in trial.refused()}
         copies = trial.copies()
         operations_shown = Operations(
-            tuple(each for each in found.requests if each.name not in tried),
+            tuple(each for each in found.requests if each.name not in {*tried, *copies}),
             tuple(each for each in (*found.skipped, *tried.values()) if each.name not in copies),
         )
         return Listing(operations_shown, parameters_to_fill(known.documents, known.selection, trial.answers))

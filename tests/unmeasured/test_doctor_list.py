@@ -134,7 +134,7 @@ app.openapi = inner.openapi
 
 def test_a_document_that_copies_those_of_mounted_apps_counts_once(tmp_path: Path) -> None:
     (tmp_path / "copied.py").write_text(COPIED)
-    shown = listed(tmp_path, "copied:app", "--list")
+    shown = listed(tmp_path, "copied:app", "--list", "--include-writes")
     assert "GET /api/items" in shown
     assert "POST /api/items" in shown
     assert " /items" not in shown
