@@ -60,7 +60,7 @@ def app_scenario(apps: Mapping[str, AppSource], endpoint: EndpointUnderTest) -> 
     health = endpoint.health
     for name, app in apps.items():
         facts = inspect_app(app, endpoint.environment)
-        served = replace(app, code_folders=tuple(filter(None, (facts.package,))))
+        served = replace(app, code_folders=facts.code_folders)
         with started_app(served, endpoint.environment, endpoint.options) as server:
             health = health or _health_path(server, endpoint)
             latency_s = _measured_latency_s(server, endpoint, name)

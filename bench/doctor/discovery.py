@@ -48,10 +48,10 @@ DRIVE_WITHIN_S = 600.0
 RESET_WITHIN_S = 60.0
 """How long the user's own command may take to put the data back."""
 MAX_LOGIN_TRIES = 20
-"""Operations that are asked to find one that wants a login, to see which form of the token it takes."""
+"""Operations that are tried until one refuses a request without a login. It then shows which form of the token is right."""
 STARLETTE_WITH_ROOT_PATH = (0, 33)
 METHOD_ORDER = ("GET", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
-"""What is asked first. Reading changes nothing for the others; after a deletion there is less to read."""
+"""The order in which operations are asked. GET changes no data. DELETE comes last, since it removes data."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class ScanRequest:
 
 @dataclass(frozen=True)
 class Dialog:
-    """How the user is told what goes on, and is asked."""
+    """Messages to the user, and the question whether operations may be sent that change data."""
 
     on_notice: Callable[[str], None] = no_notice
     """Told what is waited for, while that lasts."""
@@ -181,7 +181,7 @@ def _known(request: ScanRequest, dialog: Dialog) -> Iterator[_Known]:
     facts = inspect_app(app, request.environment)
     if request.document is None and not request.paths:
         _check_documents(app.target, facts)
-    watched = replace(app, code_folders=tuple(filter(None, (facts.package,))), watch_start_up=True)
+    watched = replace(app, code_folders=facts.code_folders, watch_start_up=True)
     traffic, source = request.traffic, request.traffic_source
     driven: tuple[HeldLineRecord, ...] = ()
     if request.drive:
@@ -317,9 +317,7 @@ class _Trial:
             self._log_in(self._request.login)
         for selection in self._selections():
             while new := [each for each in self.operations(selection).requests if each.name not in self._tried]:
-                for each in sorted(
-                    new, key=lambda each: METHOD_ORDER.index(each.method) if each.method in METHOD_ORDER else 0
-                ):
+                for each in sorted(new, key=lambda each: METHOD_ORDER.index(each.method)):
                     self._ask(each)
         found = self.operations(known.selection)
         copies = self.copies()
@@ -411,7 +409,7 @@ class _Trial:
         elif isinstance(outcome, Blocked):
             self._blocked[request.name] = BlockedRequest(request, outcome.blocked_s, outcome.by, outcome.at_least)
         elif request.name in self._known.selection.recorded and request.name not in self._stale:
-            self._stale[request.name] = _body_as_parameter(request)  # it is asked again with other values
+            self._stale[request.name] = _body_as_parameter(request)  # the next round has other values for it
         else:
             self._refused[request.name] = _refused(request.name, outcome)
 

@@ -238,8 +238,7 @@ class DoctorReport:
     @property
     def coverage(self) -> float:
         """The share of the operations that was asked and judged."""
-        asked = sum(verdict.judged for verdict in self.verdicts)
-        return asked / self.operations if self.operations else 1.0
+        return self.asked / self.operations if self.operations else 1.0
 
     @property
     def asked(self) -> int:
@@ -365,16 +364,14 @@ def _blocked_verdict(record: BlockedRecord, functions: _Functions) -> EndpointVe
     """An endpoint that blocked the server when it was asked once."""
     by = record.by
     location = functions.locate(by.file, by.line, by.function, by.callee) if by else None
-    at_least = "at least " if record.at_least else ""
+    what = "under its load the server answered nobody"
+    if not record.under_load:
+        what = "one request kept the server from answering anybody"
     return EndpointVerdict(
         endpoint=record.endpoint,
         path=record.path,
         category="loop blocked",
-        evidence=(
-            f"under its load the server answered nobody for {at_least}{record.blocked_s:.0f} s"
-            if record.under_load
-            else f"one request kept the server from answering anybody for {at_least}{record.blocked_s:.0f} s"
-        ),
+        evidence=f"{what} for {'at least ' if record.at_least else ''}{record.blocked_s:.0f} s",
         problems=(),
         alone_ms=None,
         throughput=None,

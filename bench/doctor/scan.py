@@ -101,7 +101,7 @@ def scan(
 
 def _plans(request: ScanRequest, discovery: Discovery, seed: int, requests_file: Path) -> list[Plan]:
     target = DoctorTarget(
-        replace(request.app, code_folders=tuple(filter(None, (discovery.facts.package,)))),
+        replace(request.app, code_folders=discovery.facts.code_folders),
         request.options,
         discovery.answered,
         discovery.health,

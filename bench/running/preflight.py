@@ -69,6 +69,11 @@ class AppFacts:
     functions: tuple[FunctionRecord, ...] = ()
     """Functions whose role is known: endpoints, dependencies, middleware, start-up."""
 
+    @property
+    def code_folders(self) -> tuple[str, ...]:
+        """Folders outside the app's own whose code belongs to the app."""
+        return (self.package,) if self.package else ()
+
 
 def inspect_app(app: AppSource, environment: Mapping[str, str]) -> AppFacts:
     """What the app's interpreter says of it. UsageError with the reason where it cannot be served.

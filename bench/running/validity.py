@@ -66,8 +66,7 @@ def judge(evidence: Evidence) -> tuple[str, ...]:
 
 def measured_long_enough(evidence: Evidence) -> str | None:
     """Were all turns measured?"""
-    endpoints = [evidence.main] if evidence.main else list(evidence.facts.endpoints.values())
-    measured_s = max((each.measured_s for each in endpoints), default=0.0)
+    measured_s = evidence.main.measured_s if evidence.main else 0.0
     if measured_s >= MIN_MEASURED_SHARE * evidence.planned_s:
         return None
     return f"measured for {measured_s:.1f} s of {evidence.planned_s:.1f} s planned"
@@ -147,9 +146,9 @@ def obeys_littles_law(evidence: Evidence) -> str | None:
     names = (evidence.endpoint, *evidence.secondary_endpoints)
     means = [endpoints[name].in_flight_mean for name in names if name in endpoints]
     known = [mean for mean in means if mean is not None]
-    if users is None or evidence.has_think_time or not known or len(known) < len(means):
+    if users is None or evidence.has_think_time or evidence.has_long_requests:
         return None
-    if evidence.has_long_requests:
+    if not known or len(known) < len(means):
         return None
     mean = sum(known)
     idle = MAX_IDLE_S * sum(endpoints[name].throughput_rps or 0.0 for name in names) if users == 1 else 0.0
